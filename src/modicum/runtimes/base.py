@@ -1,0 +1,74 @@
+"""What a runtime is: it makes a container process out of a prepared root directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class BindMount:
+    """A directory or file of the node that the container sees."""
+
+    source: Path
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the container may use; None is unlimited. Enforced where the host allows it (`node.hello` says so)."""
+
+    pids: int | None = 4096
+    memory_bytes: int | None = None
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """One container to be. `root` is mounted and complete; output goes to the two descriptors."""
+
+    id: str
+    root: Path
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    hostname: str
+    stdout: int
+    stderr: int
+    mounts: tuple[BindMount, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a container ended. `code` is its exit status, `signal` what killed it, `oom` that memory ran out."""
+
+    code: int
+    signal: int | None = None
+    oom: bool = False
+    detail: str = ""
+
+
+class Process(Protocol):
+    """A started container."""
+
+    async def wait(self) -> Exit:
+        """Return when it has ended and everything of it is gone. May be called any number of times."""
+
+    def kill(self) -> None:
+        """SIGKILL all of it. Harmless when it has ended."""
+
+
+class Runtime(Protocol):
+    """Starts containers. Inside the node; knows nothing of functions or images."""
+
+    name: str
+
+    async def start(self, spec: ContainerSpec) -> Process:
+        """Start it. Raises `RuntimeFailure` with the runtime's own words if it cannot be."""
+
+
+class RuntimeFailure(Exception):
+    """The runtime refused; the message is for operators."""

@@ -1,0 +1,1 @@
+"""The contract between client, server, node and agent. Imports nothing of ours."""
