@@ -14,43 +14,40 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
     server.stop     → nothing; ends containers too when `all`
-    app.create      name, kind, key → app; idempotent under `key`
+    app.create      name, key → app; idempotent under `key`
     app.attach      app → nothing; the app lives while an attached connection does
-    app.stop        app → nothing; returns when its containers have gone
-    app.drain       app → nothing; returns when all output written so far can be read
-    image.build     steps, log → image
-    function.create app, name, spec → function
-    source.has      blobs → missing
+    app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
+    image.build     app, steps → image; the output goes to the app's log
+    function.create app, name, image, source (blob), options → function; idempotent
+    blob.missing    blobs → blobs that are not here
 
-**User and container**
-    call.open       call, function, kind ("sync" | "map" | "spawn" | "gen"), [parent]
-                    → nothing; opening a known call again joins it (after a lost connection)
-    call.inputs     call, first, sizes, [blobs {index: blob}]; *payload*. Spawned inputs are durable when answered.
-    call.close      call, total: no more inputs will come
+**User and container**, as callers
+    call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}]; *payload*
+                    Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins those
+                    that are known and resumes the answers on this connection. As a request (spawn) it is answered once
+                    the inputs are durable.
     call.get        call, index, wait_s → status, size, [blob]; *payload*; or pending, with the reason
-    call.ack        call, indices: outputs that the caller has and the server may forget
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
-    gen.ack         call, index, piece, credit: pieces below `piece` have been consumed
+    call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
 
   to the caller
     call.outputs    call, outputs [[index, status, size, blob | null], …]; *payload*
-    call.credit     call, inputs: how many more inputs may be in flight
-    call.lost       call: unknown here; open it again
-    gen.piece       call, index, piece, end_of_item; *payload* at most 1 MiB
+    call.failed     call, code, message: none of its inputs can be taken
+    call.piece      call, piece, end (of an item); *payload* at most 1 MiB
 
 **Container** (its own socket)
-    agent.hello     protocol, build, holding [[key, attempt], …] → function, environment, functions
-    agent.outputs   outputs [[key, attempt, status, run_s, size, blob | null], …]; *payload*
-    agent.failed    status, message; *payload* the pickled exception: start-up failed, nothing can run here
+    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: id}, app
+    agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …]; *payload*
+    agent.failed    status; *payload* the exception: start-up failed, nothing can run here
     agent.taken     keys: inputs given back unstarted
-    agent.piece     key, attempt, piece, end_of_item; *payload*
+    agent.piece     key, piece, end; *payload*
 
   to the container
     run             inputs [[key, attempt, size, blob | null], …]; *payload*
     take_back       count: give back up to so many unstarted inputs, the last ones first
     cancel          keys
-    outputs.ack     keys: the outputs may be forgotten
-    piece.ack       key, piece, credit
+    outputs.ack     seq: output frames up to this one may be forgotten
+    piece.ack       key, pieces: pieces below this one may be forgotten, which is the credit for more
     exit            finish what runs, then end
 
 **Node**
@@ -75,6 +72,14 @@ from __future__ import annotations
 INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
 
+SUCCESS, EXCEPTION, TIMEOUT, INTERNAL, TERMINATED, GENERATOR_DONE = "ok", "exception", "timeout", "internal", "terminated", "done"
+"""Statuses of an output. The payload is the value, the exception, or (for the next three) a sentence; a generator's is
+the number of its items."""
+
+AHEAD_BYTES = 8 << 20
+AHEAD_PIECES = 256
+"""A generator's window: so much may be on its way to its reader, unacknowledged."""
+
 USER, CONTAINER, RESTRICTED, NODE = "user", "container", "restricted", "node"
 """Principals: who speaks is decided by the socket on which he was accepted, never by what he says."""
 
@@ -95,17 +100,13 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.create": _USER,
     "app.attach": _USER,
     "app.stop": _USER,
-    "app.drain": _USER,
     "image.build": _USER,
     "function.create": _USER,
-    "source.has": _USER,
-    "call.open": _CALLER,
+    "blob.missing": _USER,
     "call.inputs": _CALLER,
-    "call.close": _CALLER,
     "call.get": _CALLER,
-    "call.ack": _CALLER,
     "call.forget": _CALLER,
-    "gen.ack": _CALLER,
+    "call.ack": _CALLER,
     "agent.hello": _AGENT,
     "agent.outputs": _AGENT,
     "agent.failed": _AGENT,

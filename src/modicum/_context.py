@@ -1,0 +1,49 @@
+"""Where this code runs: in the user's own process, or in a container for some input."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+socket_directory: str | None = None
+"""The container's socket directory; None in the user's own process."""
+
+app: str | None = None
+functions: dict[str, dict[str, Any]] = {}
+"""In a container: name → {"id", "kind"} of the functions of its own app."""
+
+_key: str | None = None
+
+
+def enter(key: str) -> None:
+    """From now on this process runs the input `key`."""
+    global _key
+    _key = key
+
+
+def leave() -> None:
+    """No input runs any longer."""
+    global _key
+    _key = None
+
+
+def is_local() -> bool:
+    """Return True in your own process and False where a Function runs in its container.
+
+    Child processes that a Function starts are local again.
+    """
+    return socket_directory is None
+
+
+def current_input_id() -> str | None:
+    """Return the id (`in-…`) of the input that is being processed, None outside of one."""
+    if _key is None:
+        return None
+    call, _, index = _key.partition(":")
+    return f"in-{call[3:]}-{index}"
+
+
+def current_function_call_id() -> str | None:
+    """Return the id (`fc-…`) of the call whose input is being processed, None outside of one."""
+    return None if _key is None else _key.partition(":")[0]

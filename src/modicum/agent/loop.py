@@ -1,0 +1,283 @@
+"""How a container works: inputs come in, the function runs, outputs go out.
+
+Two threads. The reading thread takes frames from the server and answers at once, also while user code runs: it queues
+inputs, gives them back, cancels. The main thread runs user code and writes the outputs itself; results of very short
+runs leave together. Sync functions run right on the main thread, async ones on its event loop (`aio.py`).
+
+This is the last of the five rooms of `f.remote(x)`: the output travels back through `server/api/calls.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+
+from modicum import _context
+from modicum.agent import output
+from modicum.agent.link import Link
+from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, SUCCESS
+from modicum.wire.values import dump_exception, dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from modicum.wire.frames import Header
+
+    Input = tuple[str, int, bytes, "str | None"]  # key, attempt, payload, blob
+
+BATCH_INPUTS = 64
+BATCH_BYTES = 256 * 1024
+BATCH_S = 0.005
+"""Outputs wait for company so long at most, and only while more inputs are queued here."""
+
+
+class Agent:
+    """One container's work from its first frame to its exit."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._queue: deque[Input] = deque()
+        self._running: dict[str, int] = {}
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._exiting = False
+        self._batch = _Batch(self)
+        self.pieces: dict[str, Any] = {}
+        self.on_work: Callable[[], None] = self._release
+        self.on_cancel: Callable[[str], None] = lambda key: None
+        self.link = Link(directory, self._hello)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Load the function, then work until told to exit."""
+        header, serialized = self.link.receive()
+        spec = header["function"]
+        _context.socket_directory = self._directory
+        _context.app = header["app"]
+        _context.functions = header["functions"]
+        output.capture()
+        threading.Thread(target=self._read, name="modicum-reader", daemon=True).start()
+        try:
+            from modicum.agent.loader import load
+
+            function = load(spec, serialized or None)
+        except BaseException as error:
+            # Not only Exception: a module may call sys.exit() when it is imported.
+            output.end()
+            self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error, skip_frames=1))
+            return self._linger()
+        if spec["async"]:
+            from modicum.agent.aio import serve
+
+            serve(self, function, spec["generator"])
+        else:
+            self._serve(function, spec["generator"])
+        output.end()
+
+    def _linger(self) -> None:
+        """Wait to be told to exit: the failure must have been read before the connection ends."""
+        while not self._exiting:
+            self._wake.acquire()
+
+    def _serve(self, function: Callable[..., Any], generator: bool) -> None:
+        run_one = self._run_generator if generator else self._run_function
+        while True:
+            item = self.take()
+            if item is None:
+                self._batch.flush()
+                if self._exiting:
+                    return
+                self._wake.acquire()
+                continue
+            key, attempt = item[0], item[1]
+            _context.enter(key)
+            output.begin(key)
+            started = time.perf_counter()
+            status, value = run_one(function, item)
+            run_s = time.perf_counter() - started
+            output.end()
+            _context.leave()
+            self.finish(key, attempt, status, run_s, value)
+
+    def _run_function(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
+        try:
+            args, kwargs = self.arguments(item)
+            return SUCCESS, dumps(function(*args, **kwargs))
+        except BaseException as error:
+            return EXCEPTION, self.failure(error)
+
+    def _run_generator(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
+        from modicum.agent.pieces import Pieces
+
+        pieces = self.pieces[item[0]] = Pieces(self.link, item[0])
+        count = 0
+        try:
+            args, kwargs = self.arguments(item)
+            for value in function(*args, **kwargs):
+                pieces.send(dumps(value))
+                count += 1
+            return GENERATOR_DONE, dumps(count)
+        except BaseException as error:
+            return EXCEPTION, self.failure(error)
+
+    def arguments(self, item: Input) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the positional and keyword arguments of an input."""
+        data: bytes | bytearray = item[2]
+        if item[3] is not None:
+            from modicum.agent.blobs import fetch
+
+            data = fetch(self.link, item[3])
+        return loads(data)  # type: ignore[no-any-return]
+
+    def failure(self, error: BaseException) -> bytes:
+        """Return a user's exception as bytes, without our own frames."""
+        return dump_exception(error, skip_frames=1)
+
+    # -- outputs -------------------------------------------------------------------------------------------
+
+    def take(self) -> Input | None:
+        """Return the next input, None if there is none now."""
+        try:
+            item = self._queue.popleft()
+        except IndexError:
+            return None
+        self._running[item[0]] = item[1]
+        if not self._queue:
+            self._batch.flush()  # nothing follows soon that these outputs could wait for
+        return item
+
+    def finish(self, key: str, attempt: int, status: str, run_s: float, value: bytes) -> None:
+        """Send an input's output, or keep it for a moment if others follow."""
+        blob = None
+        if len(value) > INLINE_BYTES_MAX:
+            from modicum.agent.blobs import store
+
+            blob, value = store(self.link, value), b""
+        self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value)
+        self._running.pop(key, None)
+        self.pieces.pop(key, None)
+        if not self._queue:
+            self._batch.flush()
+
+    # -- the reading thread --------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        handlers: dict[str, Callable[[Header, bytes], None]] = {
+            "run": self._on_run,
+            "take_back": self._on_take_back,
+            "cancel": self._on_cancel_inputs,
+            "outputs.ack": self._on_outputs_ack,
+            "piece.ack": self._on_piece_ack,
+            "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
+            "exit": self._on_exit,
+        }
+        while True:
+            header, payload = self.link.receive()
+            handler = handlers.get(header["t"])
+            if handler is not None:
+                handler(header, payload)
+
+    def _on_run(self, header: Header, payload: bytes) -> None:
+        start = 0
+        for key, attempt, size, blob in header["inputs"]:
+            self._queue.append((key, attempt, payload[start : start + size], blob))
+            start += size
+        self.on_work()
+
+    def _on_take_back(self, header: Header, payload: bytes) -> None:
+        taken = []
+        while len(taken) < header["count"]:
+            try:
+                taken.append(self._queue.pop()[0])
+            except IndexError:
+                break
+        self._batch.flush()  # the one that runs is slow: what is done must not wait for it
+        self.link.send({"t": "agent.taken", "keys": taken})
+
+    def _on_cancel_inputs(self, header: Header, payload: bytes) -> None:
+        for key in header["keys"]:
+            self.on_cancel(key)
+
+    def _on_outputs_ack(self, header: Header, payload: bytes) -> None:
+        self._batch.acknowledged(header["seq"])
+
+    def _on_piece_ack(self, header: Header, payload: bytes) -> None:
+        pieces = self.pieces.get(header["key"])
+        if pieces is not None:
+            pieces.acknowledged(header["pieces"])
+
+    def _on_exit(self, header: Header, payload: bytes) -> None:
+        self._exiting = True
+        self.on_work()
+
+    @property
+    def exiting(self) -> bool:
+        """True once the server wants the container to end."""
+        return self._exiting
+
+    def _release(self) -> None:
+        try:
+            self._wake.release()
+        except RuntimeError:
+            pass  # it was free: the main thread will look at the queue anyway
+
+    def _hello(self) -> Header:
+        holding = [[key, attempt] for key, attempt in list(self._running.items())]
+        holding += [[item[0], item[1]] for item in list(self._queue)]
+        return {"t": "agent.hello", "r": 1, "build": os.environ.get("MODICUM_BUILD", ""), "holding": holding}
+
+
+class _Batch:
+    """Outputs that leave in one frame."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._lock = threading.Lock()
+        self._entries: list[list[Any]] = []
+        self._values: list[bytes] = []
+        self._bytes = 0
+        self._since = 0.0
+        self._seq = 0
+        self._sent: deque[int] = deque()
+
+    def add(self, entry: list[Any], value: bytes) -> None:
+        with self._lock:
+            if self._bytes + len(value) > INLINE_BYTES_MAX:
+                self._send()
+            if not self._entries:
+                self._since = time.perf_counter()
+            self._entries.append(entry)
+            self._values.append(value)
+            self._bytes += len(value)
+            if (
+                len(self._entries) >= BATCH_INPUTS
+                or self._bytes >= BATCH_BYTES
+                or time.perf_counter() - self._since > BATCH_S
+            ):
+                self._send()
+
+    def flush(self) -> None:
+        if self._entries:
+            with self._lock:
+                self._send()
+
+    def acknowledged(self, seq: int) -> None:
+        done: list[object] = []
+        while self._sent and self._sent[0] <= seq:
+            done.append(self._sent.popleft())
+        self._agent.link.forget(done)
+
+    def _send(self) -> None:
+        if not self._entries:
+            return
+        self._seq += 1
+        header = {"t": "agent.outputs", "seq": self._seq, "outputs": self._entries}
+        self._sent.append(self._seq)
+        self._agent.link.send_kept(self._seq, header, b"".join(self._values))
+        self._entries, self._values, self._bytes = [], [], 0
+
