@@ -1,1 +1,1 @@
-"""TODO"""
+"""How images are built on a node: bases, steps, layers."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""How an image's steps become layers."""
