@@ -1,11 +1,11 @@
 """Which of this machine's settings a build sees: certificates, package indexes, proxies, interpreters.
 
 A build reaches the network as the machine itself does. Behind a company's proxy a `pip install` inside an image fails
-without the machine's certificate bundle, and finds nothing without its package index. So the node collects these here, and
-`setup.py` lays them out for a step.
+without the machine's certificate bundle, and finds nothing without its package index. So the node collects these here,
+and `mounts.py` lays them out for a step.
 
-The keeper calls `host_paths()` on the host's side and makes each of these paths readable for the node **at the same path**,
-even where a directory above it is 0700 or a file 0600. The node then reads them afresh at every build.
+The keeper calls `host_paths()` on the host's side and makes each of these paths readable for the node **at the same
+path**, even where a directory above it is 0700 or a file 0600. The node then reads them afresh at every build.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _CA_BUNDLES = (
 )
 
 _PIP_KEYS = frozenset(
-    "index-url extra-index-url find-links trusted-host no-index proxy timeout default-timeout retries client-cert "
-    "only-binary no-binary prefer-binary constraint use-feature use-deprecated".split()
+    {"index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "proxy", "timeout", "default-timeout"}
+    | {"retries", "client-cert", "only-binary", "no-binary", "prefer-binary", "constraint", "use-feature"}
 )
 """Settings that say where packages come from; those that say where to install would break the image."""
 
@@ -70,8 +70,10 @@ class HostSettings:
 
 
 def host_paths(environ: Mapping[str, str] = os.environ) -> list[Path]:
-    """Return the host's files and directories that builds read, none inside another. Never fails: what cannot be read is
-    not there."""
+    """Return the host's files and directories that builds read, none inside another.
+
+    Never fails: what cannot be read is not there.
+    """
     settings = collect(environ)
     found = [*_pip_files(environ), *_uv_files(environ), *settings.paths]
     if settings.ca_bundle is not None:
@@ -148,7 +150,7 @@ def _config_home(environ: Mapping[str, str]) -> Path:
 
 
 def _pip_files(environ: Mapping[str, str]) -> list[Path]:
-    """pip's configuration files in pip's order: a later one overrides an earlier."""
+    """Files of pip's configuration, in pip's order: a later one overrides an earlier."""
     files = [
         Path("/etc/xdg/pip/pip.conf"),
         Path("/etc/pip.conf"),
@@ -162,7 +164,7 @@ def _pip_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _uv_files(environ: Mapping[str, str]) -> list[Path]:
-    """uv's configuration files, the one that rules first."""
+    """Files of uv's configuration, the one that rules first."""
     named = [Path(environ["UV_CONFIG_FILE"])] if environ.get("UV_CONFIG_FILE") else []
     files = [*named, _config_home(environ) / "uv/uv.toml", Path("/etc/uv/uv.toml")]
     return [path for path in files if _is_there(path)]
@@ -199,8 +201,9 @@ def _named_paths(texts: Iterable[str]) -> list[Path]:
 
 
 def _whole_index(path: Path) -> Path:
-    """The pages of a file:// index usually link to `../../files/…`: take its parent too, unless that is a place where
-    everything lies, such as /opt or a home directory."""
+    """Return the parent of a file:// index, whose pages usually link to `../../files/…`, unless all sorts of things
+    lie there, as in /opt or a home directory.
+    """
     parent = path.parent
     return parent if len(parent.parts) > 2 and parent != Path.home() and parent.parent != Path("/home") else path
 
