@@ -1,0 +1,43 @@
+"""How long does one warm call take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness import Figure, Report, Setting, in_turn, median, microseconds, percentile
+
+CALLS_PER_ROUND = 200
+
+
+def measure(setting: Setting) -> Report:
+    """Time calls of a no-op, one after the other, with one worker each."""
+    ours, pool, ray = setting.modicum(), setting.pool(), setting.ray()
+    contestants: dict[str, Callable[[], Any]] = {
+        "Modicum `.remote`": lambda: ours.ask("calls", count=CALLS_PER_ROUND),
+        "ProcessPoolExecutor `submit().result()`": lambda: pool.ask("calls", count=CALLS_PER_ROUND),
+    }
+    if ray:
+        contestants["Ray actor call"] = lambda: ray.ask("actor_calls", count=CALLS_PER_ROUND)
+        contestants["Ray task"] = lambda: ray.ask("task_calls", count=CALLS_PER_ROUND)
+    rounds = in_turn(setting.rounds, contestants)
+    for side in filter(None, (ours, pool, ray)):
+        side.close()
+
+    taken = {name: [duration for found in lists for duration in found] for name, lists in rounds.items()}
+    our_p50 = median(taken["Modicum `.remote`"])
+    rows = [
+        [name, microseconds(median(found)), microseconds(percentile(found, 99)), f"{our_p50 / median(found):.2f}"]
+        for name, found in taken.items()
+    ]
+    figures = [
+        Figure("`.remote(no-op)`, warm, p50", microseconds(our_p50), f"{name} {microseconds(median(found))}",
+               f"{our_p50 / median(found):.2f}×", goal)
+        for name, goal in (("Ray actor call", "≤ 0.5×"), ("Ray task", ""))
+        if (found := taken.get(name))
+    ]  # fmt: skip
+    limits = (
+        "A call crosses a socket four times (client, server, agent and back) and wakes a process each time; most of it is "
+        "the kernel's wake-ups."
+    )
+    return Report("Warm call", ["Who", "p50", "p99", "Modicum / it (p50)"], rows, figures, limits)

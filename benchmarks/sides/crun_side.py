@@ -1,0 +1,63 @@
+"""The bare runtime, as a floor: `crun run` of a Python on an image's layers.
+
+Runs as root, in a mount namespace of its own:
+
+    unshare --mount --propagation private python3 crun_side.py FOLDER LOWERDIR
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from harness import seconds, serve
+
+CONTROLLERS = {"cpu", "cpuacct", "memory", "pids", "devices", "freezer"}
+
+
+def main(folder: Path, lower: str) -> None:
+    rootfs = folder / "rootfs"
+    for part in (rootfs, folder / "upper", folder / "work"):
+        part.mkdir()
+    layers = f"lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work"
+    mount("-t", "overlay", "overlay", "-o", layers, str(rootfs))
+    hide_unified_cgroup()
+    subprocess.run(["crun", "spec"], cwd=folder, check=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["process"] |= {"args": ["python3", "-c", "import socket"], "terminal": False}
+    config["process"]["env"] = ["PATH=/usr/local/bin:/usr/bin:/bin"]
+    config["root"]["readonly"] = False
+    (folder / "config.json").write_text(json.dumps(config))
+    command = ["crun", "--root", str(folder / "state"), "run", "--bundle", str(folder), "modicum-floor"]
+
+    def run() -> float:
+        return seconds(lambda: subprocess.run(command, check=True, stdin=subprocess.DEVNULL))
+
+    serve({"run": run})
+
+
+def hide_unified_cgroup() -> None:
+    """Cover a hybrid host's cgroups, which crun refuses, with a view of the v1 controllers alone."""
+    if not Path("/sys/fs/cgroup/unified").is_dir():
+        return
+    kept = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        place, (kind, _, options) = line.split()[4], line.split(" - ")[1].split(" ", 2)
+        if kind == "cgroup" and set(options.split(",")) & CONTROLLERS:
+            kept.append((os.path.basename(place), os.open(place, os.O_PATH)))
+    mount("-t", "tmpfs", "cgroup", "/sys/fs/cgroup")
+    for name, descriptor in kept:
+        os.mkdir(f"/sys/fs/cgroup/{name}")
+        mount("--bind", f"/proc/{os.getpid()}/fd/{descriptor}", f"/sys/fs/cgroup/{name}")
+
+
+def mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
