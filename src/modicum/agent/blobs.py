@@ -1,16 +1,17 @@
-"""How large values travel between the agent and the server: in chunks, a few on their way at a time."""
+"""How large values travel between the agent and the server: the callers' own way, over the agent's link."""
 
 from __future__ import annotations
 
-import os
+from modicum import _blobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from modicum._exchange import Operation
     from modicum.agent.link import Link
 
-CHUNK_BYTES = 1 << 20
-CHUNKS_AHEAD = 4
-"""Requests on their way at once; with one megabyte each this is the window of the transfer."""
+    _T = TypeVar("_T")
 
 
 class BlobLost(Exception):
@@ -19,35 +20,24 @@ class BlobLost(Exception):
 
 def fetch(link: Link, blob: str) -> bytearray:
     """Return a blob's bytes."""
-    first, payload = link.request([{"t": "blob.get", "blob": blob, "offset": 0}])[0]
-    _check(first)
-    data = bytearray(first["total"])
-    data[: len(payload)] = payload
-    offsets = list(range(len(payload), first["total"], CHUNK_BYTES))
-    for start in range(0, len(offsets), CHUNKS_AHEAD):
-        group = offsets[start : start + CHUNKS_AHEAD]
-        answers = link.request([{"t": "blob.get", "blob": blob, "offset": offset} for offset in group])
-        for offset, (header, chunk) in zip(group, answers):
-            _check(header)
-            data[offset : offset + len(chunk)] = chunk
-    return data
+    return _drive(link, _blobs.get(blob))
 
 
 def store(link: Link, data: bytes) -> str:
     """Give bytes to the server and return the blob's name."""
-    blob = "bl-" + os.urandom(12).hex()
-    offsets = list(range(0, len(data), CHUNK_BYTES))
-    for start in range(0, len(offsets), CHUNKS_AHEAD):
-        group = offsets[start : start + CHUNKS_AHEAD]
-        answers = link.request(
-            [{"t": "blob.put", "blob": blob, "offset": offset, "total": len(data)} for offset in group],
-            [data[offset : offset + CHUNK_BYTES] for offset in group],
-        )
-        for header, _ in answers:
-            _check(header)
+    blob = _blobs.new_blob()
+    _drive(link, _blobs.put(blob, data))
     return blob
 
 
-def _check(header: dict[str, object]) -> None:
-    if header["t"] == "error":
-        raise BlobLost(str(header.get("message")))
+def _drive(link: Link, operation: Operation[_T]) -> _T:
+    answers: Any = None
+    while True:
+        try:
+            request = operation.send(answers)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        answers = link.request(request.messages)  # type: ignore[attr-defined]
+        for header, _ in answers:
+            if header["t"] == "error":
+                raise BlobLost(str(header.get("message")))

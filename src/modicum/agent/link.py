@@ -58,16 +58,16 @@ class Link:
             for name in names:
                 self._kept.pop(name, None)
 
-    def request(self, headers: list[Header], payloads: list[bytes] | None = None) -> list[Frame]:
+    def request(self, messages: tuple[tuple[Header, bytes], ...]) -> list[Frame]:
         """Send requests together and return their answers in order. Not for the reading thread."""
         numbers = []
-        for place, header in enumerate(headers):
+        for header, payload in messages:
             with self._lock:
                 self._number += 1
                 number = self._number
             numbers.append(number)
             self._answers[number] = []
-            self.send_kept(("request", number), {**header, "r": number}, payloads[place] if payloads else b"")
+            self.send_kept(("request", number), {**header, "r": number}, payload)
         with self._answered:
             self._answered.wait_for(lambda: all(self._answers[number] for number in numbers))
         self.forget([("request", number) for number in numbers])

@@ -69,7 +69,7 @@ class Agent:
         except BaseException as error:
             # Not only Exception: a module may call sys.exit() when it is imported.
             output.end()
-            self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error, skip_frames=1))
+            self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
             return self._linger()
         if spec["async"]:
             from modicum.agent.aio import serve
@@ -136,7 +136,7 @@ class Agent:
 
     def failure(self, error: BaseException) -> bytes:
         """Return a user's exception as bytes, without our own frames."""
-        return dump_exception(error, skip_frames=1)
+        return dump_exception(error)
 
     # -- outputs -------------------------------------------------------------------------------------------
 

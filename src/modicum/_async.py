@@ -1,0 +1,232 @@
+"""How an async caller drives an operation: all of a loop's operations share one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeVar
+
+from modicum import _server
+from modicum._exchange import ConnectionLost, Item, Operation, Pull, Receive, Reconnect, Request, Send
+from modicum.exception import from_code
+from modicum.wire.channel import Answer, Channel, ChannelClosed, RemoteFailure
+from modicum.wire.frames import Frame, Header
+
+_T = TypeVar("_T")
+_LOST: Frame = ({"t": "lost"}, b"")
+_MORE: Frame = ({"t": "more"}, b"")
+
+
+async def run(operation: Operation[_T], call: str | None = None) -> _T:
+    """Run an operation to its end and return its result. `call` is forgotten if the caller gives up in between."""
+    lane = _Lane(call)
+    try:
+        answer: Any = None
+        while True:
+            exchange = operation.send(answer)
+            try:
+                answer = await lane.perform(exchange)
+            except ConnectionLost as lost:
+                answer = await lane.perform(operation.throw(lost))
+    except StopIteration as stop:
+        lane.close()
+        return stop.value  # type: ignore[no-any-return]
+    except BaseException:
+        lane.abandon()
+        raise
+
+
+async def iterate(operation: Operation[None], call: str, values: Any = None) -> AsyncIterator[Any]:
+    """Yield the items of an operation; `values`, an iterator of either kind, is what it may pull from."""
+    lane = _Lane(call, values)
+    finished = False
+    try:
+        answer: Any = None
+        while True:
+            exchange = operation.send(answer)
+            if type(exchange) is Item:
+                yield exchange.value
+                answer = None
+                continue
+            try:
+                answer = await lane.perform(exchange)
+            except ConnectionLost as lost:
+                answer = await lane.perform(operation.throw(lost))
+    except StopIteration:
+        finished = True
+    finally:
+        if finished:
+            lane.close()
+        else:
+            lane.abandon()
+
+
+class _Peer:
+    """A loop's connection, and who waits for what comes in on it."""
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+        self.routes: dict[str, asyncio.Queue[Frame]] = {}
+        self._connecting = asyncio.Lock()
+
+    async def connect(self) -> None:
+        """Connect unless connected; many callers at once make one connection."""
+        async with self._connecting:
+            if self.channel is not None and not self.channel.closed:
+                return
+            link = await asyncio.to_thread(_server.connect)
+            link.setblocking(False)
+            loop = asyncio.get_running_loop()
+            _, self.channel = await loop.create_unix_connection(
+                lambda: Channel(self._received, self._closed), sock=link
+            )
+
+    def _received(self, channel: Channel, header: Header, payload: bytes) -> Answer:
+        queue = self.routes.get(header.get("call", ""))
+        if queue is not None:
+            queue.put_nowait((header, payload))
+        return None
+
+    def _closed(self, channel: Channel) -> None:
+        for queue in self.routes.values():
+            queue.put_nowait(_LOST)
+
+
+_peers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Peer] = weakref.WeakKeyDictionary()
+
+
+class _Lane:
+    """One operation's share of the connection."""
+
+    def __init__(self, call: str | None, values: Any = None) -> None:
+        self._peer = _peers.setdefault(asyncio.get_running_loop(), _Peer())
+        self._call = call
+        self._inbox: asyncio.Queue[Frame] = asyncio.Queue()
+        self._feeder = _Feeder(values, self._inbox) if values is not None else None
+        if call is not None:
+            self._peer.routes[call] = self._inbox
+
+    async def perform(self, exchange: object) -> Any:
+        if isinstance(exchange, Receive):
+            return await self._receive(exchange.timeout_s)
+        if isinstance(exchange, Pull):
+            assert self._feeder is not None
+            return self._feeder.take(exchange.count)
+        if isinstance(exchange, Reconnect):
+            return await self._peer.connect()
+        if self._peer.channel is None:
+            await self._peer.connect()
+        channel = self._peer.channel
+        assert channel is not None
+        if channel.closed:
+            raise ConnectionLost
+        if isinstance(exchange, Request):
+            return await self._request(channel, exchange)
+        assert isinstance(exchange, Send)
+        for header, payload in exchange.messages:
+            channel.send(header, payload)
+        return None
+
+    async def _request(self, channel: Channel, exchange: Request) -> list[Frame]:
+        try:
+            return list(await asyncio.gather(*(channel.request(h, p) for h, p in exchange.messages)))
+        except ChannelClosed as error:
+            raise ConnectionLost from error
+        except RemoteFailure as failure:
+            raise from_code(failure.code, failure.message) from None
+
+    async def _receive(self, timeout_s: float | None) -> Frame | None:
+        if timeout_s == 0 and self._inbox.empty():
+            await asyncio.sleep(0)  # lets the loop read what has come
+            if self._inbox.empty():
+                return None
+        try:
+            frame = await asyncio.wait_for(self._inbox.get(), timeout_s)
+        except TimeoutError:
+            return None
+        except asyncio.TimeoutError:  # another class before Python 3.11
+            return None
+        if frame is _LOST:
+            raise ConnectionLost
+        return None if frame is _MORE else frame
+
+    def close(self) -> None:
+        if self._call is not None:
+            self._peer.routes.pop(self._call, None)
+        if self._feeder is not None:
+            self._feeder.close()
+
+    def abandon(self) -> None:
+        self.close()
+        if self._call is not None and self._peer.channel is not None:
+            self._peer.channel.send({"t": "call.forget", "call": self._call})
+
+
+class _Feeder:
+    """Reads a caller's iterable ahead, a little, while outputs come in; wakes the operation when there is more."""
+
+    AHEAD = 256
+
+    def __init__(self, values: AsyncIterator[Any] | Iterator[Any], inbox: asyncio.Queue[Frame]) -> None:
+        self._inbox = inbox
+        self._values: list[Any] = []
+        self._exhausted = False
+        self._error: BaseException | None = None
+        self._room = asyncio.Event()
+        # Its parent is the lane, which cancels it in close().
+        self._task = asyncio.ensure_future(self._read(values))
+
+    def take(self, count: int) -> tuple[list[Any], bool]:
+        values, self._values = self._values[:count], self._values[count:]
+        self._room.set()
+        if self._error is not None and not self._values:
+            raise self._error
+        return values, self._exhausted and not self._values
+
+    async def _read(self, values: AsyncIterator[Any] | Iterator[Any]) -> None:
+        try:
+            if isinstance(values, AsyncIterator):
+                async for value in values:
+                    await self._put(value)
+            else:
+                for value in values:
+                    await self._put(value)
+        except Exception as error:
+            self._error = error
+        self._exhausted = True
+        self._inbox.put_nowait(_MORE)
+
+    async def _put(self, value: Any) -> None:
+        while len(self._values) >= self.AHEAD:
+            self._room.clear()
+            await self._room.wait()
+        self._values.append(value)
+        if len(self._values) == 1:
+            self._inbox.put_nowait(_MORE)
+
+    def close(self) -> None:
+        self._task.cancel()
+
+
+def elements(values: Any) -> Any:
+    """Return an iterator, of the same kind, over an iterable or an async iterable."""
+    return values.__aiter__() if hasattr(values, "__aiter__") else iter(values)
+
+
+def zip_any(iterables: tuple[Any, ...]) -> Any:
+    """Zip iterables of either kind; the result is async if any of them is."""
+    if any(hasattr(values, "__aiter__") for values in iterables):
+        return _zip_async([elements(values) for values in iterables])
+    return zip(*iterables)
+
+
+async def _zip_async(iterators: list[Any]) -> AsyncIterator[tuple[Any, ...]]:
+    while True:
+        row = []
+        for iterator in iterators:
+            try:
+                row.append(await iterator.__anext__() if hasattr(iterator, "__anext__") else next(iterator))
+            except (StopIteration, StopAsyncIteration):
+                return
+        yield tuple(row)

@@ -1,0 +1,199 @@
+"""How a blocking caller drives an operation: with a borrowed connection, in his own thread."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from itertools import islice
+
+from modicum import _server
+from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
+from modicum.exception import from_code
+from modicum.wire.frames import Decoder, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from typing import Any, TypeVar
+
+    from modicum._exchange import Operation
+    from modicum.wire.frames import Frame
+
+    _T = TypeVar("_T")
+
+PULL_SLOW_S = 0.001
+"""A caller's iterable that takes longer for a batch is slow: smaller batches, so that no value waits for the next."""
+
+
+def run(operation: Operation[_T], call: str | None = None) -> _T:
+    """Run an operation to its end and return its result. `call` is forgotten if the caller gives up in between."""
+    lane = _borrow()
+    try:
+        answer: Any = None
+        while True:
+            exchange = operation.send(answer)
+            try:
+                answer = lane.perform(exchange)
+            except ConnectionLost as lost:
+                answer = lane.perform(operation.throw(lost))
+    except StopIteration as stop:
+        lane.give_back()
+        return stop.value  # type: ignore[no-any-return]
+    except BaseException:
+        lane.abandon(call)
+        raise
+
+
+def iterate(operation: Operation[None], call: str, values: Iterator[Any] | None = None) -> Iterator[Any]:
+    """Yield the items of an operation; `values` is what it may pull from."""
+    lane = _borrow()
+    lane.values = values
+    finished = False
+    try:
+        answer: Any = None
+        while True:
+            exchange = operation.send(answer)
+            if type(exchange) is Item:
+                yield exchange.value
+                answer = None
+                continue
+            try:
+                answer = lane.perform(exchange)
+            except ConnectionLost as lost:
+                answer = lane.perform(operation.throw(lost))
+    except StopIteration:
+        finished = True
+    finally:
+        if finished:
+            lane.give_back()
+        else:
+            lane.abandon(call)
+
+
+class _Lane:
+    """A connection that serves one operation at a time."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._decoder = Decoder()
+        self._inbox: deque[Frame] = deque()
+        self._number = 1
+        self._pull_count = 1
+        self.values: Iterator[Any] | None = None
+
+    def perform(self, exchange: object) -> Any:
+        kind = type(exchange)
+        try:
+            if kind is Receive:
+                return self._receive(exchange.timeout_s)  # type: ignore[attr-defined]
+            if kind is Send:
+                return self._send(exchange)  # type: ignore[arg-type]
+            if kind is Request:
+                return self._request(exchange)  # type: ignore[arg-type]
+        except OSError as error:
+            raise ConnectionLost from error
+        if kind is Pull:
+            return self._pull(exchange.count)  # type: ignore[attr-defined]
+        assert kind is Reconnect
+        return self._connect()
+
+    def _connect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._inbox.clear()
+        self._decoder = Decoder()
+        self._socket = _server.connect()
+
+    def _send(self, exchange: Send) -> None:
+        if self._socket is None:
+            self._connect()
+        assert self._socket is not None
+        for header, payload in exchange.messages:
+            self._socket.sendall(encode(header, payload))
+
+    def _request(self, exchange: Request) -> list[Frame]:
+        first = self._number + 1
+        self._number += len(exchange.messages)
+        self._send(Send(*(({**h, "r": first + n}, p) for n, (h, p) in enumerate(exchange.messages))))
+        answers: dict[int, Frame] = {}
+        others: list[Frame] = []
+        while len(answers) < len(exchange.messages):
+            frame = self._receive(None)
+            assert frame is not None
+            if frame[0]["t"] in ("reply", "error"):
+                answers[frame[0]["r"]] = frame
+            else:
+                others.append(frame)
+        self._inbox.extend(others)
+        frames = [answers[number] for number in sorted(answers)]
+        for header, _ in frames:
+            if header["t"] == "error":
+                raise from_code(header["code"], header["message"])
+        return frames
+
+    def _receive(self, timeout_s: float | None) -> Frame | None:
+        if self._inbox:
+            return self._inbox.popleft()
+        if self._socket is None:
+            raise ConnectionResetError
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._inbox:
+            if deadline is not None:
+                left = max(deadline - time.monotonic(), 0.0)
+                if not _readable(self._socket, left):
+                    return None
+            data = self._socket.recv(1 << 18)
+            if not data:
+                raise ConnectionResetError
+            self._inbox.extend(self._decoder.feed(data))
+        return self._inbox.popleft()
+
+    def _pull(self, count: int) -> tuple[list[Any], bool]:
+        assert self.values is not None
+        wanted = min(count, self._pull_count)
+        started = time.perf_counter()
+        values = list(islice(self.values, wanted))
+        slow = time.perf_counter() - started > PULL_SLOW_S
+        self._pull_count = 1 if slow else min(self._pull_count * 2, 256)
+        return values, len(values) < wanted
+
+    def give_back(self) -> None:
+        """The operation is complete: the connection may serve the next one."""
+        self.values = None
+        self._pull_count = 1
+        if self._socket is not None and not self._inbox:
+            _idle().append(self)
+
+    def abandon(self, call: str | None) -> None:
+        """The caller gave up in between: tell the server, and do not use this connection again."""
+        if self._socket is not None:
+            try:
+                if call is not None:
+                    self._socket.sendall(encode({"t": "call.forget", "call": call}))
+                self._socket.close()
+            except OSError:
+                pass
+
+
+def _readable(link: socket.socket, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
+
+
+_lanes: dict[int, list[_Lane]] = {}
+
+
+def _idle() -> list[_Lane]:
+    """Return this process's idle connections; a forked child has none of its parent's."""
+    return _lanes.setdefault(os.getpid(), [])
+
+
+def _borrow() -> _Lane:
+    try:
+        return _idle().pop()
+    except IndexError:
+        return _Lane()

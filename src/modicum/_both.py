@@ -1,0 +1,74 @@
+"""How a method that is written once as an operation gets a blocking form and an async one, `.aio`."""
+
+from __future__ import annotations
+
+import sys
+
+from modicum import _blocking
+from modicum._types import Generic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+    from modicum._exchange import Operation
+
+    _P = ParamSpec("_P")
+    _S = TypeVar("_S")
+    _T = TypeVar("_T")
+else:
+    _P = _S = _T = None
+
+
+class Both(Generic[_P, _T]):
+    """A bound method: call it to block, call its `aio` for a coroutine."""
+
+    __slots__ = ("_operation",)
+
+    def __init__(self, operation: Callable[_P, Operation[_T]]) -> None:
+        self._operation = operation
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        warn_in_loop()
+        return _blocking.run(self._operation(*args, **kwargs))
+
+    def aio(self, *args: _P.args, **kwargs: _P.kwargs) -> Coroutine[Any, Any, _T]:
+        """The same, as a coroutine."""
+        from modicum import _async
+
+        return _async.run(self._operation(*args, **kwargs))
+
+
+class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
+    """Decorates a method that returns an operation."""
+
+    def __init__(self, method: Callable[Concatenate[_S, _P], Operation[_T]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> both[_S, _P, _T]: ...
+        @overload
+        def __get__(self, instance: _S, owner: type) -> Both[_P, _T]: ...
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else Both(self._method.__get__(instance, owner))
+
+
+def in_loop() -> bool:
+    """Return whether an event loop runs in this thread."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def warn_in_loop() -> None:
+    """Warn whoever blocks an event loop."""
+    if in_loop():
+        import warnings
+
+        from modicum.exception import AsyncUsageWarning
+
+        warnings.warn("this blocks the running event loop; use its `.aio` twin", AsyncUsageWarning, stacklevel=3)

@@ -1,0 +1,72 @@
+"""What an operation asks of its driver, one step at a time, so that it is written once for blocking and async callers.
+
+An operation is a generator: it yields one of these and gets the answer, until it returns its result.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any, TypeVar
+
+    from modicum.wire.frames import Frame, Header
+
+    _T = TypeVar("_T")
+    Operation = Generator[object, Any, _T]
+    Message = tuple[Header, bytes]
+
+
+class Send:
+    """Send messages. → None"""
+
+    __slots__ = ("messages",)
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = messages
+
+
+class Request:
+    """Send requests together. → their answers, in order. Raises the error that the server answered with."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = messages
+
+
+class Receive:
+    """Wait for a message to this operation. → the frame, or None when `timeout_s` is over (0: what is there now)."""
+
+    __slots__ = ("timeout_s",)
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        self.timeout_s = timeout_s
+
+
+class Pull:
+    """Take up to `count` values from the caller's iterable. → (values, exhausted); fewer values if they come slowly."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+class Item:
+    """Give a value to whoever iterates. → None"""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Reconnect:
+    """The connection was lost: make a new one, starting the server if need be. → None"""
+
+    __slots__ = ()
+
+
+class ConnectionLost(Exception):
+    """Thrown into an operation at the step during which the connection ended."""

@@ -1,0 +1,350 @@
+"""What calling a function means on the wire: one operation for each way of calling.
+
+Each is written once and driven by `_blocking.py` or `_async.py`. The first of the five rooms of `f.remote(x)` is
+`function.py`; the frames that are made here go to `server/api/calls.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+from modicum import _blobs
+from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
+from modicum.exception import (
+    ExecutionError,
+    FunctionTimeoutError,
+    InternalFailure,
+    RemoteError,
+    from_code,
+)
+from modicum.wire import values
+from modicum.wire.messages import (
+    AHEAD_BYTES,
+    AHEAD_PIECES,
+    EXCEPTION,
+    GENERATOR_DONE,
+    INLINE_BYTES_MAX,
+    INTERNAL,
+    SUCCESS,
+    TERMINATED,
+    TIMEOUT,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from modicum._exchange import Operation
+    from modicum.wire.frames import Frame, Header
+
+OUTSTANDING_MAX = 1000
+"""Inputs of one map that are on their way or whose results wait to be taken [FEATURES 5.3]."""
+
+OUTSTANDING_BYTES_MAX = 32 << 20
+BATCH_INPUTS = 64
+GET_SLICE_S = 55.0
+"""A wait for an output is asked for in slices [FEATURES 4.7]."""
+
+
+def new_call() -> str:
+    """Return the id of a new call. The caller makes it up, so that asking twice is asking once."""
+    return "fc-" + os.urandom(11).hex()
+
+
+def remote(function: str, call: str, arguments: bytes) -> Operation[Any]:
+    """Call with one input and return its value, or raise what it raised."""
+    inputs = _Inputs(call, function, "sync")
+    inputs.hold(0, arguments)
+    while True:
+        try:
+            yield from inputs.send()
+            while True:
+                header, payload = yield Receive()
+                if header["t"] == "call.outputs":
+                    _, status, _, blob = header["outputs"][0]
+                    return (yield from _value(status, payload, blob))
+                _raise_failed(header)
+        except ConnectionLost:
+            yield Reconnect()
+
+
+def spawn(function: str, call: str, arguments: bytes) -> Operation[None]:
+    """Call without waiting. When it returns, the input is stored durably."""
+    inputs = _Inputs(call, function, "spawn")
+    inputs.hold(0, arguments)
+    while True:
+        try:
+            yield from inputs.send(Request)
+            return
+        except ConnectionLost:
+            yield Reconnect()
+
+
+def get(call: str, index: int, timeout_s: float | None) -> Operation[Any]:
+    """Return the value of an input of a spawned call. Raises the built-in `TimeoutError` if it is not there in time."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left = GET_SLICE_S if deadline is None else min(deadline - time.monotonic(), GET_SLICE_S)
+        try:
+            request = {"t": "call.get", "call": call, "index": index, "wait_s": max(left, 0.0)}
+            ((header, payload),) = yield Request((request, b""))
+            if not header["pending"]:
+                return (yield from _value(header["status"], payload, header["blob"]))
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError
+        except ConnectionLost:
+            yield Reconnect()
+
+
+def generate(function: str, call: str, arguments: bytes) -> Operation[None]:
+    """Call a generator and give its items as they come."""
+    inputs = _Inputs(call, function, "gen")
+    inputs.hold(0, arguments)
+    incoming = _Incoming(call)
+    while True:
+        try:
+            yield from inputs.send(pieces=incoming.next)
+            while True:
+                header, payload = yield Receive()
+                if header["t"] == "call.piece":
+                    item = incoming.take(header, payload)
+                    if item is not None:
+                        yield Item(values.loads(item))
+                    if incoming.should_acknowledge():
+                        yield Send(incoming.acknowledgement())
+                elif header["t"] == "call.outputs":
+                    _, status, _, blob = header["outputs"][0]
+                    yield from _value(status, payload, blob)
+                    return
+                else:
+                    _raise_failed(header)
+        except ConnectionLost:
+            yield Reconnect()
+
+
+def map_(function: str, call: str, encode: Any, order_outputs: bool, return_exceptions: bool) -> Operation[None]:
+    """Call with many inputs and give their values; `encode` makes an input of what is pulled from the caller.
+
+    Never more than `OUTSTANDING_MAX` inputs are on their way or waiting to be taken: the caller's iterable is read
+    and results are kept only as fast as he takes them. An exception is raised at its place, or given as a value.
+    """
+    inputs = _Inputs(call, function, "map")
+    results = _Results(order_outputs)
+    lost = False
+    while True:
+        try:
+            if lost:
+                yield Reconnect()
+                yield from inputs.send()
+                lost = False
+            more = inputs.has_room(results.given) and (yield from inputs.feed(encode))
+            if inputs.exhausted and results.given == inputs.count:
+                break
+            frame = yield Receive(0 if more else None)
+            if frame is not None:
+                yield from inputs.take(frame, results)
+        except ConnectionLost:
+            lost = True
+        for ok, value in results.take():
+            if not ok and not return_exceptions:
+                raise value
+            yield Item(value)
+    yield Send(({"t": "call.forget", "call": call}, b""))
+
+
+class _Inputs:
+    """The inputs of a call that have no output yet. The caller holds them: what a server loses is sent again."""
+
+    def __init__(self, call: str, function: str, kind: str) -> None:
+        self._header = {"t": "call.inputs", "call": call, "function": function, "kind": kind}
+        self._held: dict[int, tuple[bytes, str | None]] = {}
+        self._bytes = 0
+        self.count = 0
+        self.exhausted = False
+
+    def hold(self, index: int, data: bytes) -> None:
+        """Take in an input; it leaves with the next `send`."""
+        self._held[index] = data, None
+        self._bytes += len(data)
+        self.count += 1
+
+    def has_room(self, given: int) -> bool:
+        """Return whether another input may be taken from the caller."""
+        if self.exhausted or self._bytes >= OUTSTANDING_BYTES_MAX:
+            return False
+        return self.count - given < OUTSTANDING_MAX
+
+    def feed(self, encode: Any) -> Operation[bool]:
+        """Take what the caller's iterable has now and send it; return whether there was anything."""
+        pulled, self.exhausted = yield Pull(BATCH_INPUTS)
+        first = self.count
+        for value in pulled:
+            self.hold(self.count, encode(value))
+        yield from self.send(indices=range(first, self.count))
+        return bool(pulled)
+
+    def send(self, kind: Any = Send, indices: Any = None, **fields: Any) -> Operation[None]:
+        """Send these inputs, by default all that are held, in as few frames as they fit in."""
+        frame = _Frame({**self._header, **fields})
+        for index in list(self._held) if indices is None else indices:
+            yield from self._put_blob(index)
+            data, blob = self._held[index]
+            if not frame.fits(index, data):
+                yield kind(frame.message())
+                frame = _Frame({**self._header, **fields})
+            frame.add(index, data, blob)
+        if frame.sizes:
+            yield kind(frame.message())
+
+    def _put_blob(self, index: int) -> Operation[None]:
+        data, blob = self._held[index]
+        if blob is None and len(data) > INLINE_BYTES_MAX:
+            blob = _blobs.new_blob()
+            yield from _blobs.put(blob, data)
+            self._held[index] = b"", blob
+            self._bytes -= len(data)
+
+    def take(self, frame: Frame, results: _Results) -> Operation[None]:
+        """Take in a frame of outputs."""
+        header, payload = frame
+        if header["t"] != "call.outputs":
+            return _raise_failed(header)
+        start = 0
+        for index, status, size, blob in header["outputs"]:
+            data = payload[start : start + size]
+            start += size
+            held = self._held.get(index)
+            if held is None:
+                continue  # it came twice, around a lost connection
+            try:
+                value = yield from _value(status, data, blob)
+            except (ConnectionLost, GeneratorExit):
+                raise
+            except BaseException as error:  # the function's own: it is given or raised at its place
+                results.add(index, False, error)
+            else:
+                results.add(index, True, value)
+            del self._held[index]
+            self._bytes -= len(held[0])
+
+
+class _Frame:
+    """Neighbouring inputs that share a frame."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._first = 0
+        self._parts: list[bytes] = []
+        self._bytes = 0
+        self._blobs: dict[str, str] = {}
+        self.sizes: list[int] = []
+
+    def fits(self, index: int, data: bytes) -> bool:
+        if not self.sizes:
+            return True
+        return index == self._first + len(self.sizes) and self._bytes + len(data) <= INLINE_BYTES_MAX
+
+    def add(self, index: int, data: bytes, blob: str | None) -> None:
+        if not self.sizes:
+            self._first = index
+        if blob is not None:
+            self._blobs[str(len(self.sizes))] = blob
+        self.sizes.append(len(data))
+        self._parts.append(data)
+        self._bytes += len(data)
+
+    def message(self) -> Frame:
+        header = {**self._header, "first": self._first, "sizes": self.sizes}
+        if self._blobs:
+            header["blobs"] = self._blobs
+        return header, b"".join(self._parts)
+
+
+class _Results:
+    """Outputs that have come and are not yet given to the caller, in the order in which he wants them."""
+
+    def __init__(self, ordered: bool) -> None:
+        self._ordered = ordered
+        self._by_index: dict[int, tuple[bool, Any]] = {}
+        self._arrived: deque[tuple[bool, Any]] = deque()
+        self.given = 0
+
+    def add(self, index: int, ok: bool, value: Any) -> None:
+        if self._ordered:
+            self._by_index[index] = ok, value
+        else:
+            self._arrived.append((ok, value))
+
+    def take(self) -> Iterator[tuple[bool, Any]]:
+        """Yield what may be given now."""
+        while self._arrived or self.given in self._by_index:
+            self.given += 1
+            yield self._arrived.popleft() if self._arrived else self._by_index.pop(self.given - 1)
+
+
+class _Incoming:
+    """The pieces of a generator that have come, and how many of them the other side knows of."""
+
+    def __init__(self, call: str) -> None:
+        self.next = 0
+        self._call = call
+        self._parts: list[bytes] = []
+        self._acknowledged = 0
+        self._bytes = 0
+
+    def take(self, header: Header, payload: bytes) -> bytes | None:
+        """Take in a piece; return the item that it completes. One that came before a lost connection is ignored."""
+        if header["piece"] != self.next:
+            return None
+        self.next += 1
+        self._bytes += len(payload)
+        self._parts.append(payload)
+        if not header["end"]:
+            return None
+        item = b"".join(self._parts)
+        self._parts = []
+        return item
+
+    def should_acknowledge(self) -> bool:
+        """Return whether the other side should hear now how far we are."""
+        return self._bytes > AHEAD_BYTES // 4 or self.next - self._acknowledged > AHEAD_PIECES // 4
+
+    def acknowledgement(self) -> Frame:
+        """Return the message that says how far we are."""
+        self._acknowledged, self._bytes = self.next, 0
+        return {"t": "call.ack", "call": self._call, "pieces": self.next}, b""
+
+
+def _value(status: str, data: bytes | bytearray, blob: str | None) -> Operation[Any]:
+    """Return an output's value or raise what it stands for."""
+    if blob is not None:
+        data = yield from _blobs.get(blob)
+    if status in (SUCCESS, GENERATOR_DONE):
+        try:
+            return values.loads(data)
+        except Exception as error:
+            raise ExecutionError(
+                f"the function returned a value that cannot be loaded here: {type(error).__name__}: {error}; "
+                "are the packages that its type needs installed in this environment?"
+            ) from error
+    if status == EXCEPTION:
+        raise _exception(data)
+    text = bytes(data).decode()
+    raise {TIMEOUT: FunctionTimeoutError, INTERNAL: InternalFailure, TERMINATED: RemoteError}[status](text)
+
+
+def _exception(data: bytes | bytearray) -> BaseException:
+    error = values.load_exception(bytes(data))
+    if not isinstance(error, values.Unloadable):
+        return error
+    if error.was_pickled:
+        return ExecutionError(f"the function raised an exception that cannot be loaded here:\n{error.text}")
+    return RemoteError(f"the function raised an exception that cannot be pickled:\n{error.text}")
+
+
+def _raise_failed(header: Header) -> None:
+    if header["t"] == "call.failed":
+        raise from_code(header["code"], header["message"])

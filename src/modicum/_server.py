@@ -1,0 +1,178 @@
+"""How a client finds its server, starting one in the background where there is none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+
+from modicum import _context, config
+from modicum.exception import ConnectionError, VersionError, from_code
+from modicum.wire.frames import Decoder, encode
+from modicum.wire.version import PROTOCOL, build_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+    from modicum.wire.frames import Header
+
+START_WITHIN_S = 30.0
+_POLL_S = 0.01
+
+
+def directory() -> str:
+    """Return the directory whose socket `s` is the server's, for this process."""
+    return _context.socket_directory or os.path.join(config.home(), "sock")
+
+
+def connect() -> socket.socket:
+    """Return a connection on which hello has been said. Starts a server, or replaces one of another build, if local.
+
+    Raises `ConnectionError` when there is none and none can be started, `VersionError` when it speaks otherwise.
+    """
+    link = _try_connect(directory())
+    if _context.socket_directory is not None:
+        return _within_container(link)
+    if link is None:
+        link = start()
+    answer = say_hello(link)
+    if answer["build"] != build_id():
+        link.close()
+        replace()
+        link = start()
+        say_hello(link)
+    return link
+
+
+def say_hello(link: socket.socket) -> Header:
+    """Introduce this client and return the server's answer."""
+    answer = ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
+    if answer["protocol"] != PROTOCOL:
+        raise VersionError(f"the server speaks protocol {answer['protocol']}, this client {PROTOCOL}; upgrade the older one")
+    return answer
+
+
+def ask(link: socket.socket, header: Header, payload: bytes = b"") -> Header:
+    """Send one request on a fresh blocking connection and return its answer's header."""
+    decoder = Decoder()
+    link.sendall(encode({**header, "r": 1}, payload))
+    while True:
+        data = link.recv(65536)
+        if not data:
+            raise ConnectionError("the server ended the connection; `modicum server logs` may say why")
+        for answer, _ in decoder.feed(data):
+            if answer.get("r") != 1:
+                continue
+            if answer["t"] == "error":
+                raise from_code(answer["code"], answer["message"])
+            return answer
+
+
+def start() -> socket.socket:
+    """Start a server in the background, unless another client just did, and return a connection to it."""
+    process = _spawn()
+    deadline = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline:
+        link = _try_connect(directory())
+        if link is not None:
+            return link
+        code = process.poll()
+        if code not in (None, 0):  # 0: another one is starting already
+            raise ConnectionError(f"the server did not start (exit code {code}):\n{log_tail()}")
+        time.sleep(_POLL_S)
+    raise ConnectionError(f"no server answered at {directory()} within {START_WITHIN_S:.0f} s:\n{log_tail()}")
+
+
+def running() -> socket.socket | None:
+    """Return a connection to the local server without starting one, None if none runs."""
+    link = _try_connect(os.path.join(config.home(), "sock"))
+    if link is not None:
+        say_hello(link)
+    return link
+
+
+def replace() -> None:
+    """End a local server of another build; what it runs goes on and is adopted by the next."""
+    link = _try_connect(directory())
+    if link is None:
+        return
+    pid = ask(link, {"t": "server.status"})["pid"]
+    ask(link, {"t": "server.stop", "all": False})
+    link.close()
+    wait_gone(pid)
+
+
+def wait_gone(pid: int, within_s: float = 15.0) -> bool:
+    """Wait until a process has ended; return whether it has."""
+    deadline = time.monotonic() + within_s
+    while os.path.exists(f"/proc/{pid}"):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def log_tail(lines: int = 15) -> str:
+    """Return the end of the server's log."""
+    try:
+        with open(os.path.join(config.home(), "server.log"), errors="replace") as file:
+            return "".join(file.readlines()[-lines:])
+    except OSError:
+        return "(it left no log)"
+
+
+def _try_connect(folder: str) -> socket.socket | None:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            link.connect(f"/proc/self/fd/{handle}/s")
+        finally:
+            os.close(handle)
+        return link
+    except OSError:
+        link.close()
+        return None
+
+
+def _within_container(link: socket.socket | None) -> socket.socket:
+    deadline = time.monotonic() + START_WITHIN_S
+    while link is None:
+        if time.monotonic() > deadline:
+            raise ConnectionError("the server does not answer this container")
+        time.sleep(_POLL_S)
+        link = _try_connect(directory())
+    say_hello(link)
+    return link
+
+
+def _spawn() -> Popen[bytes]:
+    """Start the server with nothing of ours: no descriptors, terminal, working directory or stray variables."""
+    import subprocess
+
+    folder = config.home()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with open(os.path.join(folder, "server.log"), "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "modicum.server.main", "--home", folder],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=_server_environment(),
+            start_new_session=True,
+        )
+
+
+def _server_environment() -> dict[str, str]:
+    """Return what the server needs of our environment: paths, language, proxies, package and certificate settings."""
+    wanted = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "PYENV_ROOT", "PYTHONPATH"}
+    prefixes = ("LC_", "MODICUM_", "MODAL_", "PIP_", "UV_", "SSL_CERT_", "XDG_")
+    endings = ("_proxy", "_PROXY", "_CA_BUNDLE", "_CAINFO", "_CA_CERTS")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in wanted or name.startswith(prefixes) or name.endswith(endings)
+    }

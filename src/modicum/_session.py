@@ -1,0 +1,69 @@
+"""What keeps an app alive while its program runs, and brings its output: a thread with a connection of its own."""
+
+from __future__ import annotations
+
+import threading
+
+from modicum import _blocking
+from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum.exception import Error, NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modicum._exchange import Operation
+
+    Sink = Callable[[str, str, bytes], None]
+    """Gets the stream ("stdout", "stderr" or "system"), the id of what wrote, and the bytes."""
+
+WAIT_S = 30.0
+
+
+class Session:
+    """The attachment of this process to a running app. Without it the server ends the app within seconds."""
+
+    def __init__(self, app: str, sink: Sink) -> None:
+        self._app = app
+        self._sink = sink
+        self._attached = threading.Event()
+        self.error: Error | None = None
+        self._thread = threading.Thread(target=self._run, name="modicum-session", daemon=True)
+
+    def start(self) -> None:
+        """Attach; returns once the server knows that we are here."""
+        self._thread.start()
+        self._attached.wait()
+
+    def join(self, timeout_s: float = 10.0) -> None:
+        """Wait until all output of the stopped app has come."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            _blocking.run(self._follow())
+        except NotFoundError:
+            pass  # the app has ended and is forgotten already
+        except Error as error:
+            self.error = error
+        finally:
+            self._attached.set()
+
+    def _follow(self) -> Operation[None]:
+        cursor = 0
+        while True:
+            try:
+                yield Request(({"t": "app.attach", "app": self._app}, b""))
+                self._attached.set()
+                while True:
+                    read = {"t": "logs.read", "log": self._app, "cursor": cursor, "wait_s": WAIT_S}
+                    ((header, payload),) = yield Request((read, b""))
+                    cursor = header["cursor"]
+                    start = 0
+                    for stream, source, size in header["entries"]:
+                        self._sink(stream, source, payload[start : start + size])
+                        start += size
+                    if header["ended"] and not header["entries"]:
+                        return
+            except ConnectionLost:
+                yield Reconnect()

@@ -1,0 +1,338 @@
+"""What an app is: functions that are deployed and run together."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from modicum import _blobs, _blocking, _context, _source
+from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum.exception import InvalidError
+from modicum.function import Function, Options
+from modicum.image import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from types import TracebackType
+    from typing import Any, ParamSpec, TypeVar, overload
+
+    from modicum._exchange import Operation
+    from modicum._session import Session, Sink
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+_NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
+
+
+class App:
+    """A group of functions under one name.
+
+        app = modicum.App("my-app")
+
+        @app.function()
+        def double(x: int) -> int:
+            return 2 * x
+
+    `image` is the default image of its functions. Raises `InvalidError` for a name that is not 1 to 64 characters of
+    letters, digits, `.`, `_` and `-`.
+    """
+
+    def __init__(self, name: str | None = None, *, image: Image | None = None) -> None:
+        if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
+            raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
+        if image is not None and not isinstance(image, Image):
+            raise InvalidError(f"image must be a modicum.Image, not {type(image).__name__}")
+        self.name = name
+        self._image = image
+        self._functions: dict[str, Function[Any, Any, Any]] = {}
+        self._entrypoints: dict[str, LocalEntrypoint] = {}
+        self._app_id: str | None = None
+
+    @property
+    def app_id(self) -> str | None:
+        """The id (`ap-…`) under which the app runs, None while it does not."""
+        return self._app_id if self._app_id is not None else _context.app
+
+    @property
+    def functions(self) -> dict[str, Function[Any, Any, Any]]:
+        """The app's functions by name."""
+        return dict(self._functions)
+
+    @property
+    def entrypoints(self) -> dict[str, LocalEntrypoint]:
+        """The app's local entrypoints by name."""
+        return dict(self._entrypoints)
+
+    def function(
+        self,
+        *,
+        image: Image | None = None,
+        name: str | None = None,
+        is_generator: bool | None = None,
+        serialized: bool = False,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        scaledown_window: int | None = None,
+        timeout: int = 300,
+        startup_timeout: int | None = None,
+    ) -> _FunctionDecorator:
+        """Decorate a function so that it can run in containers.
+
+        `image` is what its containers are made of (by default the app's, else `Image.debian_slim()`). Containers start
+        as inputs come, at most `max_containers`, at least `min_containers` while the app runs, and end after
+        `scaledown_window` seconds (2 to 3600, 60 if not given) without work. `timeout` limits each input's run and
+        `startup_timeout` (by default the same) a container's start, in seconds. `serialized` ships the function itself
+        in place of its module's file; `name` is its name in the app.
+        """
+        options = Options(min_containers, max_containers, scaledown_window, timeout, startup_timeout)
+        if image is not None and not isinstance(image, Image):
+            raise InvalidError(f"image must be a modicum.Image, not {type(image).__name__}")
+        return _FunctionDecorator(self, options, image, name, is_generator, serialized)
+
+    def local_entrypoint(self, *, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate the function that `modicum run` calls in your own process while the app runs."""
+
+        def decorate(raw: Callable[P, R]) -> Callable[P, R]:
+            tag = name or raw.__name__
+            if tag in self._entrypoints:
+                raise InvalidError(f"the app has a local entrypoint {tag!r} already")
+            entrypoint = self._entrypoints[tag] = LocalEntrypoint(raw, tag, self)
+            return entrypoint
+
+        return decorate
+
+    def run(self, *, name: str | None = None) -> Run:
+        """Run the app while the block lasts: `with app.run():`, or `async with app.run():`.
+
+        At its end all its containers are gone. Raises `InvalidError` if the app runs already or this is a container.
+        """
+        return Run(self, name or self.name or "app")
+
+    def register(self, function: Function[Any, Any, Any]) -> None:
+        """Add a function; one of the same name is replaced, with a warning."""
+        if function.name in self._functions:
+            import warnings
+
+            warnings.warn(
+                f"the app has two functions named {function.name!r}; the later one replaces the earlier", stacklevel=4
+            )
+        self._functions[function.name] = function
+
+    def image_of(self, function: Function[Any, Any, Any]) -> Image:
+        """Return the image that a function's containers are made of."""
+        return function.image or self._image or Image.debian_slim()
+
+    def set_running(self, app_id: str | None) -> None:
+        """Note under which id the app runs now."""
+        self._app_id = app_id
+
+
+class LocalEntrypoint:
+    """A function that runs in the user's own process; calling it is calling the function."""
+
+    def __init__(self, raw: Callable[..., Any], name: str, app: App) -> None:
+        self.raw = raw
+        self.name = name
+        self.app = app
+        self.__doc__ = raw.__doc__
+        self.__name__ = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.raw(*args, **kwargs)
+
+
+class _FunctionDecorator:
+    """What `@app.function(…)` gives: applied to a function, it makes a `Function`."""
+
+    def __init__(
+        self,
+        app: App,
+        options: Options,
+        image: Image | None,
+        name: str | None,
+        is_generator: bool | None,
+        serialized: bool,
+    ) -> None:
+        self._app = app
+        self._options = options
+        self._image = image
+        self._name = name
+        self._is_generator = is_generator
+        self._serialized = serialized
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, raw: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
+        @overload
+        def __call__(self, raw: Callable[P, R]) -> Function[P, R, R]: ...
+
+    def __call__(self, raw: Callable[..., Any]) -> Any:
+        flags = getattr(getattr(raw, "__code__", None), "co_flags", None)
+        if flags is None:
+            raise InvalidError(f"@app.function() decorates a function, not {type(raw).__name__}")
+        if not self._serialized and "<locals>" in raw.__qualname__:
+            raise InvalidError(
+                f"{raw.__qualname__!r} is defined inside a function, so a container cannot import it; move it to the "
+                "module's top level or use @app.function(serialized=True)"
+            )
+        is_generator = bool(flags & 0x220) if self._is_generator is None else self._is_generator
+        function: Function[Any, Any, Any] = Function(
+            raw,
+            self._name or raw.__qualname__,
+            self._options,
+            self._image,
+            is_generator=is_generator,
+            is_async=bool(flags & 0x280),
+            serialized=self._serialized,
+        )
+        self._app.register(function)
+        return function
+
+
+class Run:
+    """A running app, as a context manager of either kind."""
+
+    def __init__(self, app: App, name: str, sink: Sink | None = None) -> None:
+        self._app = app
+        self._name = name
+        self._sink: Sink = sink or (lambda stream, source, data: None)
+        self._session: Session | None = None
+
+    def __enter__(self) -> App:
+        self._check()
+        try:
+            _blocking.run(self._start())
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self._app
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._app.app_id is None:
+            return
+        try:
+            _blocking.run(self._stop())
+        finally:
+            self._end()
+
+    async def __aenter__(self) -> App:
+        import asyncio
+
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.__exit__, kind, error, traceback)
+
+    def _check(self) -> None:
+        if not _context.is_local():
+            raise InvalidError("app.run() cannot be called in a container; put it under `if __name__ == '__main__':`")
+        if self._app.app_id is not None:
+            raise InvalidError("the app is already running")
+
+    def _start(self) -> Operation[None]:
+        """Have the server make the app, its images and its functions; repeated whole if the server is lost meanwhile."""
+        from modicum._session import Session
+
+        key = os.urandom(16).hex()
+        while True:
+            try:
+                ((header, _),) = yield Request(({"t": "app.create", "name": self._name, "key": key}, b""))
+                self._app.set_running(header["app"])
+                if self._session is None:
+                    self._session = Session(header["app"], self._sink)
+                    self._session.start()
+                yield from _create_functions(self._app, header["app"])
+                return
+            except ConnectionLost:
+                yield Reconnect()
+
+    def _stop(self) -> Operation[None]:
+        while True:
+            try:
+                yield Request(({"t": "app.stop", "app": self._app.app_id}, b""))
+                return
+            except ConnectionLost:
+                yield Reconnect()
+
+    def _end(self) -> None:
+        self._app.set_running(None)
+        for function in self._app.functions.values():
+            function.hydrate_with(None)
+        if self._session is not None:
+            self._session.join()
+            self._session = None
+
+
+def _create_functions(app: App, app_id: str) -> Operation[None]:
+    functions = list(app.functions.values())
+    steps = [app.image_of(function).steps for function in functions]
+    distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
+    built = yield Request(*(({"t": "image.build", "app": app_id, "steps": s}, b"") for s in distinct))
+    images = [built[distinct.index(s)][0]["image"] for s in steps]
+    sources = yield from _upload_sources(functions)
+    created = yield Request(
+        *(
+            _creation(app_id, function, image, source)
+            for function, image, source in zip(functions, images, sources)
+        )
+    )
+    for function, (header, _) in zip(functions, created):
+        function.hydrate_with(header["function"])
+
+
+def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[_source.Source | None]]:
+    known: dict[str, _source.Source] = {}
+    sources: list[_source.Source | None] = []
+    for function in functions:
+        if function.serialized:
+            sources.append(None)
+            continue
+        module = function.__module__
+        if module not in known:
+            known[module] = _source.of(function.raw_function)
+        sources.append(known[module])
+    wanted = {source.blob: source for source in known.values()}
+    if wanted:
+        ((header, _),) = yield Request(({"t": "blob.missing", "blobs": list(wanted)}, b""))
+        for blob in header["blobs"]:
+            yield from _blobs.put(blob, wanted[blob].archive)
+    return sources
+
+
+def _creation(
+    app_id: str, function: Function[Any, Any, Any], image: str, source: _source.Source | None
+) -> tuple[dict[str, Any], bytes]:
+    header = {
+        "t": "function.create",
+        "app": app_id,
+        "name": function.name,
+        "image": image,
+        "source": None if source is None else {"blob": source.blob, "layer": source.layer},
+        "options": function.options.as_dict(),
+        "spec": {
+            "module": "" if source is None else source.module,
+            "qualname": function.raw_function.__qualname__,
+            "generator": function.is_generator,
+            "async": function.is_async,
+        },
+    }
+    return header, _serialize(function) if function.serialized else b""
+
+
+def _serialize(function: Function[Any, Any, Any]) -> bytes:
+    import cloudpickle
+
+    raw = function.raw_function
+    return bytes(cloudpickle.dumps(raw))
+
+
+__all__ = ["App", "LocalEntrypoint"]

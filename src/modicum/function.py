@@ -1,0 +1,330 @@
+"""What a function is to its caller: `remote`, `map`, `spawn` and the other ways to call it.
+
+The first of the five rooms of `f.remote(x)`: `remote` serialises `x`, and `_operations.py` sends it as one frame. From
+here the call goes to `server/api/calls.py`.
+"""
+
+from __future__ import annotations
+
+from modicum import _blocking, _context, _operations
+from modicum._both import in_loop, warn_in_loop
+from modicum._types import Generic, O, P, R
+from modicum.call import FunctionCall
+from modicum.exception import ExecutionError, InvalidError, SerializationError
+from modicum.wire import values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+    from typing import Any
+
+    from modicum.image import Image
+
+
+class Options:
+    """What a function asks of the platform; all of it goes to the server."""
+
+    __slots__ = ("max_containers", "min_containers", "scaledown_window", "startup_timeout", "timeout")
+
+    def __init__(
+        self,
+        min_containers: int | None,
+        max_containers: int | None,
+        scaledown_window: int | None,
+        timeout: int,
+        startup_timeout: int | None,
+    ) -> None:
+        self.min_containers = _at_least("min_containers", min_containers, 0) or 0
+        self.max_containers = _at_least("max_containers", max_containers, 1)
+        self.scaledown_window = 60 if scaledown_window is None else scaledown_window
+        self.timeout = timeout
+        self.startup_timeout = timeout if startup_timeout is None else startup_timeout
+        if self.max_containers is not None and self.min_containers > self.max_containers:
+            raise InvalidError(
+                f"min_containers ({self.min_containers}) is larger than max_containers ({self.max_containers})"
+            )
+        if not 2 <= self.scaledown_window <= 3600:
+            raise InvalidError(f"scaledown_window must be from 2 to 3600 seconds, not {self.scaledown_window}")
+        if not isinstance(timeout, (int, float)) or timeout <= 0 or self.startup_timeout <= 0:
+            raise InvalidError("timeout and startup_timeout must be a number of seconds above 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options as they are sent."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def _at_least(name: str, value: int | None, least: int) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < least):
+        raise InvalidError(f"{name} must be a whole number from {least} up, not {value!r}")
+    return value
+
+
+class Function(Generic[P, R, O]):
+    """A Python function that runs in containers. Made by `@app.function()`."""
+
+    def __init__(
+        self,
+        raw: Callable[P, O],
+        name: str,
+        options: Options,
+        image: Image | None,
+        is_generator: bool,
+        is_async: bool,
+        serialized: bool,
+    ) -> None:
+        self.raw_function = raw
+        self.name = name
+        self.options = options
+        self.image = image
+        self.is_generator = is_generator
+        self.is_async = is_async
+        self.serialized = serialized
+        self._object_id: str | None = None
+        self.__doc__ = raw.__doc__
+        self.__name__ = getattr(raw, "__name__", name)
+        self.__module__ = raw.__module__
+
+    @property
+    def object_id(self) -> str:
+        """The function's id, `fu-…`. Raises `ExecutionError` while its app does not run."""
+        if self._object_id is not None:
+            return self._object_id
+        known = _context.functions.get(self.name)
+        if known is None:
+            raise ExecutionError(
+                f"the function {self.name!r} cannot be called: its app is not running. Call it under `modicum run`, "
+                "or within `with app.run():`"
+            )
+        return str(known["id"])
+
+    def hydrate_with(self, object_id: str | None) -> None:
+        """Give the function the id under which the server knows it while its app runs."""
+        self._object_id = object_id
+
+    def __repr__(self) -> str:
+        return f"modicum.Function({self.name!r})"
+
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        """Raise `TypeError`: it must be said where a function is to run."""
+        raise TypeError(
+            f"{self.name!r} is a modicum.Function: call `{self.name}.remote(…)` to run it in a container or "
+            f"`{self.name}.local(…)` to run it right here"
+        )
+
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
+        """Run the function right here, as if it were not decorated."""
+        return self.raw_function(*args, **kwargs)
+
+    @property
+    def remote(self) -> Remote[P, R]:
+        """Run the function in a container and return its value: `f.remote(x)`, or `await f.remote.aio(x)`.
+
+        Raises what the function raises, with its remote traceback.
+        """
+        self._refuse_generator("remote", "remote_gen")
+        return Remote(self)
+
+    @property
+    def remote_gen(self) -> RemoteGen[P, R]:
+        """Run the generator function in a container and iterate over what it yields, while it runs.
+
+        The container is never more than 8 MiB ahead of the caller.
+        """
+        if not self.is_generator:
+            raise InvalidError(f"{self.name!r} is not a generator function; call `{self.name}.remote(…)`")
+        return RemoteGen(self)
+
+    @property
+    def spawn(self) -> Spawn[P, R]:
+        """Start the function without waiting; returns a `FunctionCall` once the input is stored durably."""
+        self._refuse_generator("spawn", "remote_gen")
+        return Spawn(self)
+
+    @property
+    def map(self) -> Map[R]:
+        """Run the function on each element: `f.map(xs)`, or `f.map(xs, ys)` for two arguments, as `zip` pairs them.
+
+        Yields the values in the order of the inputs (`order_outputs=False`: as they come). The iterables are read
+        lazily, at most 1000 inputs ahead of the values taken. `kwargs` are passed to every call. An exception is
+        raised at its place, or yielded with `return_exceptions=True`.
+        """
+        self._refuse_generator("map", "remote_gen")
+        return Map(self, spread=False)
+
+    @property
+    def starmap(self) -> Map[R]:
+        """As `map`, for one iterable of argument tuples."""
+        self._refuse_generator("starmap", "remote_gen")
+        return Map(self, spread=True)
+
+    @property
+    def for_each(self) -> ForEach:
+        """Run the function on each element and wait for all, dropping the values.
+
+        The first exception is raised, unless `ignore_exceptions=True`.
+        """
+        self._refuse_generator("for_each", "remote_gen")
+        return ForEach(self)
+
+    def _refuse_generator(self, used: str, instead: str) -> None:
+        if self.is_generator:
+            raise InvalidError(f"{self.name!r} is a generator function: use `.{instead}(…)` in place of `.{used}(…)`")
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Return arguments as bytes. Raises `SerializationError` naming the function if they cannot be."""
+        try:
+            return values.dumps((args, kwargs))
+        except Exception as error:
+            raise SerializationError(
+                f"an argument of {self.name!r} cannot be sent: {type(error).__name__}: {error}"
+            ) from error
+
+
+class _Way:
+    """One way of calling a function."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[Any, Any, Any]) -> None:
+        self._function = function
+
+
+class Remote(_Way, Generic[P, R]):
+    """`f.remote`"""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        warn_in_loop()
+        function, call = self._function, _operations.new_call()
+        operation = _operations.remote(function.object_id, call, function.encode(args, kwargs))
+        return _blocking.run(operation, call)  # type: ignore[no-any-return]
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same, as a coroutine."""
+        from modicum import _async
+
+        function, call = self._function, _operations.new_call()
+        operation = _operations.remote(function.object_id, call, function.encode(args, kwargs))
+        return await _async.run(operation, call)  # type: ignore[no-any-return]
+
+
+class RemoteGen(_Way, Generic[P, R]):
+    """`f.remote_gen`"""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        warn_in_loop()
+        function, call = self._function, _operations.new_call()
+        operation = _operations.generate(function.object_id, call, function.encode(args, kwargs))
+        return _blocking.iterate(operation, call)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        """The same, as an async iterator."""
+        from modicum import _async
+
+        function, call = self._function, _operations.new_call()
+        operation = _operations.generate(function.object_id, call, function.encode(args, kwargs))
+        return _async.iterate(operation, call)
+
+
+class Spawn(_Way, Generic[P, R]):
+    """`f.spawn`"""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        warn_in_loop()
+        function, call = self._function, _operations.new_call()
+        _blocking.run(_operations.spawn(function.object_id, call, function.encode(args, kwargs)))
+        return FunctionCall(call)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        """The same, as a coroutine."""
+        from modicum import _async
+
+        function, call = self._function, _operations.new_call()
+        await _async.run(_operations.spawn(function.object_id, call, function.encode(args, kwargs)))
+        return FunctionCall(call)
+
+
+class Map(_Way, Generic[R]):
+    """`f.map` and `f.starmap`"""
+
+    __slots__ = ("_spread",)
+
+    def __init__(self, function: Function[Any, Any, Any], spread: bool) -> None:
+        super().__init__(function)
+        self._spread = spread
+
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+    ) -> Iterator[R]:
+        if in_loop():
+            raise InvalidError(
+                f"`{self._function.name}.map` would block the running event loop: use "
+                f"`async for … in {self._function.name}.map.aio(…)`"
+            )
+        call = _operations.new_call()
+        values = iter(self._one(input_iterators)) if self._spread else zip(*input_iterators)
+        operation = self._operation(call, kwargs, order_outputs, return_exceptions)
+        return _blocking.iterate(operation, call, iter(values))
+
+    def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+    ) -> AsyncIterator[R]:
+        """The same, as an async iterator; the iterables may be async ones."""
+        from modicum import _async
+
+        call = _operations.new_call()
+        values = _async.elements(self._one(input_iterators)) if self._spread else _async.zip_any(input_iterators)
+        operation = self._operation(call, kwargs, order_outputs, return_exceptions)
+        return _async.iterate(operation, call, values)
+
+    def _operation(self, call: str, kwargs: dict[str, Any], order_outputs: bool, return_exceptions: bool) -> Any:
+        function = self._function
+
+        def encode(arguments: Any) -> bytes:
+            return function.encode(tuple(arguments), kwargs)
+
+        return _operations.map_(function.object_id, call, encode, order_outputs, return_exceptions)
+
+    def _one(self, iterators: tuple[Any, ...]) -> Any:
+        if len(iterators) != 1:
+            raise TypeError(f"starmap takes one iterable of argument tuples, not {len(iterators)}")
+        return iterators[0]
+
+
+class ForEach(_Way):
+    """`f.for_each`"""
+
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+        ignore_exceptions: bool = False,
+    ) -> None:
+        results = Map(self._function, spread=False)(
+            *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
+        )
+        for _ in results:
+            pass
+
+    async def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+        ignore_exceptions: bool = False,
+    ) -> None:
+        """The same, as a coroutine."""
+        results = Map(self._function, spread=False).aio(
+            *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
+        )
+        async for _ in results:
+            pass
+
+
+__all__ = ["Function"]
