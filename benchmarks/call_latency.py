@@ -37,7 +37,7 @@ def measure(setting: Setting) -> Report:
         if (found := taken.get(name))
     ]  # fmt: skip
     limits = (
-        "A call crosses a socket four times (client, server, agent and back) and wakes a process each time; most of it is "
-        "the kernel's wake-ups."
+        "A call crosses a socket four times (client, server, agent and back) and wakes a process each time; most of it "
+        "is the kernel's wake-ups."
     )
     return Report("Warm call", ["Who", "p50", "p99", "Modicum / it (p50)"], rows, figures, limits)

@@ -1,0 +1,18 @@
+"""What every test gets: the marker of its tier, which is its folder's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+MARKED = {"sim", "conformance", "real", "guest"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier."""
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier in MARKED:
+            item.add_marker(tier)
