@@ -40,7 +40,7 @@ def measure(setting: Setting) -> Report:
         f"{total / bare:.2f}×",
         "≤ 2×",
     )
-    limits = f"Both rest for {IDLE_S:.0f} s before each sample: an idle kernel is slower to move a process between cgroups."
+    limits = f"Both rest for {IDLE_S:.0f} s before each sample: idleness makes moves between cgroups slower."
     return Report("Cold start", ["What", "time"], rows, [figure], limits)
 
 

@@ -38,7 +38,7 @@ def measure(setting: Setting) -> Report:
         if name in rates
     ]  # fmt: skip
     limits = (
-        "Chunks are the caller's promise that inputs are alike; Modicum chooses by itself how many inputs a frame holds "
+        "Chunks are the caller's promise that inputs are alike; Modicum chooses the number of inputs in a frame itself "
         "and takes them back when one turns out slow (see the mixed map), so the fair line is chunks of 1."
     )
     return Report("Map throughput", ["Who", "inputs per second", "Modicum / it"], rows, figures, limits)
