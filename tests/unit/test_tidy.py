@@ -67,6 +67,12 @@ def test_nothing_speaks_of_one_machine() -> None:
     assert not found
 
 
+@pytest.mark.parametrize("page", [path for path in tracked() if path.suffix == ".md"], ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
 def test_every_script_runs() -> None:
     for path in tracked():
         if path.read_bytes()[:2] == b"#!":
