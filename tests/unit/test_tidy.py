@@ -24,7 +24,7 @@ LOCAL = re.compile(
 @cache
 def tracked() -> tuple[Path, ...]:
     """Return the files that git tracks, and those that it soon will."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     return tuple(path for name in listed.stdout.decode().split("\0") if name and (path := ROOT / name).is_file())
 
