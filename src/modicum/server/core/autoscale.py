@@ -1,0 +1,218 @@
+"""How many containers does a function get, and what stands in the way of another?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from math import ceil, inf
+
+from .actions import Failure, StartContainer
+from .alarms import Alarms
+from .cluster import Cluster
+from .lifecycle import Lifecycle
+from .pool import Pool
+from .records import Container, ContainerState, Need, Turn
+
+COLD_START_MIN_S = 0.2
+"""A backlog shorter than this is worked off by those that run: a container costs more than its start."""
+
+GROWTH_STEP_S = 0.01
+"""How often, at most, a slow input makes its pool grow."""
+
+
+class Obstacle(Enum):
+    """Why a container that is wanted is not started now."""
+
+    AT_MAX = "max_containers are there"
+    NO_NODE = "no machine has joined"
+    BACKING_OFF = "starts have failed"
+    TOO_LARGE = "no machine could ever hold it"
+    STARTS_MAX = "too many start already"
+    FULL = "no machine has room"
+
+
+class Autoscaler:
+    """Closes the gap between the containers that are wanted and those that are there, for all functions in turn."""
+
+    def __init__(
+        self, cluster: Cluster, lifecycle: Lifecycle, pools: Mapping[str, Pool], alarms: Alarms[Container | Pool]
+    ) -> None:
+        self._cluster = cluster
+        self._lifecycle = lifecycle
+        self._pools = pools
+        self._alarms = alarms
+        self.hungry: dict[Pool, None] = {}  # who waits for room or for a right to start, in order of arrival
+
+    def settle(self, turn: Turn) -> None:
+        """Start containers for the pools that this turn has touched, and, when something came free, for the hungry.
+
+        One each in turn, those with the fewest first, so that no function fills the cluster before another has one.
+        """
+        waiting = list(self.hungry | turn.pools if turn.freed else turn.pools)
+        for pool in waiting:
+            self.hungry.pop(pool, None)
+        while waiting:
+            waiting = [pool for pool in sorted(waiting, key=_live) if self._start_one(turn, pool)]
+
+    def wanted(self, pool: Pool, now: float) -> int:
+        """How many containers the pool should have.
+
+        min(max, ⌈(queued + running) × run time / max(cold start, 0.2 s) / slots⌉): as many as finish what is there
+        in the time that one more would take to start. Never more than inputs could fill.
+        """
+        spec = pool.spec
+        wanted = 0
+        if pool.queue:
+            load = len(pool.inputs)
+            run_s = pool.experience.run_s(now - _oldest(pool, now))
+            wanted = ceil(min(load, load * run_s / _cold_start_s(pool)) / spec.slots)
+            wanted = max(1, wanted)
+        wanted = max(wanted, spec.min_containers)
+        return wanted if spec.max_containers is None else min(wanted, spec.max_containers)
+
+    def explain(self, pool: Pool, now: float) -> str:
+        """Why its inputs wait, in a sentence for their caller."""
+        starting = sum(each.state is ContainerState.STARTING for each in pool.containers.values())
+        if starting:
+            return f"{_containers(starting)} of it {'starts' if starting == 1 else 'start'}"
+        if self.wanted(pool, now) > pool.live and isinstance(self._find_node(pool, now), Obstacle):
+            return self._explain_obstacle(pool, now)
+        if pool.live:
+            return f"its {_containers(pool.live)} {'is' if pool.live == 1 else 'are'} busy"
+        return "it is about to start"
+
+    def _start_one(self, turn: Turn, pool: Pool) -> bool:
+        """Start a container if one is missing and one can be. Otherwise see to it that somebody asks again in time."""
+        if pool.removed:
+            return False
+        if self.wanted(pool, turn.now) <= pool.live:
+            self._watch(pool, turn.now)
+            return False
+        found = self._find_node(pool, turn.now)
+        match found:
+            case Obstacle.AT_MAX:  # one of them is ending; that it has gone will be heard
+                return False
+            case Obstacle.BACKING_OFF:
+                self._alarms.set(pool, pool.retry_at)
+                return False
+            case Obstacle.TOO_LARGE:
+                pool.fail_queued(turn, Failure.IMPOSSIBLE, self._explain_obstacle(pool, turn.now))
+                return False
+            case Obstacle():
+                self.hungry[pool] = None
+                if found is Obstacle.FULL:
+                    self._make_room(turn, pool)
+                return False
+        self._start(turn, pool, found)
+        return True
+
+    def _find_node(self, pool: Pool, now: float) -> str | Obstacle:
+        """Where its next container goes, or what stands in the way."""
+        maximum = pool.spec.max_containers
+        if maximum is not None and len(pool.containers) >= maximum:
+            return Obstacle.AT_MAX
+        if not self._cluster.nodes:
+            return Obstacle.NO_NODE
+        if now < pool.retry_at:
+            return Obstacle.BACKING_OFF
+        need = self._cluster.need(pool.spec)
+        if not self._cluster.holds(need):
+            return Obstacle.TOO_LARGE
+        if self._cluster.starting >= self._cluster.starts_max:
+            return Obstacle.STARTS_MAX
+        return self._cluster.place(need) or Obstacle.FULL
+
+    def _start(self, turn: Turn, pool: Pool, node: str) -> None:
+        cluster = self._cluster
+        container_id = cluster.new_id()
+        need = cluster.need(pool.spec)
+        container = Container(container_id, pool, node, need, ContainerState.STARTING, turn.now)
+        cluster.take(container)
+        turn.actions.append(StartContainer(container_id, pool.spec.id, node, self._reason(pool, turn.now)))
+        pool.containers[container_id] = container
+        pool.index(turn, container)
+
+    def _reason(self, pool: Pool, now: float) -> str:
+        if not pool.queue:
+            return f"min_containers is {pool.spec.min_containers}"
+        waits = "1 input waits" if len(pool.queue) == 1 else f"{len(pool.queue)} inputs wait"
+        if not pool.live:
+            return f"{waits} and no container is there"
+        run_s = pool.experience.run_s(now - _oldest(pool, now))
+        return f"{waits}, one takes about {run_s:.3g} s, and it has {_containers(pool.live)}"
+
+    def _watch(self, pool: Pool, now: float) -> None:
+        """Ask again when the input that runs longest will have shown itself slow enough for another container."""
+        spec, load = pool.spec, len(pool.inputs)
+        most = min(ceil(load / spec.slots), inf if spec.max_containers is None else spec.max_containers)
+        oldest = _oldest(pool, inf)
+        if not pool.queue or pool.live >= most or oldest == inf:
+            return
+        slow_s = pool.live * spec.slots * _cold_start_s(pool) / load * 1.001  # past the threshold, not on it
+        self._alarms.set(pool, max(now + GROWTH_STEP_S, oldest + pool.experience.age_when(slow_s)))
+
+    def _make_room(self, turn: Turn, pool: Pool) -> None:
+        """Have idle containers of any function give way; where that does not do, busy ones of those that have more."""
+        need = self._cluster.need(pool.spec)
+        idle = sorted(self._spare_idle(), key=lambda each: each.resting_since)
+        victims = self._cluster.evictions(need, idle)
+        if victims is None:
+            self._ask_for_room(turn, pool, need)
+            return
+        for victim in victims:
+            self._lifecycle.drain(turn, victim, f"{pool.spec.id} needs its place, and nothing has been idle for longer")
+
+    def _spare_idle(self) -> Iterable[Container]:
+        """Idle containers above the minimum of their function."""
+        for pool in self._pools.values():
+            spare = max(0, pool.live - pool.spec.min_containers)
+            yield from list(pool.idle.values())[:spare]
+
+    def _ask_for_room(self, turn: Turn, pool: Pool, need: Need) -> None:
+        """Have busy containers of functions that would still have more than this one go after what they run now.
+
+        Without it, a function with a long queue, which is never idle, would keep the whole cluster to itself.
+        """
+        busy = []
+        for other in sorted(self._pools.values(), key=lambda each: -each.live):
+            spare = other.live - max(other.spec.min_containers, pool.live + 1)
+            working = [each for each in other.containers.values() if each.load and not each.yielding]
+            busy += sorted(working, key=lambda each: each.moved)[: max(0, spare)]
+        for container in self._cluster.evictions(need, busy) or ():
+            self._lifecycle.give_way(turn, container)
+
+    def _explain_obstacle(self, pool: Pool, now: float) -> str:
+        spec = pool.spec
+        size = f"{spec.cpu:g} CPUs and {spec.memory_mib} MiB"
+        nodes = ", ".join(str(node) for node in self._cluster.nodes.values())
+        match self._find_node(pool, now):
+            case Obstacle.AT_MAX:
+                return f"all it may have, {_containers(len(pool.containers))}, are busy or ending"
+            case Obstacle.NO_NODE:
+                return "no machine has joined yet"
+            case Obstacle.BACKING_OFF:
+                return f"its last container failed, the next starts after a pause: {pool.failure}"
+            case Obstacle.TOO_LARGE:
+                return f"its container needs {size}, more than any machine has: {nodes}"
+            case Obstacle.STARTS_MAX:
+                return f"{_containers(self._cluster.starting)} of other functions start first"
+            case _:
+                return f"no machine has {size} free: {nodes}"
+
+
+def _live(pool: Pool) -> int:
+    return pool.live
+
+
+def _cold_start_s(pool: Pool) -> float:
+    return max(pool.experience.cold_start_s, COLD_START_MIN_S)
+
+
+def _oldest(pool: Pool, default: float) -> float:
+    """When the input that runs longest began."""
+    starts = [each.oldest.started for each in pool.containers.values() if each.load]
+    return min((started for started in starts if started is not None), default=default)
+
+
+def _containers(count: int) -> str:
+    return "1 container" if count == 1 else f"{count} containers"

@@ -1,0 +1,48 @@
+"""When must a container be looked at again?"""
+
+from __future__ import annotations
+
+from math import inf
+
+from .events import FunctionSpec
+from .records import Container, ContainerState
+
+SLOW_S = 0.05
+"""An input that runs so long is slow: those behind it are better off elsewhere."""
+
+ADOPTION_S = 5.0
+"""How long the agent of a container that outlived a server has for its hello. It tries several times per second."""
+
+DRAIN_S = 30.0
+"""How long a container has to exit after it was asked: the grace that exit handlers are promised."""
+
+
+def due(container: Container, spec: FunctionSpec) -> float:
+    """The next moment at which this container's time may be up, for whatever it is doing; infinity if for nothing."""
+    match container.state:
+        case ContainerState.READY:
+            return _due_ready(container, spec)
+        case ContainerState.STARTING:
+            return container.since + spec.startup_timeout_s
+        case ContainerState.ADOPTED:
+            return container.since + ADOPTION_S
+        case ContainerState.DRAINING:
+            return container.since + DRAIN_S
+        case ContainerState.KILLED:
+            return inf
+
+
+def may_ask_back(container: Container) -> bool:
+    """Whether inputs wait in it that it has not been asked for yet."""
+    return container.unstarted > 0 and not container.slow and not container.asked
+
+
+def _due_ready(container: Container, spec: FunctionSpec) -> float:
+    if not container.load:
+        return container.since if container.yielding else container.rest_until
+    started = container.oldest.started
+    assert started is not None
+    timeout = started + spec.timeout_s
+    if may_ask_back(container):
+        return min(timeout, container.moved + SLOW_S)
+    return timeout

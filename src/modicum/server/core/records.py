@@ -1,0 +1,138 @@
+"""What does the core remember of an input, of a container and of the event in hand?
+
+The life of a container, with the cause of every arrow:
+
+    STARTING ──hello──▶ READY ──idle too long, or gives way──▶ DRAINING ──▶ gone
+    ADOPTED  ──hello──▶ READY
+    STARTING, ADOPTED, READY, DRAINING ──a deadline passed, or its function went──▶ KILLED ──▶ gone
+    any ──its process ended, or its node left──▶ gone
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from .actions import Action
+
+if TYPE_CHECKING:
+    from .pool import Pool
+
+
+class ContainerState(Enum):
+    """Where a container is in its life."""
+
+    STARTING = "starting"  # asked for; its agent has not said hello
+    ADOPTED = "adopted"  # a joining node runs it; its agent has not said hello to this server
+    READY = "ready"  # it takes inputs
+    DRAINING = "draining"  # it was idle and was asked to exit
+    KILLED = "killed"  # it was ordered to end at once
+
+
+ENDING = frozenset({ContainerState.DRAINING, ContainerState.KILLED})
+"""States that lead nowhere but out: what is in them takes no inputs, yet still fills its node."""
+
+
+class Claim(Enum):
+    """Does anybody wait for an input's output?"""
+
+    WANTED = "wanted"  # yes
+    UNCLAIMED = "unclaimed"  # a container held it before anybody asked (the server restarted): kept for who will
+    DROPPED = "dropped"  # no: cancelled, or overtaken by another attempt; it only fills its place until it ends
+    AGAIN = "again"  # dropped and then asked for again: it is queued anew when its place is free
+
+
+class Input:
+    """One input from its arrival to its end. `attempt` and `crashes` count what has happened so far."""
+
+    __slots__ = ("attempt", "claim", "container", "crashes", "key", "started")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.attempt = 0
+        self.crashes = 0
+        self.started: float | None = None
+        self.container: Container | None = None
+        self.claim = Claim.WANTED
+
+
+class Container:
+    """One container from the wish to start it to its end.
+
+    `load` holds what it was sent and has not answered, in order: the first `slots` run, the others wait inside it.
+    """
+
+    __slots__ = (
+        "alarm", "asked", "cpu_milli", "id", "load", "memory_mib", "moved", "node", "pool", "rest_until",
+        "resting_since", "since", "slots", "slow", "state", "yielding",
+    )  # fmt: skip
+
+    def __init__(self, container_id: str, pool: Pool, node: str, need: Need, state: ContainerState, now: float) -> None:
+        self.id = container_id
+        self.pool = pool
+        self.node = node
+        self.cpu_milli, self.memory_mib = need
+        self.slots = pool.spec.slots
+        self.state = state
+        self.since = now  # when it entered its state
+        self.load: dict[str, Input] = {}
+        self.moved = now  # when it last began an input
+        self.resting_since = now  # since when it is idle, if it is
+        self.rest_until = inf  # when it has been idle long enough to go
+        self.asked = False  # a request to give inputs back is under way, or was refused
+        self.slow = False  # what runs has exceeded SLOW_S: nothing may wait behind it
+        self.yielding = False  # it gets no more inputs and goes as soon as it is idle, to make room for another
+        self.alarm = inf
+
+    @property
+    def unstarted(self) -> int:
+        """How many inputs wait inside it."""
+        return max(0, len(self.load) - self.slots)
+
+    @property
+    def oldest(self) -> Input:
+        """The input that runs longest; only asked of a container that runs something."""
+        return next(iter(self.load.values()))
+
+    def begin(self, now: float) -> None:
+        """Start the clocks of those inputs that have come to the front."""
+        for item in islice(self.load.values(), self.slots):
+            if item.started is None:
+                item.started = self.moved = now
+                self.slow = False
+
+
+class Need(NamedTuple):
+    """What a container asks of its node. Whole milli-CPUs, because sums of fractions drift."""
+
+    cpu_milli: int
+    memory_mib: int
+
+
+class ContainerView(NamedTuple):
+    """What the core shows of a container. `since` is when it entered its state, `running` how many inputs run."""
+
+    id: str
+    function: str
+    node: str
+    state: str
+    running: int
+    since: float
+
+
+class Turn:
+    """One event being handled: when it is, what shall be done, and who must be looked at before the turn ends."""
+
+    __slots__ = ("actions", "freed", "now", "pools")
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.actions: list[Action] = []
+        self.pools: dict[Pool, None] = {}
+        self.freed = False  # room, or a right to start, may have come free: those who wait for it look again
+
+    def touch(self, pool: Pool) -> None:
+        """Have this pool dispatch and scale before the turn ends."""
+        self.pools[pool] = None

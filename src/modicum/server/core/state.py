@@ -1,0 +1,204 @@
+"""Who handles which event? `State` is the core's only door, and it only routes.
+
+An event and the time go in, actions come out. The same events at the same times give the same actions: there is no
+clock, chance or I/O in here. From here the way of a call goes on in `pool.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from . import events
+from .actions import Action, FailInputs, Failure, KillContainer
+from .alarms import Alarms
+from .autoscale import Autoscaler
+from .cluster import Cluster
+from .lifecycle import Lifecycle
+from .pool import Pool
+from .records import Container, ContainerState, ContainerView, Turn
+
+
+class State:
+    """All that is known of functions, inputs, containers and nodes.
+
+    `prefix` makes the ids of its containers differ from those of other servers, before and after. Time may not go
+    backwards between calls.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.alarms: Alarms[Container | Pool] = Alarms()
+        self.cluster = Cluster(prefix)
+        self.pools: dict[str, Pool] = {}
+        self.lifecycle = Lifecycle(self.cluster)
+        self.autoscaler = Autoscaler(self.cluster, self.lifecycle, self.pools, self.alarms)
+        self.orphans: dict[str, tuple[str, str]] = {}  # container → function and node, until its function is known
+        self.recovered = False
+        self._now = 0.0
+
+    def handle(self, event: events.Event, now: float) -> list[Action]:
+        """Take in what happened at `now` (seconds on any monotonic clock); what shall be done about it, in order."""
+        self._now = now
+        turn = Turn(now)
+        self._ROUTES[type(event)](self, turn, event)
+        if self.recovered:
+            self._ring(turn)
+            for pool in turn.pools:
+                pool.dispatch(turn)
+                pool.rebalance(turn)
+            self.autoscaler.settle(turn)
+        return turn.actions
+
+    def next_deadline(self) -> float | None:
+        """When to call again with a `Tick`, if nothing happens before. It may come to nothing: alarms are lazy."""
+        return self.alarms.next() if self.recovered else None
+
+    def why_waiting(self, function: str) -> str:
+        """Why the function's inputs wait, in a sentence for their caller."""
+        pool = self.pools.get(function)
+        if pool is None:
+            return "its app has ended"
+        if not self.recovered:
+            return "the server has just started and waits for its machines to report"
+        return self.autoscaler.explain(pool, self._now)
+
+    def containers(self) -> Iterator[ContainerView]:
+        """Everything that fills a node, the oldest first."""
+        for each in self.cluster.containers.values():
+            running = min(len(each.load), each.slots)
+            yield ContainerView(each.id, each.pool.spec.id, each.node, each.state.value, running, each.since)
+
+    def function_of(self, container: str) -> str | None:
+        """The function that a container runs; None when the container is unknown or gone."""
+        known = self.cluster.containers.get(container)
+        return known.pool.spec.id if known is not None else None
+
+    def _ring(self, turn: Turn) -> None:
+        for owner in self.alarms.ring(turn.now):
+            if isinstance(owner, Container):
+                self.lifecycle.ring(turn, owner)
+            else:
+                turn.touch(owner)
+
+    def _function_added(self, turn: Turn, event: events.FunctionAdded) -> None:
+        spec = event.spec
+        known = self.pools.get(spec.id)
+        if known is not None:
+            self.lifecycle.respec(turn, known, spec)
+            return
+        pool = self.pools[spec.id] = Pool(spec, self.alarms)
+        turn.touch(pool)
+        for container, (function, node) in list(self.orphans.items()):
+            if function == spec.id:
+                del self.orphans[container]
+                self.lifecycle.adopt(turn, pool, container, node)
+
+    def _function_removed(self, turn: Turn, event: events.FunctionRemoved) -> None:
+        pool = self.pools.pop(event.function, None)
+        if pool is not None:
+            self.lifecycle.remove(turn, pool)
+
+    def _node_joined(self, turn: Turn, event: events.NodeJoined) -> None:
+        node = self.cluster.join(event.node, event.cpus, event.memory_mib)
+        reported = {each.container for each in event.containers}
+        for container in [each for each in node.containers.values() if each.id not in reported]:
+            self.lifecycle.exited(turn, container, events.ExitReason.NODE_LOST, f"{event.node} no longer has it")
+        for each in event.containers:
+            self._container_reported(turn, each, event.node)
+        turn.freed = True
+        for pool in self.pools.values():
+            turn.touch(pool)
+
+    def _container_reported(self, turn: Turn, reported: events.Reported, node: str) -> None:
+        known = self.cluster.containers.get(reported.container)
+        pool = self.pools.get(reported.function)
+        if known is not None:
+            if known.state is ContainerState.KILLED:
+                turn.actions.append(KillContainer(known.id, "it had to end before, and is still there"))
+        elif pool is not None:
+            self.lifecycle.adopt(turn, pool, reported.container, node)
+        elif self.recovered:
+            turn.actions.append(KillContainer(reported.container, "its app has ended"))
+        else:
+            self.orphans[reported.container] = (reported.function, node)
+
+    def _node_left(self, turn: Turn, event: events.NodeLeft) -> None:
+        node = self.cluster.nodes.get(event.node)
+        if node is None:
+            return
+        for container in list(node.containers.values()):
+            self.lifecycle.exited(turn, container, events.ExitReason.NODE_LOST, event.detail)
+        self.orphans = {
+            container_id: orphan for container_id, orphan in self.orphans.items() if orphan[1] != event.node
+        }
+        del self.cluster.nodes[event.node]
+
+    def _recovered(self, turn: Turn, event: events.Recovered) -> None:
+        self.recovered = True
+        turn.actions += [KillContainer(container, "its app has ended") for container in self.orphans]
+        self.orphans.clear()
+        for pool in self.pools.values():
+            turn.touch(pool)
+
+    def _inputs_arrived(self, turn: Turn, event: events.InputsArrived) -> None:
+        pool = self.pools.get(event.function)
+        if pool is None:
+            turn.actions.append(FailInputs(event.keys, Failure.CANCELLED, "its app has ended"))
+            return
+        if not pool.inputs:  # somebody new, who may have mended what failed before
+            pool.retry_at = min(pool.retry_at, turn.now)
+        pool.arrive(event.keys)
+        turn.touch(pool)
+
+    def _inputs_cancelled(self, turn: Turn, event: events.InputsCancelled) -> None:
+        pool = self.pools.get(event.function)
+        if pool is not None:
+            pool.cancel(turn, event.keys)
+            turn.touch(pool)
+
+    def _container_ready(self, turn: Turn, event: events.ContainerReady) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.ready(turn, container, event.held)
+
+    def _outputs_arrived(self, turn: Turn, event: events.OutputsArrived) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            container.pool.end(turn, container, event.outputs)
+            turn.touch(container.pool)
+
+    def _inputs_taken_back(self, turn: Turn, event: events.InputsTakenBack) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            container.pool.take_back(turn, container, event.keys)
+            turn.touch(container.pool)
+
+    def _start_failed(self, turn: Turn, event: events.StartFailed) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.start_failed(turn, container, event.message)
+
+    def _container_exited(self, turn: Turn, event: events.ContainerExited) -> None:
+        self.orphans.pop(event.container, None)
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.exited(turn, container, event.reason, event.detail)
+
+    def _tick(self, turn: Turn, event: events.Tick) -> None:
+        """Nothing but time: alarms ring after every event."""
+
+    _ROUTES: ClassVar[dict[type, Callable[[State, Turn, Any], None]]] = {
+        events.FunctionAdded: _function_added,
+        events.FunctionRemoved: _function_removed,
+        events.NodeJoined: _node_joined,
+        events.NodeLeft: _node_left,
+        events.Recovered: _recovered,
+        events.InputsArrived: _inputs_arrived,
+        events.InputsCancelled: _inputs_cancelled,
+        events.ContainerReady: _container_ready,
+        events.OutputsArrived: _outputs_arrived,
+        events.InputsTakenBack: _inputs_taken_back,
+        events.StartFailed: _start_failed,
+        events.ContainerExited: _container_exited,
+        events.Tick: _tick,
+    }
