@@ -1,0 +1,40 @@
+"""The guide's blocks, to the letter, and our own examples, each run as a user runs them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.real.installation import ROOT, Installation
+
+EXAMPLES = ROOT / "examples"
+
+# arguments after `modicum run` → lines that it must print
+CASES = {
+    "guide/basic_app_structure.py": ["Result: 25"],
+    "guide/apps_and_functions.py::hello --name World": ["Hello, World!"],
+    "guide/apps_and_functions.py::goodbye --name World": ["Goodbye, World!"],
+    "guide/map.py": ["Processed 1000 items"],
+    "guide/starmap.py": [],
+    "guide/spawn.py": ["All tasks spawned"],
+    "hello.py": ["Greeting world from inside a container", "Hello, world!"],
+    "hello.py --name Ada": ["Hello, Ada!"],
+    "generator.py --limit 12": ["2", "3", "5", "7", "11"],
+    "pipeline.py": ["1 of 4 failed: ValueError('nothing to count')", "The most frequent word is 'the': 3 times"],
+}
+
+
+@pytest.mark.timeout(600)  # the first one builds its image
+@pytest.mark.parametrize("case", CASES)
+def test_prints_what_it_should(installation: Installation, case: str) -> None:
+    program, *arguments = case.split()
+    # Whoever runs it may be unable to read this checkout: he gets the program itself.
+    path, _, function = program.partition("::")
+    copy = installation.copy(EXAMPLES / path)
+    done = installation.run("run", f"{copy}::{function}" if function else str(copy), *arguments)
+    printed = done.stdout.splitlines()
+    assert [line for line in printed if line in CASES[case]] == CASES[case], printed
+
+
+def test_every_example_is_run() -> None:
+    there = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.glob("**/*.py")}
+    assert there == {case.split()[0].split("::")[0] for case in CASES}
