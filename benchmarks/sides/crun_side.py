@@ -52,7 +52,7 @@ def hide_unified_cgroup() -> None:
     mount("-t", "tmpfs", "cgroup", "/sys/fs/cgroup")
     for name, descriptor in kept:
         os.mkdir(f"/sys/fs/cgroup/{name}")
-        mount("--bind", f"/proc/{os.getpid()}/fd/{descriptor}", f"/sys/fs/cgroup/{name}")
+        mount("--no-canonicalize", "--bind", f"/proc/{os.getpid()}/fd/{descriptor}", f"/sys/fs/cgroup/{name}")
 
 
 def mount(*arguments: str) -> None:
