@@ -44,15 +44,18 @@ def myself() -> Person:
 
 
 def ordinary() -> Iterator[Person]:
-    """Make an account without any privilege, and a copy of the code that it can read; remove both afterwards."""
+    """Make an account without any privilege; remove it afterwards."""
     made = subprocess.run(["useradd", "--create-home", ORDINARY], capture_output=True, check=False).returncode == 0
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("PIP_")}
+    environment = {**kept, "HOME": pwd.getpwnam(ORDINARY).pw_dir, "USER": ORDINARY}
     with tempfile.TemporaryDirectory(prefix="modicum-code-") as folder:
-        os.chmod(folder, 0o755)
-        shutil.copytree(ROOT / "src", f"{folder}/src")
-        shutil.copytree(sys.prefix, f"{folder}/venv", symlinks=True)
-        kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("PIP_")}
-        environment = {**kept, "HOME": pwd.getpwnam(ORDINARY).pw_dir, "USER": ORDINARY, "PYTHONPATH": f"{folder}/src"}
-        yield Person(ORDINARY, f"{folder}/venv/bin/python", environment)
+        python = sys.executable
+        if not all(part.stat().st_mode & 0o005 == 0o005 for part in ROOT.parents):  # a checkout below /root
+            os.chmod(folder, 0o755)
+            shutil.copytree(ROOT / "src", f"{folder}/src")
+            shutil.copytree(sys.prefix, f"{folder}/venv", symlinks=True)
+            environment["PYTHONPATH"], python = f"{folder}/src", f"{folder}/venv/bin/python"
+        yield Person(ORDINARY, python, environment)
     if made:
         subprocess.run(["userdel", "--remove", ORDINARY], capture_output=True, check=True)
 
