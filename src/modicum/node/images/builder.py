@@ -168,6 +168,7 @@ class ImageBuilder:
         command = steps.command(step)
         config = self._store.config(below[-1])
         code = await self._run_command(flight, scratch, upper, command, below)
+        flight.finish_line()
         if code != 0:
             tail = flight.tail(_LINES_KEPT)
             raise BuildFailed(layer["id"], code, f"`{command.words}` exited with status {code}:\n{tail}")

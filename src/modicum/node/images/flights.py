@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 _REPLAYED_BYTES = 64 * 1024
 """Whoever joins late sees the last of what the others saw."""
 
+_LINE_BYTES_MAX = 64 * 1024
+
 Show = Callable[[bytes], None]
 
 
@@ -17,14 +19,23 @@ class Flight:
     def __init__(self, work: Callable[[Flight], Coroutine[None, None, None]]) -> None:
         self._audience: list[Show] = []
         self._shown = bytearray()
+        self._begun = b""
         self.task = asyncio.create_task(work(self))  # awaited by `Flights.join`, by the last to leave at the latest
 
     def show(self, data: bytes) -> None:
-        """Show output to all who wait."""
-        self._shown += data
-        del self._shown[:-_REPLAYED_BYTES]
-        for show in self._audience:
-            show(data)
+        """Show output to all who wait, in whole lines: some programs write a line in many pieces."""
+        begun = self._begun + data
+        end = max(begun.rfind(b"\n"), begun.rfind(b"\r")) + 1
+        if len(begun) - end > _LINE_BYTES_MAX:
+            end = len(begun)
+        self._begun = begun[end:]
+        if end:
+            self._show_now(begun[:end])
+
+    def finish_line(self) -> None:
+        """Show the rest of a last line that did not end."""
+        if self._begun:
+            self.show(b"\n")
 
     def tail(self, lines: int) -> str:
         """Return the last lines of what was shown."""
@@ -40,6 +51,12 @@ class Flight:
         """Stop watching; return whether nobody does any longer."""
         self._audience.remove(show)
         return not self._audience
+
+    def _show_now(self, data: bytes) -> None:
+        self._shown += data
+        del self._shown[:-_REPLAYED_BYTES]
+        for show in self._audience:
+            show(data)
 
 
 class Flights:

@@ -116,10 +116,10 @@ def interpreter_prefixes(minor: str, environ: Mapping[str, str] = os.environ) ->
     home = _home(environ)
     pyenv = Path(environ.get("PYENV_ROOT", home / ".pyenv"))
     found = [
-        *_newest_first((pyenv / "versions").glob(f"{minor}.*")),
-        *_newest_first((home / ".local/share/uv/python").glob(f"cpython-{minor}.*")),
+        *_newest_first(pyenv / "versions", f"{minor}."),
+        *_newest_first(home / ".local/share/uv/python", f"cpython-{minor}."),
         Path("/usr/local"),
-        *_newest_first(Path("/opt").glob("*")),
+        *_newest_first(Path("/opt"), ""),
         Path("/usr"),
     ]
     return [prefix for prefix in dict.fromkeys(found) if _holds_python(prefix, minor)]
@@ -212,8 +212,13 @@ def _holds_python(prefix: Path, minor: str) -> bool:
     return _is_there(prefix / f"bin/python{minor}") and _is_there(prefix / f"lib/python{minor}/ensurepip/__init__.py")
 
 
-def _newest_first(prefixes: Iterable[Path]) -> list[Path]:
-    return sorted(prefixes, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)], reverse=True)
+def _newest_first(folder: Path, prefix: str) -> list[Path]:
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(prefix)]
+    except OSError:
+        return []
+    names.sort(key=lambda name: [int(number) for number in re.findall(r"\d+", name)], reverse=True)
+    return [folder / name for name in names]
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:

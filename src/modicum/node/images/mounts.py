@@ -32,6 +32,7 @@ _ALWAYS = {
     "PIP_CACHE_DIR": f"{BUILD}/cache/pip",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
+    "PIP_PROGRESS_BAR": "off",
     "PIP_ROOT_USER_ACTION": "ignore",
     "UV_CACHE_DIR": f"{BUILD}/cache/uv",
     "UV_LINK_MODE": "copy",  # a link from the cache into the layer is refused always, and uv would try and warn
