@@ -101,12 +101,12 @@ class ImageBuilder:
         return self._store.path(layer_id)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
-        """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.
+        """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the topmost first.
 
         Each minor version has compiled files of its own there, so this happens once per agent build and version. The
         topmost layer must be one of an image, not of source. Raises `RuntimeFailure`.
         """
-        config = self._store.config(layers[-1])
+        config = self._store.config(layers[0])
         done = self._home / "agent" / build / f".compiled-{config['python_minor']}"
         if not done.exists():
             await self._flights.join(str(done), _unseen, lambda _: self._compile_agent(layers, build, config))
@@ -172,7 +172,6 @@ class ImageBuilder:
         if code != 0:
             tail = flight.tail(_LINES_KEPT)
             raise BuildFailed(layer["id"], code, f"`{command.words}` exited with status {code}:\n{tail}")
-        await in_thread(lambda: _remove_stubs(upper))
         return config
 
     async def _run_command(
@@ -185,7 +184,7 @@ class ImageBuilder:
         running = await self._launcher.launch(
             Launch(
                 id=f"bu-{uuid.uuid4().hex[:16]}",
-                layers=self._lower(below),
+                layers=tuple(self._store.path(layer_id) for layer_id in reversed(below)),
                 argv=command.argv,
                 env={**config["env"], "HOME": "/root", **view.environ, **command.environ},
                 on_output=lambda _, data: flight.show(data),
@@ -194,9 +193,6 @@ class ImageBuilder:
             )
         )
         return await _ended(running)
-
-    def _lower(self, below: Sequence[str]) -> tuple[Path, ...]:
-        return tuple(self._store.path(layer_id) for layer_id in reversed(below))
 
     def _fail(self, build_id: str, failure: BuildFailed) -> None:
         header = {"t": "build.failed", "build": build_id, "layer": failure.layer, "code": failure.code}
@@ -232,7 +228,7 @@ class ImageBuilder:
         running = await self._launcher.launch(
             Launch(
                 id=f"ag-{uuid.uuid4().hex[:16]}",
-                layers=self._lower(layers),
+                layers=tuple(self._store.path(layer_id) for layer_id in layers),
                 argv=(config["python"], "-I", "-c", code, _AGENT),
                 env=config["env"],
                 on_output=lambda _, data: said.extend(data),
@@ -258,16 +254,6 @@ async def _ended(running: Running) -> int:
 async def _remove(folder: Path) -> None:
     """Remove a scratch directory; being cancelled again does not leave half of it."""
     await in_thread(lambda: remove_tree(folder))
-
-
-def _remove_stubs(upper: Path) -> None:
-    """Take away the mount points that the container's start left in the layer."""
-    stubs = upper / mounts.BUILD.lstrip("/")
-    if stubs.is_dir():
-        remove_tree(stubs)
-    run = upper / "run"
-    if run.is_dir() and not any(run.iterdir()):
-        run.rmdir()
 
 
 def _unseen(_: bytes) -> None:
