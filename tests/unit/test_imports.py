@@ -15,6 +15,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "modicum"
 CLIENT = sorted(PACKAGE.glob("*.py"))
 RING = [*CLIENT, *sorted(PACKAGE.glob("wire/**/*.py")), *sorted(PACKAGE.glob("agent/**/*.py"))]
 SERVER_RING = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"wire", "agent", "__pycache__"}
+SERVERS = [
+    path for ring in sorted(SERVER_RING - {"cli", "testing"}) for path in sorted(PACKAGE.glob(f"{ring}/**/*.py"))
+]
 
 # What takes tens of milliseconds to import. An agent does without it until its first input needs it.
 SLOW = {"asyncio", "cloudpickle", "dataclasses", "enum", "inspect", "logging", "pathlib", "re", "subprocess", "typing"}
@@ -40,24 +43,40 @@ def imported(bare: Path, statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def imports(path: Path) -> set[str]:
+    """Return the names of all modules that a file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "modicum":
+            found.update(f"modicum.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def own(names: set[str]) -> set[str]:
+    """Return what follows `modicum.` in names of our own modules."""
+    return {name.split(".")[1] for name in names if name.startswith("modicum.")}
+
+
 @pytest.mark.parametrize("path", RING, ids=module_name)
 def test_imports_nothing_foreign(path: Path) -> None:
-    """Those inside functions count too."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module or ""]
-        for name in names:
-            assert name.split(".")[0] in {*sys.stdlib_module_names, "cloudpickle", "modicum"}
-            assert not (name.startswith("modicum.") and name.split(".")[1] in SERVER_RING), f"{name} is the server's"
+    found = imports(path)
+    assert {name.split(".")[0] for name in found} <= {*sys.stdlib_module_names, "cloudpickle", "modicum"}
+    assert not own(found) & SERVER_RING
+
+
+@pytest.mark.parametrize("path", SERVERS, ids=module_name)
+def test_server_knows_no_client(path: Path) -> None:
+    assert not own(imports(path)) & {module_name(client).removeprefix("modicum.") for client in CLIENT}
 
 
 def test_client_loads_where_there_is_nothing_else(bare: Path) -> None:
     found = imported(bare, "import " + ", ".join(module_name(path) for path in RING))
     assert {name.split(".")[0] for name in found} <= {*sys.stdlib_module_names, "cloudpickle", "modicum", "__main__"}
-    assert not {name for name in found if name.startswith("modicum.") and name.split(".")[1] in SERVER_RING}
+    assert not own(found) & SERVER_RING
 
 
 def test_agent_starts_with_little(bare: Path) -> None:
