@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modicum.wire.frames import Header
 
 START_WITHIN_S = 30.0
+ATTEMPTS = 20
 _POLL_S = 0.01
 
 
@@ -32,6 +33,18 @@ def connect() -> socket.socket:
 
     Raises `ConnectionError` when there is none and none can be started, `VersionError` when it speaks otherwise.
     """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _connect_once()
+        except OSError:  # it ended just now: the next attempt starts another
+            time.sleep(_POLL_S)
+    try:
+        return _connect_once()
+    except OSError as error:
+        raise ConnectionError(f"the server at {directory()} ends connections at once: {error}\n{log_tail()}") from None
+
+
+def _connect_once() -> socket.socket:
     link = _try_connect(directory())
     if _context.socket_directory is not None:
         return _within_container(link)
@@ -61,7 +74,7 @@ def ask(link: socket.socket, header: Header, payload: bytes = b"") -> Header:
     while True:
         data = link.recv(65536)
         if not data:
-            raise ConnectionError("the server ended the connection; `modicum server logs` may say why")
+            raise ConnectionResetError("it ended the connection")
         for answer, _ in decoder.feed(data):
             if answer.get("r") != 1:
                 continue

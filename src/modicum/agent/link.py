@@ -58,6 +58,13 @@ class Link:
             for name in names:
                 self._kept.pop(name, None)
 
+    def resend(self, names: list[object]) -> None:
+        """Send what is kept under these names once more."""
+        with self._lock:
+            for name in names:
+                if name in self._kept:
+                    self._write(self._kept[name])
+
     def request(self, messages: tuple[tuple[Header, bytes], ...]) -> list[Frame]:
         """Send requests together and return their answers in order. Not for the reading thread."""
         numbers = []

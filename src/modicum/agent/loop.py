@@ -173,6 +173,7 @@ class Agent:
             "cancel": self._on_cancel_inputs,
             "outputs.ack": self._on_outputs_ack,
             "piece.ack": self._on_piece_ack,
+            "piece.resend": self._on_piece_resend,
             "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
             "exit": self._on_exit,
         }
@@ -210,6 +211,12 @@ class Agent:
         pieces = self.pieces.get(header["key"])
         if pieces is not None:
             pieces.acknowledged(header["pieces"])
+
+    def _on_piece_resend(self, header: Header, payload: bytes) -> None:
+        pieces = self.pieces.get(header["key"])
+        if pieces is not None:
+            pieces.acknowledged(header["pieces"])
+            pieces.resend()
 
     def _on_exit(self, header: Header, payload: bytes) -> None:
         self._exiting = True

@@ -58,6 +58,13 @@ class Pieces:
             self._moved.notify_all()
         self._link.forget(gone)
 
+    def resend(self) -> None:
+        """Send all that has not been acknowledged once more: its reader has a new connection."""
+        with self._moved:
+            first = self._next - len(self._sizes)
+            names: list[object] = [(self._key, number) for number in range(first, self._next)]
+        self._link.resend(names)
+
 
 def cut(item: bytes) -> Iterator[tuple[bytes, bool]]:
     """Yield an item's pieces, each with whether it is the last."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Files and large values."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The command line. Neither the SDK nor the agent imports it."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Durable state."""

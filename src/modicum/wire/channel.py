@@ -41,6 +41,7 @@ class Channel(asyncio.BufferedProtocol):
         self._pending: dict[int, asyncio.Future[Frame]] = {}
         self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
         self.closed = False
         self.principal = ""
         self.name = ""
@@ -71,11 +72,19 @@ class Channel(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
+    async def wait_closed(self) -> None:
+        """Return when the connection has ended."""
+        await self._ended.wait()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were sent and are not yet in the peer's socket."""
+        return self._transport.get_write_buffer_size() if self._transport is not None and not self.closed else 0
+
     # -- what the loop calls -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is none of asyncio's classes
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._incoming
@@ -96,6 +105,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self._ended.set()
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(ChannelClosed("the connection ended before the answer came"))
@@ -119,8 +129,8 @@ class Channel(asyncio.BufferedProtocol):
             return
         try:
             result = self._handler(self, header, payload)
-        except RemoteFailure as failure:
-            self._refuse(header, failure)
+        except Exception as error:
+            self._failed(header, error)
             return
         if isinstance(result, Awaitable):
             task = asyncio.ensure_future(self._answer_later(header, result))
@@ -132,8 +142,8 @@ class Channel(asyncio.BufferedProtocol):
     async def _answer_later(self, header: Header, result: Awaitable[Answer]) -> None:
         try:
             self._answer(header, await result)
-        except RemoteFailure as failure:
-            self._refuse(header, failure)
+        except Exception as error:
+            self._failed(header, error)
 
     def _answer(self, request: Header, result: Answer) -> None:
         if "r" not in request:
@@ -141,7 +151,13 @@ class Channel(asyncio.BufferedProtocol):
         fields, payload = result if isinstance(result, tuple) else (result or {}, b"")
         self.send({**fields, "t": "reply", "r": request["r"]}, payload)
 
-    def _refuse(self, request: Header, failure: RemoteFailure) -> None:
+    def _failed(self, request: Header, error: Exception) -> None:
+        """Tell the peer; a failure that is nobody's answer is a fault of ours and goes to the loop's handler too."""
+        if isinstance(error, RemoteFailure):
+            failure = error
+        else:
+            failure = RemoteFailure("internal", f"{request['t']} failed: {type(error).__name__}: {error}")
+            asyncio.get_running_loop().call_exception_handler({"message": failure.message, "exception": error})
         if "r" in request:
             self.send({"t": "error", "r": request["r"], "code": failure.code, "message": failure.message})
 

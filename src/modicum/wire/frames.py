@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Header = dict[str, Any]
     Frame = tuple[Header, bytes]
+else:
+    Header, Frame = dict, tuple
 
 PAYLOAD_BYTES_MAX = 1 << 20
 """A payload never exceeds this, so that no frame delays another for long on a shared connection."""

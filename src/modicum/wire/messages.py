@@ -9,6 +9,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     ping            → nothing
     blob.put        blob, offset, total; *payload* chunk → received; the last chunk completes the blob
     blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window
+    blob.free       blob: a value that its reader has and nobody else wants
     logs.read       log, cursor, wait_s → cursor, entries [[stream, object, size], …], ended, dropped; *payload* the text
 
 **User** (the Unix socket, or a token)
@@ -48,6 +49,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     cancel          keys
     outputs.ack     seq: output frames up to this one may be forgotten
     piece.ack       key, pieces: pieces below this one may be forgotten, which is the credit for more
+    piece.resend    key, pieces: send the pieces from this one on again; their reader has come back
     exit            finish what runs, then end
 
 **Node**
@@ -94,6 +96,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "ping": _ANYONE,
     "blob.put": _ANYONE - _NODE,
     "blob.get": _ANYONE,
+    "blob.free": _CALLER,
     "logs.read": _USER,
     "server.status": _USER,
     "server.stop": _USER,

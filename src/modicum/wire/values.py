@@ -15,6 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_OURS = (__file__[: -len("wire/values.py")], "<frozen importlib")
+"""Where frames lie that tell the user nothing about his program."""
+
 
 class _NotPlain(Exception):
     """The value holds something that is not built in."""
@@ -41,33 +44,31 @@ def dumps(value: object) -> bytes:
 loads = pickle.loads
 
 
-def dump_exception(error: BaseException, skip_frames: int = 0) -> bytes:
-    """Return an exception, its causes, notes and tracebacks as bytes that always load.
-
-    `skip_frames` outermost frames (ours) are left out of the first traceback.
-    """
+def dump_exception(error: BaseException) -> bytes:
+    """Return an exception, its causes, notes and tracebacks (without our own frames) as bytes that always load."""
     records: list[dict[str, Any]] = []
-    _record(error, skip_frames, records, {})
+    _record(error, records, {})
     return pickle.dumps(records, 5)
 
 
-def _record(error: BaseException, skip: int, records: list[dict[str, Any]], seen: dict[int, int]) -> int:
+def _record(error: BaseException, records: list[dict[str, Any]], seen: dict[int, int]) -> int:
     if id(error) in seen:
         return seen[id(error)]
     number = seen[id(error)] = len(records)
     record: dict[str, Any] = {}
     records.append(record)
     kind = type(error)
-    record["type"] = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    plain = kind.__module__ in ("builtins", "__main__")
+    record["type"] = kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
     record["text"] = _text_of(error)
     record["notes"] = [str(note) for note in getattr(error, "__notes__", ())]
-    record["frames"] = _frames(error.__traceback__)[skip:]
+    record["frames"] = _frames(error.__traceback__)
     record["pickled"] = _pickled(error)
     record["suppress"] = error.__suppress_context__
     if error.__cause__ is not None:
-        record["cause"] = _record(error.__cause__, 0, records, seen)
+        record["cause"] = _record(error.__cause__, records, seen)
     if error.__context__ is not None:
-        record["context"] = _record(error.__context__, 0, records, seen)
+        record["context"] = _record(error.__context__, records, seen)
     return number
 
 
@@ -93,6 +94,9 @@ def _frames(traceback: types.TracebackType | None) -> list[tuple[str, int, str, 
     frames = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
+        if code.co_filename.startswith(_OURS):
+            traceback = traceback.tb_next
+            continue
         line = linecache.getline(code.co_filename, traceback.tb_lineno, traceback.tb_frame.f_globals)
         frames.append((code.co_filename, traceback.tb_lineno, code.co_name, line))
         traceback = traceback.tb_next

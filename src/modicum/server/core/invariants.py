@@ -9,7 +9,7 @@ from .cluster import Node
 from .deadlines import due
 from .experience import WINDOW_MAX
 from .pool import Pool
-from .records import ENDING, Claim, Container, ContainerState
+from .records import ENDING, Claim, Container, ContainerState, Input
 from .state import State
 
 
@@ -18,7 +18,7 @@ class InvariantError(AssertionError):
 
 
 def check(state: State) -> None:
-    """Raise `InvariantError` with what is wrong. For tests, the simulation, and production behind a flag: it is slow."""
+    """Raise `InvariantError` with what is wrong. It is slow: for tests and for the simulation."""
     for pool in state.pools.values():
         _check_inputs(pool)
         _check_indexes(pool)
@@ -34,7 +34,7 @@ def check(state: State) -> None:
 
 def _check_inputs(pool: Pool) -> None:
     """Every input is in exactly one place."""
-    places = [(item, None) for item in pool.queue]
+    places: list[tuple[Input, Container | None]] = [(item, None) for item in pool.queue]
     places += [(item, container) for container in pool.containers.values() for item in container.load.values()]
     _require(len(places) == len(pool.inputs), pool, f"{len(pool.inputs)} inputs in {len(places)} places")
     for item, container in places:

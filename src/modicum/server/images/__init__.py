@@ -1,1 +1,1 @@
-"""How an image's steps become layers."""
+"""What an image is made of."""

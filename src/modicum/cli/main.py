@@ -1,0 +1,31 @@
+"""The command `modicum`."""
+
+from __future__ import annotations
+
+import click
+
+from modicum._alias import install_as_modal
+from modicum.cli.run import run
+from modicum.cli.server import server
+from modicum.cli.errors import reporting_errors
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="modicum", message="modicum %(version)s")
+def cli() -> None:
+    """Serverless Python on machines of your own."""
+
+
+cli.add_command(run)
+cli.add_command(server)
+
+
+def main() -> None:
+    """Run the command line; `import modal` means this package from here on."""
+    install_as_modal()
+    with reporting_errors():
+        cli.main(standalone_mode=True)
+
+
+if __name__ == "__main__":
+    main()

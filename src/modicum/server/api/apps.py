@@ -1,0 +1,40 @@
+"""How apps and their functions are made and end."""
+
+from __future__ import annotations
+
+from modicum.server.parts import Parts
+from modicum.wire.channel import Answer, Channel
+from modicum.wire.frames import Header
+
+
+async def create(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Make an app; the same key gives the same app."""
+    app = await parts.apps.create(str(header["name"]), str(header["key"]))
+    return {"app": app.id}
+
+
+def attach(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Keep an app alive for as long as this connection lasts."""
+    parts.apps.attach(header["app"], channel)
+    return None
+
+
+async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """End an app. One that has ended already is no error."""
+    await parts.apps.stop(header["app"])
+    return None
+
+
+async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Make a function of an app callable."""
+    definition = {name: header[name] for name in ("image", "source", "options", "spec")}
+    function = await parts.apps.create_function(header["app"], str(header["name"]), definition, payload)
+    return {"function": function.id}
+
+
+HANDLERS = {
+    "app.create": create,
+    "app.attach": attach,
+    "app.stop": stop,
+    "function.create": create_function,
+}

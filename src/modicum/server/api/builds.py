@@ -1,0 +1,33 @@
+"""How images come to be."""
+
+from __future__ import annotations
+
+from modicum.server.parts import Parts
+from modicum.wire.channel import Answer, Channel
+from modicum.wire.frames import Header
+
+
+async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Build an image unless it is there. What it prints goes to the app's log."""
+    return {"image": await parts.builds.build(header["steps"], header["app"])}
+
+
+def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """A build printed something."""
+    parts.builds.printed(header["build"], payload)
+    return None
+
+
+def done(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """A build is complete."""
+    parts.builds.done(header["build"], header.get("config") or {})
+    return None
+
+
+def failed(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """A build has failed."""
+    parts.builds.failed(header["build"], header["message"])
+    return None
+
+
+HANDLERS = {"image.build": build, "build.output": output, "build.done": done, "build.failed": failed}

@@ -1,0 +1,161 @@
+"""How calls are taken in. The second of the five rooms of `f.remote(x)`.
+
+Inputs come in frames; each frame becomes one event for the core (`core/state.py` routes it to `core/pool.py`), through
+`controller.py`. Their outputs come back through `api/agents.py` and leave through `deliveries.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from modicum.server.core import events as ev
+from modicum.server.parts import Parts
+from modicum.server.records import Call, Output, key_of
+from modicum.stores import queries
+from modicum.wire.channel import Answer, Channel, RemoteFailure
+from modicum.wire.frames import Header
+from modicum.wire.messages import CONTAINER
+
+KINDS = frozenset({"sync", "map", "spawn", "gen"})
+WAIT_S_MAX = 60.0
+
+
+def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer | asyncio.Future[None]:
+    """Take in inputs, opening their call at the first of them."""
+    deliveries = parts.deliveries
+    call = deliveries.calls.get(header["call"])
+    if call is None:
+        call = _open(parts, channel, header)
+        if call is None:
+            return None
+    elif call.owner != _owner(channel):
+        raise RemoteFailure("permission_denied", "this call is somebody else's")
+    call.channel = channel
+    if call.durable:
+        return asyncio.ensure_future(_spawn(parts, call, header, payload))  # awaited by the channel
+    blobs = header.get("blobs")
+    keys = []
+    start = 0
+    for place, size in enumerate(header["sizes"]):
+        blob = blobs.get(str(place)) if blobs else None
+        key = deliveries.add(call, header["first"] + place, payload[start : start + size], blob)
+        start += size
+        if key is not None:
+            keys.append(key)
+    if keys:
+        parts.controller.handle(ev.InputsArrived(call.function, tuple(keys)))
+    if len(keys) < len(header["sizes"]):
+        deliveries.settle()
+        _resume_pieces(parts, call, header)
+    return None
+
+
+def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
+    function = parts.fleet.functions.get(header["function"])
+    if function is None:
+        message = f"the function {header['function']} does not exist, or its app has ended"
+        if "r" in header:
+            raise RemoteFailure("not_found", message)
+        channel.send({"t": "call.failed", "call": header["call"], "code": "not_found", "message": message})
+        return None
+    if header["kind"] not in KINDS or not str(header["call"]).startswith("fc-"):
+        raise ValueError(header["kind"])
+    call = Call(header["call"], function.id, header["kind"], _owner(channel), channel)
+    parts.deliveries.open(call)
+    return call
+
+
+def _owner(channel: Channel) -> str:
+    return channel.name if channel.principal == CONTAINER else channel.principal
+
+
+def _resume_pieces(parts: Parts, call: Call, header: Header) -> None:
+    """A caller came back to his generator: have its agent send again what he does not have."""
+    if call.kind == "gen" and call.container is not None:
+        parts.fleet.tell(
+            call.container,
+            {"t": "piece.resend", "key": key_of(call.id, 0), "pieces": header.get("pieces", 0)},
+        )
+
+
+async def _spawn(parts: Parts, call: Call, header: Header, payload: bytes) -> None:
+    """Make inputs durable, then let them run."""
+    blobs = header.get("blobs", {})
+    rows = []
+    start = 0
+    for place, size in enumerate(header["sizes"]):
+        index = header["first"] + place
+        rows.append(
+            queries.StoredInput(
+                call.id, index, call.function, payload[start : start + size], blobs.get(str(place))
+            )
+        )
+        start += size
+    new = await parts.database.submit(queries.add_inputs(rows))
+    keys = [parts.deliveries.add(call, row.index, row.payload, row.blob) for row in rows if row.index in new]
+    arrived = tuple(key for key in keys if key is not None)
+    if arrived:
+        parts.controller.handle(ev.InputsArrived(call.function, arrived))
+    elif not call.open:
+        parts.deliveries.calls.pop(call.id, None)
+
+
+async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Give a spawned input's output, waiting for it."""
+    call_id, index = header["call"], int(header["index"])
+    wait_s = min(float(header["wait_s"]), WAIT_S_MAX)
+    output = await _wait(parts, call_id, index, wait_s)
+    if output is None:
+        return {"pending": True}
+    fields = {"pending": False, "status": output.status, "size": len(output.payload), "blob": output.blob}
+    return fields, output.payload
+
+
+async def _wait(parts: Parts, call_id: str, index: int, wait_s: float) -> Output | None:
+    call = parts.deliveries.calls.get(call_id)
+    if call is not None and index in call.open and wait_s > 0:
+        waiter: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
+        call.waiters.setdefault(index, []).append(waiter)
+        try:
+            async with asyncio.timeout(wait_s):
+                return await waiter
+        except TimeoutError:
+            return None
+    stored = await parts.database.submit(queries.output(call_id, index))
+    if stored is None:
+        raise RemoteFailure("not_found", f"there is no input {index} of the call {call_id}; only spawned calls are kept")
+    if stored.status is None:
+        return None
+    return Output(stored.status, stored.payload, stored.blob)
+
+
+def forget(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Nobody waits for a call any longer."""
+    call = parts.deliveries.calls.get(header["call"])
+    if call is not None and not call.durable and call.owner == _owner(channel):
+        abandon(parts, call)
+    return None
+
+
+def abandon(parts: Parts, call: Call) -> None:
+    """Drop a call; what of it still waits or runs is cancelled."""
+    keys = parts.deliveries.forget(call)
+    if keys:
+        parts.controller.handle(ev.InputsCancelled(call.function, tuple(keys)))
+
+
+def acknowledge(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """A generator's reader is further: that is credit for the generator."""
+    call = parts.deliveries.calls.get(header["call"])
+    if call is not None and call.container is not None:
+        key = key_of(call.id, 0)
+        parts.fleet.tell(call.container, {"t": "piece.ack", "key": key, "pieces": header["pieces"]})
+    return None
+
+
+HANDLERS = {
+    "call.inputs": inputs,
+    "call.get": get,
+    "call.forget": forget,
+    "call.ack": acknowledge,
+}

@@ -1,0 +1,53 @@
+"""What may be asked of the server itself."""
+
+from __future__ import annotations
+
+import os
+
+from modicum.server.parts import Parts
+from modicum.wire.channel import Answer, Channel
+from modicum.wire.frames import Header
+from modicum.wire.version import PROTOCOL, build_id
+
+
+def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Tell who we are."""
+    return {"protocol": PROTOCOL, "build": build_id(), "principal": channel.principal}
+
+
+def ping(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Answer."""
+    return None
+
+
+def status(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Tell which processes there are and what runs."""
+    engine = parts.engine.status()
+    facts = next(iter(parts.fleet.node_facts.values()), {})
+    return {
+        "pid": os.getpid(),
+        "keeper_pid": engine.get("pid"),
+        "node_pid": engine.get("node_pid"),
+        "socket": str(parts.settings.home / "sock" / "s"),
+        "home": str(parts.settings.home),
+        "build": build_id(),
+        "node_ready": bool(parts.fleet.nodes),
+        "runtime": facts.get("runtime"),
+        "limits": facts.get("limits"),
+        "apps": [{"id": app.id, "name": app.name} for app in parts.apps.by_id.values()],
+        "containers": [
+            {"id": c.id, "app": c.app, "function": parts.fleet.functions[c.function].name}
+            for c in parts.fleet.containers.values()
+            if c.function in parts.fleet.functions
+        ],
+    }
+
+
+def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """End the server, and all that it runs if asked for."""
+    if not parts.stop.done():
+        parts.stop.set_result(bool(header["all"]))
+    return None
+
+
+HANDLERS = {"hello": hello, "ping": ping, "server.status": status, "server.stop": stop}

@@ -1,0 +1,147 @@
+"""How long apps live: an ephemeral app lives while one of its clients is connected."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import Any
+
+from modicum.server.core import events as ev
+from modicum.server.deliveries import Deliveries
+from modicum.server.fleet import Fleet
+from modicum.server.logs import Logs
+from modicum.server.records import App, Function
+from modicum.server.settings import Settings
+from modicum.stores import queries
+from modicum.stores.database import Database
+from modicum.wire.channel import Channel, RemoteFailure
+
+log = logging.getLogger("modicum.apps")
+
+LOG_KEPT_S = 60.0
+"""A stopped app's output can be read for so long."""
+
+
+class Apps:
+    """All running apps."""
+
+    def __init__(
+        self, settings: Settings, database: Database, fleet: Fleet, deliveries: Deliveries, logs: Logs
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._fleet = fleet
+        self._deliveries = deliveries
+        self._logs = logs
+        self.by_id: dict[str, App] = {}
+        self._by_key: dict[str, App] = {}
+
+    async def create(self, name: str, key: str) -> App:
+        """Return the app of a key, made now if there is none."""
+        app = self._by_key.get(key)
+        if app is None:
+            app = App(f"ap-{os.urandom(11).hex()}", name, key)
+            self._take_in(app)
+            await self._database.submit(queries.add_app(app.id, name, key, time.time()))
+            self._reap_later(app, self._settings.reattach_grace_s)
+        return app
+
+    def restore(self, app: str, name: str, key: str) -> None:
+        """Take in an app that ran when the last server ended; its clients have a while to come back."""
+        restored = App(app, name, key)
+        self._take_in(restored)
+        self._reap_later(restored, self._settings.reattach_grace_s)
+
+    def _take_in(self, app: App) -> None:
+        self.by_id[app.id] = app
+        self._by_key[app.key] = app
+        self._logs.open(app.id)
+
+    def attach(self, app_id: str, channel: Channel) -> None:
+        """Keep an app alive while a connection lasts."""
+        app = self._get(app_id)
+        app.attached.add(channel)
+        if app.reaper is not None:
+            app.reaper.cancel()
+            app.reaper = None
+
+    def detach(self, channel: Channel) -> None:
+        """A connection has ended; an app without any gets a short grace, for a client that reconnects."""
+        for app in self.by_id.values():
+            if channel in app.attached:
+                app.attached.discard(channel)
+                if not app.attached:
+                    self._reap_later(app, self._settings.client_grace_s)
+
+    def _reap_later(self, app: App, grace_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        app.reaper = loop.call_later(grace_s, lambda: self._begin_stop(app, "its client is gone"))
+
+    async def create_function(
+        self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes
+    ) -> Function:
+        """Make a function callable; making it again is harmless."""
+        app = self._get(app_id)
+        known = app.functions.get(name)
+        if known is not None:
+            return self._fleet.functions[known]
+        function = Function(f"fu-{os.urandom(11).hex()}", app_id, name, definition, serialized)
+        app.functions[name] = function.id
+        self._fleet.functions[function.id] = function
+        await self._database.submit(queries.add_function(function.id, app_id, name, definition, serialized))
+        self._fleet.on_event(ev.FunctionAdded(spec_of(function)))
+        return function
+
+    def restore_function(self, function: Function) -> None:
+        """Take in a function of a restored app."""
+        self.by_id[function.app].functions[function.name] = function.id
+        self._fleet.functions[function.id] = function
+        self._fleet.on_event(ev.FunctionAdded(spec_of(function)))
+
+    async def stop(self, app_id: str) -> None:
+        """End an app; returns when its containers have gone. Harmless if it has ended."""
+        app = self.by_id.get(app_id)
+        if app is not None:
+            await asyncio.shield(self._begin_stop(app, "it was stopped"))
+
+    def _begin_stop(self, app: App, reason: str) -> asyncio.Task[None]:
+        if app.stopping is None:
+            log.info("app stops", extra={"app": app.id, "why": reason})
+            app.stopping = asyncio.ensure_future(self._stop(app))  # its parent is the app's record
+        return app.stopping
+
+    async def _stop(self, app: App) -> None:
+        for function in app.functions.values():
+            self._fleet.on_event(ev.FunctionRemoved(function))
+        while any(container.app == app.id for container in self._fleet.containers.values()):
+            await self._fleet.wait_exit()
+        for function in app.functions.values():
+            self._fleet.functions.pop(function, None)
+            for call in [c for c in self._deliveries.calls.values() if c.function == function]:
+                self._deliveries.forget(call)
+        self._logs.finish(app.id)
+        del self.by_id[app.id], self._by_key[app.key]
+        asyncio.get_running_loop().call_later(LOG_KEPT_S, self._logs.remove, app.id)
+        await self._database.submit(queries.remove_app(app.id))
+
+    def _get(self, app_id: str) -> App:
+        app = self.by_id.get(app_id)
+        if app is None or app.stopping is not None:
+            raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")
+        return app
+
+
+def spec_of(function: Function) -> ev.FunctionSpec:
+    """Return what the core needs to know of a function."""
+    options = function.definition["options"]
+    return ev.FunctionSpec(
+        id=function.id,
+        app=function.app,
+        min_containers=options["min_containers"],
+        max_containers=options["max_containers"],
+        scaledown_window_s=options["scaledown_window"],
+        timeout_s=options["timeout"],
+        startup_timeout_s=options["startup_timeout"],
+    )

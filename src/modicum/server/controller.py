@@ -1,0 +1,118 @@
+"""How decisions are performed: a loop around the core and one table, action → performer. Decides nothing itself.
+
+The fourth of the five rooms of `f.remote(x)`: `api/calls.py` brings an event, `core/state.py` answers with actions, and
+here an input is sent to a container, or a node is asked to start one. From here the input goes to `agent/loop.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from modicum.server import records
+from modicum.server.core import actions as act
+from modicum.server.core import events as ev
+from modicum.server.core.state import State
+from modicum.server.deliveries import Deliveries
+from modicum.server.fleet import Fleet
+from modicum.wire.frames import PAYLOAD_BYTES_MAX
+from modicum.wire.messages import INTERNAL, TERMINATED, TIMEOUT
+
+log = logging.getLogger("modicum.controller")
+
+_STATUS = {
+    act.Failure.TIMEOUT: TIMEOUT,
+    act.Failure.CRASHED: INTERNAL,
+    act.Failure.START_FAILED: INTERNAL,
+    act.Failure.CANCELLED: TERMINATED,
+    act.Failure.IMPOSSIBLE: INTERNAL,
+}
+
+
+class Controller:
+    """Feeds the core with events, one at a time, and performs what it answers."""
+
+    def __init__(self, state: State, fleet: Fleet, deliveries: Deliveries) -> None:
+        self.state = state
+        self._fleet = fleet
+        self._deliveries = deliveries
+        self._events: deque[ev.Event] = deque()
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._performers: dict[type, Callable[[Any], None]] = {
+            act.StartContainer: self._start_container,
+            act.DrainContainer: lambda a: fleet.drain(a.container, a.reason),
+            act.KillContainer: lambda a: fleet.kill(a.container, a.reason),
+            act.Send: self._send,
+            act.TakeBack: lambda a: fleet.tell(a.container, {"t": "take_back", "count": a.count}),
+            act.CancelInputs: lambda a: fleet.tell(a.container, {"t": "cancel", "keys": list(a.keys)}),
+            act.Accept: lambda a: deliveries.accept(a.keys),
+            act.FailInputs: self._fail,
+        }
+        fleet.on_event = self.handle
+
+    def handle(self, event: ev.Event) -> None:
+        """Give the core an event and perform its actions. Events that performing causes come after it."""
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                for action in self.state.handle(self._events.popleft(), time.monotonic()):
+                    self._performers[type(action)](action)
+        finally:
+            self._handling = False
+        self._arm()
+
+    def _arm(self) -> None:
+        deadline = self.state.next_deadline()
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() <= deadline:
+                return  # it will tick early, see that there is nothing to do and be armed anew
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.handle(ev.Tick())
+
+    # -- performers ----------------------------------------------------------------------------------------
+
+    def _start_container(self, action: act.StartContainer) -> None:
+        log.info("start", extra={"container": action.container, "function": action.function, "why": action.reason})
+        self._fleet.start(action.container, action.function, action.node)
+
+    def _send(self, action: act.Send) -> None:
+        inputs = self._deliveries.inputs
+        entries: list[list[Any]] = []
+        parts: list[bytes] = []
+        size = 0
+        for dispatch in action.inputs:
+            waiting = inputs.get(dispatch.key)
+            if waiting is None:
+                continue  # nobody wants it any longer; the core hears of that by an event of its own
+            payload = waiting.payload
+            if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
+                self._fleet.tell(action.container, {"t": "run", "inputs": entries}, b"".join(parts))
+                entries, parts, size = [], [], 0
+            entries.append([dispatch.key, dispatch.attempt, len(payload), waiting.blob])
+            parts.append(payload)
+            size += len(payload)
+            waiting.call.container = action.container
+        if entries:
+            self._fleet.tell(action.container, {"t": "run", "inputs": entries}, b"".join(parts))
+
+    def _fail(self, action: act.FailInputs) -> None:
+        error = self._fleet.start_errors.pop(action.message, None)
+        for key in action.keys:
+            if error is not None and action.failure is act.Failure.START_FAILED:
+                self._deliveries.finish(key, error)
+            else:
+                self._deliveries.finish(key, records.Output(_STATUS[action.failure], action.message.encode(), None))

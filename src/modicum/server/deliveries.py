@@ -1,0 +1,216 @@
+"""Who waits for which output, and when an agent may forget one.
+
+An output is safe once it is in its caller's socket (the kernel delivers it even if the server dies) or, for a spawned
+input, in the store. Until then the agent keeps it and would send it again to the next server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from modicum.blobs.base import Blobs
+from modicum.server.records import Call, Container, Input, Output, Sent, key_of, split_key
+from modicum.stores import queries
+from modicum.stores.database import Database
+from modicum.wire.channel import Channel
+from modicum.wire.frames import PAYLOAD_BYTES_MAX
+
+ACKNOWLEDGE_EVERY_S = 0.02
+"""Acknowledgements wait so long for company: a frame for each output would cost the agent a wake-up each."""
+
+SPILL_BYTES = 8 << 20
+"""When so much waits in a caller's connection, further large outputs go to him as blobs, from disk."""
+
+SPILL_OUTPUT_BYTES = 4096
+
+
+class Deliveries:
+    """Calls, their inputs, and the outputs on their way to whoever waits."""
+
+    def __init__(self, blobs: Blobs, database: Database) -> None:
+        self._blobs = blobs
+        self._database = database
+        self.calls: dict[str, Call] = {}
+        self.inputs: dict[str, Input] = {}
+        self._arriving: dict[str, tuple[Output, Sent]] = {}
+        self._unclaimed: dict[str, tuple[Output, Sent, float]] = {}
+        self._pending_acks: set[Container] = set()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._outbox: dict[Call, list[tuple[int, Output]]] = {}
+
+    # -- from agents ---------------------------------------------------------------------------------------
+
+    def arrive(self, container: Container, seq: int, outputs: dict[str, Output]) -> None:
+        """An agent's outputs are here; the core says next which of them count (`accept`)."""
+        sent = Sent(seq)
+        container.unacknowledged.append(sent)
+        self._arriving = {key: (output, sent) for key, output in outputs.items()}
+        self._pending_acks.add(container)
+
+    def accept(self, keys: Iterable[str]) -> None:
+        """These of the arriving outputs are the final ones of their inputs."""
+        for key in keys:
+            output, sent = self._arriving[key]
+            if key in self.inputs:
+                self.finish(key, output, sent)
+            else:  # its caller lost his connection, or the server was restarted: he will ask again
+                sent.open += 1
+                self._unclaimed[key] = output, sent, time.monotonic()
+
+    def settle(self) -> None:
+        """Send what has been accepted, and acknowledge soon what is safe."""
+        self._arriving = {}
+        for call, outputs in self._outbox.items():
+            self._send(call, outputs)
+        self._outbox.clear()
+        if self._ack_timer is None and self._pending_acks:
+            self._ack_timer = asyncio.get_running_loop().call_later(ACKNOWLEDGE_EVERY_S, self._acknowledge)
+
+    def finish(self, key: str, output: Output, sent: Sent | None = None) -> None:
+        """An input has ended. `sent` is the agent's frame that brought the output, None if the server made it."""
+        waiting = self.inputs.pop(key, None)
+        if waiting is None:
+            return
+        call = waiting.call
+        call.open.discard(waiting.index)
+        if waiting.blob is not None:
+            self._blobs.delete(waiting.blob)
+        if call.durable:
+            self._store(call, waiting.index, output, sent)
+            return
+        if call.channel is None:
+            call.outputs[waiting.index] = output
+            return
+        if sent is not None:
+            sent.channels.add(call.channel)
+        self._outbox.setdefault(call, []).append((waiting.index, output))
+        if sent is None:
+            asyncio.get_running_loop().call_soon(self.settle)
+
+    def _store(self, call: Call, index: int, output: Output, sent: Sent | None) -> None:
+        if sent is not None:
+            sent.open += 1
+        stored = self._database.submit(
+            queries.add_output(call.id, index, output.status, output.payload, output.blob, time.time())
+        )
+
+        def committed(future: asyncio.Future[None]) -> None:
+            if future.cancelled() or future.exception() is not None:
+                return  # not durable: the agent keeps it, and the next server gets it
+            if sent is not None:
+                sent.open -= 1
+            for waiter in call.waiters.pop(index, []):
+                if not waiter.done():
+                    waiter.set_result(output)
+            if not call.open:
+                self.calls.pop(call.id, None)
+            self.settle()
+
+        stored.add_done_callback(committed)
+
+    # -- to callers ----------------------------------------------------------------------------------------
+
+    def open(self, call: Call) -> None:
+        """A call has begun."""
+        self.calls[call.id] = call
+
+    def add(self, call: Call, index: int, payload: bytes, blob: str | None) -> str | None:
+        """Take in an input; return its key, or None if it is known and only its answer is awaited."""
+        key = key_of(call.id, index)
+        if key in self.inputs:
+            return None
+        if index in call.outputs:  # it ended while its caller was away
+            self._outbox.setdefault(call, []).append((index, call.outputs.pop(index)))
+            return None
+        self.inputs[key] = Input(call, index, payload, blob)
+        call.open.add(index)
+        unclaimed = self._unclaimed.pop(key, None)
+        if unclaimed is not None:
+            output, sent, _ = unclaimed
+            sent.open -= 1
+            self.finish(key, output, sent)
+            return None
+        return key
+
+    def forget(self, call: Call) -> list[str]:
+        """Nobody waits for this call: drop it and return the keys of inputs without an output."""
+        self.calls.pop(call.id, None)
+        self._outbox.pop(call, None)
+        keys = [key_of(call.id, index) for index in call.open]
+        for key in keys:
+            dropped = self.inputs.pop(key, None)
+            if dropped is not None and dropped.blob is not None:
+                self._blobs.delete(dropped.blob)
+        for blob in [*call.blobs, *(output.blob for output in call.outputs.values())]:
+            if blob is not None:
+                self._blobs.delete(blob)
+        return keys
+
+    def _send(self, call: Call, outputs: list[tuple[int, Output]]) -> None:
+        channel = call.channel
+        if channel is None:
+            call.outputs.update(outputs)
+            return
+        entries: list[list[Any]] = []
+        parts: list[bytes] = []
+        size = 0
+        for index, output in outputs:
+            payload, blob = self._spilled(call, channel, output)
+            if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
+                channel.send({"t": "call.outputs", "call": call.id, "outputs": entries}, b"".join(parts))
+                entries, parts, size = [], [], 0
+            entries.append([index, output.status, len(payload), blob])
+            parts.append(payload)
+            size += len(payload)
+            if blob is not None:
+                call.blobs.append(blob)
+        channel.send({"t": "call.outputs", "call": call.id, "outputs": entries}, b"".join(parts))
+        if call.kind in ("sync", "gen") and not call.blobs:
+            self.calls.pop(call.id, None)
+
+    def _spilled(self, call: Call, channel: Channel, output: Output) -> tuple[bytes, str | None]:
+        if len(output.payload) < SPILL_OUTPUT_BYTES or channel.buffered < SPILL_BYTES:
+            return output.payload, output.blob
+        blob = self._blobs.new()
+        self._blobs.write(blob, 0, len(output.payload), output.payload)
+        return b"", blob
+
+    # -- acknowledgements ----------------------------------------------------------------------------------
+
+    def _acknowledge(self) -> None:
+        self._ack_timer = None
+        for container in list(self._pending_acks):
+            done = 0
+            frames = container.unacknowledged
+            while frames and _is_safe(frames[0]):
+                done = frames.pop(0).seq
+            if done and container.channel is not None:
+                container.channel.send({"t": "outputs.ack", "seq": done})
+            if not frames:
+                self._pending_acks.discard(container)
+        self.settle()
+
+    def drop_container(self, container: Container) -> None:
+        """Its agent is gone: there is nobody to acknowledge to."""
+        self._pending_acks.discard(container)
+
+    def expire_unclaimed(self, older_than_s: float) -> None:
+        """Forget outputs that nobody asked for."""
+        limit = time.monotonic() - older_than_s
+        for key, (output, sent, since) in list(self._unclaimed.items()):
+            if since < limit:
+                sent.open -= 1
+                del self._unclaimed[key]
+                if output.blob is not None:
+                    self._blobs.delete(output.blob)
+
+
+def _is_safe(frame: Sent) -> bool:
+    """Return whether all that came in a frame is stored, or in sockets of callers."""
+    return frame.open == 0 and all(channel.closed or channel.buffered == 0 for channel in frame.channels)
+
+
+__all__ = ["Deliveries", "split_key"]

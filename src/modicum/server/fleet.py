@@ -1,0 +1,178 @@
+"""Which nodes and containers there are, and how they are spoken to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from modicum.server.core import events as ev
+from modicum.server.deliveries import Deliveries
+from modicum.server.links import Links
+from modicum.server.records import Container, Function, Output
+from modicum.server.settings import Settings
+from modicum.wire.channel import Channel, ChannelClosed, RemoteFailure
+from modicum.wire.frames import Header
+from modicum.wire.version import build_id
+
+log = logging.getLogger("modicum.fleet")
+
+AGENT_COMMAND = ["python3", "-S", "/run/modicum-agent/modicum/agent/boot.py"]
+
+
+class Fleet:
+    """Nodes by name, containers by id."""
+
+    def __init__(self, settings: Settings, links: Links, deliveries: Deliveries) -> None:
+        self._settings = settings
+        self._links = links
+        self._deliveries = deliveries
+        self.on_event: Callable[[ev.Event], None] = lambda event: None
+        self.image_of: Callable[[str], tuple[list[str], dict[str, Any]]] = lambda image: ([], {})
+        self.functions: dict[str, Function] = {}
+        self.containers: dict[str, Container] = {}
+        self.nodes: dict[str, Channel] = {}
+        self.node_facts: dict[str, Header] = {}
+        self.node_joined = asyncio.Event()
+        self.start_errors: dict[str, Output] = {}
+        self.owner = 0
+        self._moved = asyncio.Event()
+
+    # -- nodes ---------------------------------------------------------------------------------------------
+
+    async def node_joins(self, channel: Channel, header: Header) -> None:
+        """A node has said hello: take in what it runs, and make it known."""
+        node = header["node"]
+        channel.name = node
+        reported = []
+        for entry in header["containers"]:
+            function = self.functions.get(entry["function"])
+            container = Container(entry["id"], entry["function"], function.app if function else "", node)
+            if entry["id"] not in self.containers:
+                self.containers[entry["id"]] = container
+                container.listener = await self._links.listen_container(entry["id"], self.owner)
+            reported.append(ev.Reported(entry["id"], entry["function"]))
+        self.nodes[node] = channel
+        self.node_facts[node] = header
+        memory_mib = header["memory_bytes"] >> 20
+        self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported)))
+        self.node_joined.set()
+        log.info("node joined", extra={"node": node, "containers": len(reported)})
+
+    def node_leaves(self, channel: Channel) -> None:
+        """A node's connection has ended."""
+        node = channel.name
+        if self.nodes.get(node) is not channel:
+            return
+        del self.nodes[node], self.node_facts[node]
+        if not self.nodes:
+            self.node_joined.clear()
+        log.warning("node lost", extra={"node": node})
+        for container in [c for c in self.containers.values() if c.node == node]:
+            self._remove(container)
+        self.on_event(ev.NodeLeft(node, "its node was lost"))
+
+    async def any_node(self) -> Channel:
+        """Return a node's channel, waiting for one. Raises `RemoteFailure` if none comes in time."""
+        try:
+            async with asyncio.timeout(self._settings.node_wait_s):
+                await self.node_joined.wait()
+        except TimeoutError:
+            raise RemoteFailure(
+                "no_node", "no node is there to do it; `modicum server logs` and keeper.log in the home say why"
+            ) from None
+        return next(iter(self.nodes.values()))
+
+    # -- containers ----------------------------------------------------------------------------------------
+
+    def start(self, container_id: str, function_id: str, node: str) -> None:
+        """Begin to start a container; an exit event follows if it cannot be."""
+        function = self.functions[function_id]
+        container = Container(container_id, function_id, function.app, node)
+        self.containers[container_id] = container
+        # Its parent is the record: it ends by itself, within the node's time to answer.
+        container.starting = asyncio.ensure_future(self._start(container, function))
+
+    async def _start(self, container: Container, function: Function) -> None:
+        try:
+            channel = self.nodes[container.node]
+            container.listener = await self._links.listen_container(container.id, self.owner)
+            spec = self._spec(function)
+            await channel.request({"t": "container.start", "container": container.id, "spec": spec})
+        except (KeyError, ChannelClosed):
+            pass  # the node is gone, and that is an event of its own
+        except (RemoteFailure, OSError) as failure:
+            log.warning("start failed", extra={"container": container.id, "why": str(failure)})
+            self.exited(container.id, ev.ExitReason.START_FAILED, str(failure))
+
+    def _spec(self, function: Function) -> dict[str, Any]:
+        layers, config = self.image_of(function.definition["image"])
+        return {
+            "function": function.id,
+            "layers": layers[::-1],
+            "source": function.definition["source"],
+            "env": {**config.get("env", {}), "MODICUM_BUILD": build_id(), "MODICUM_IS_REMOTE": "1"},
+            "argv": AGENT_COMMAND,
+            "cwd": "/root",
+            "hostname": "modicum",
+            "limits": {"pids": 4096, "memory_bytes": None, "cpus": None},
+            "link": True,
+        }
+
+    def tell(self, container_id: str, header: Header, payload: bytes = b"") -> None:
+        """Send a message to a container's agent. If it is not connected its next hello tells what it has."""
+        container = self.containers.get(container_id)
+        if container is not None and container.channel is not None:
+            container.channel.send(header, payload)
+
+    def drain(self, container_id: str, reason: str) -> None:
+        """Ask a container to end, and kill it if it does not."""
+        container = self.containers.get(container_id)
+        if container is None:
+            return
+        log.info("drain", extra={"container": container_id, "why": reason})
+        self.tell(container_id, {"t": "exit"})
+        later = asyncio.get_running_loop().call_later
+        container.killer = later(self._settings.drain_grace_s, self.kill, container_id, "it did not end when asked to")
+
+    def kill(self, container_id: str, reason: str) -> None:
+        """Have a container's node end it at once."""
+        container = self.containers.get(container_id)
+        channel = self.nodes.get(container.node) if container is not None else None
+        if channel is not None:
+            log.info("kill", extra={"container": container_id, "why": reason})
+            channel.send({"t": "container.kill", "container": container_id, "reason": reason, "r": 0})
+
+    def exited(self, container_id: str, reason: ev.ExitReason, detail: str) -> None:
+        """A container is gone."""
+        container = self.containers.get(container_id)
+        if container is None:
+            return
+        log.info("exited", extra={"container": container_id, "why": f"{reason.value}: {detail}"})
+        self._remove(container)
+        self.on_event(ev.ContainerExited(container_id, reason, detail))
+
+    async def wait_exit(self) -> None:
+        """Return when some container has gone."""
+        await self._moved.wait()
+
+    def _remove(self, container: Container) -> None:
+        self.containers.pop(container.id, None)
+        self._moved.set()
+        self._moved = asyncio.Event()
+        if container.killer is not None:
+            container.killer.cancel()
+        if container.channel is not None:
+            container.channel.close()
+            container.channel = None
+        if container.listener is not None:
+            container.listener.close()
+        self._deliveries.drop_container(container)
+        self._links.remove(container.id)
+
+    def sweep_links(self) -> None:
+        """Remove the socket directories of containers that no node reported."""
+        for container in self._links.containers():
+            if container not in self.containers:
+                self._links.remove(container)

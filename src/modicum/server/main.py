@@ -1,0 +1,210 @@
+"""How a server comes to be: the only file that knows all the parts.
+
+One server per home; a lock says so. It listens before it does anything slow, so that clients that start at the same time
+find it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import time
+
+import uvloop
+
+from modicum.blobs.local import LocalBlobs
+from modicum.engines.local import LocalEngine
+from modicum.server import settings as settings_
+from modicum.server.agent_code import install_agent
+from modicum.server.api import calls
+from modicum.server.api.router import Router
+from modicum.server.apps import Apps
+from modicum.server.builds import Builds
+from modicum.server.controller import Controller
+from modicum.server.core import events as ev
+from modicum.server.core.state import State
+from modicum.server.deliveries import Deliveries
+from modicum.server.fleet import Fleet
+from modicum.server.links import Links
+from modicum.server.logging import configure
+from modicum.server.logs import Logs
+from modicum.server.parts import Parts
+from modicum.server.records import Call, Function
+from modicum.server.settings import Settings
+from modicum.stores import queries
+from modicum.stores.database import Database
+from modicum.wire.channel import Channel
+from modicum.wire.messages import NODE, USER
+from modicum.wire.version import build_id
+
+log = logging.getLogger("modicum.server")
+
+HOUSEKEEPING_EVERY_S = 10.0
+
+
+def main() -> None:
+    """Run a server until it is told to stop. Exits with 0 if one runs already."""
+    parser = argparse.ArgumentParser(prog="modicum-server", description=__doc__)
+    parser.add_argument("--home", help="the server's directory (default: MODICUM_HOME, else ~/.modicum)")
+    settings = settings_.read(os.environ, parser.parse_args().home)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = open(settings.home / "server.lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(0)
+    configure()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Server(settings).run())
+
+
+class Server:
+    """The parts, from start to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._router = Router()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Serve until a signal or a request says stop."""
+        parts = self._assemble()
+        await self._restore(parts)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: parts.stop.done() or parts.stop.set_result(True))
+        await parts.engine.start()
+        parts.fleet.owner = self._install_agent()
+        node_listener = await self._links.listen_node(parts.fleet.owner)
+        user_listener = await self._links.listen_user()
+        self._write_facts()
+        self._tasks = [asyncio.create_task(self._recover(parts)), asyncio.create_task(self._keep_house(parts))]
+        log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
+        try:
+            everything = await parts.stop
+        finally:
+            for task in self._tasks:
+                task.cancel()
+        user_listener.close()
+        if everything:
+            await self._end_everything(parts)
+        node_listener.close()
+        await asyncio.sleep(0)  # lets the answer to the stop request leave
+        parts.database.close()
+        (self._settings.home / "server.json").unlink(missing_ok=True)
+        log.info("server stopped")
+
+    def _assemble(self) -> Parts:
+        settings, home = self._settings, self._settings.home
+        database = Database(settings.database_url)
+        blobs = LocalBlobs(home / "blobs")
+        logs = Logs(home / "logs", settings.log_bytes_max)
+        self._links = Links(home, self._router, self._closed)
+        deliveries = Deliveries(blobs, database)
+        fleet = Fleet(settings, self._links, deliveries)
+        state = State(os.urandom(4).hex())
+        controller = Controller(state, fleet, deliveries)
+        apps = Apps(settings, database, fleet, deliveries, logs)
+        builds = Builds(database, fleet, logs)
+        engine = LocalEngine(home)
+        stop = asyncio.get_running_loop().create_future()
+        parts = Parts(
+            settings, database, blobs, logs, deliveries, fleet, controller, apps, builds, engine, stop
+        )
+        self._router.parts = parts
+        return parts
+
+    async def _restore(self, parts: Parts) -> None:
+        """Take up what the last server left: apps, functions, images, and spawned inputs without an output."""
+        stored = await parts.database.submit(queries.everything)
+        for row in stored.apps:
+            parts.apps.restore(*row)
+        for function in stored.functions:
+            parts.apps.restore_function(Function(*function))
+        for image in stored.images:
+            parts.builds.restore(*image)
+        for waiting in stored.inputs:
+            call = parts.deliveries.calls.get(waiting.call)
+            if call is None:
+                call = Call(waiting.call, waiting.function, "spawn", USER, None)
+                parts.deliveries.open(call)
+            key = parts.deliveries.add(call, waiting.index, waiting.payload, waiting.blob)
+            if key is not None:
+                parts.controller.handle(ev.InputsArrived(waiting.function, (key,)))
+        parts.blobs.sweep(stored.blobs, "bl-", time.time() - parts.settings.unclaimed_s)
+        for log_id in parts.logs.known():
+            if log_id not in parts.apps.by_id:
+                parts.logs.remove(log_id)
+    def _install_agent(self) -> int:
+        """Put the agent's code where nodes take it from; return the user id that the node's root has out here."""
+        folder = self._settings.home / "node"
+        folder.mkdir(mode=0o755, exist_ok=True)
+        owner = folder.stat().st_uid
+        install_agent(folder / "agent", owner)
+        return owner
+
+    async def _recover(self, parts: Parts) -> None:
+        """Give nodes and their agents a moment to report what runs before anything is decided."""
+        if parts.apps.by_id:
+            try:
+                async with asyncio.timeout(parts.settings.recovery_s):
+                    await parts.fleet.node_joined.wait()
+                    while any(c.channel is None for c in parts.fleet.containers.values()):
+                        await asyncio.sleep(0.02)
+            except TimeoutError:
+                pass
+        parts.fleet.sweep_links()
+        parts.controller.handle(ev.Recovered())
+
+    async def _keep_house(self, parts: Parts) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
+
+    async def _end_everything(self, parts: Parts) -> None:
+        for app in list(parts.apps.by_id):
+            try:
+                async with asyncio.timeout(5):
+                    await parts.apps.stop(app)
+            except TimeoutError:
+                log.warning("app did not end", extra={"app": app})
+        await parts.engine.stop()
+
+    def _closed(self, channel: Channel) -> None:
+        """A connection has ended: what hung on it gets its grace."""
+        parts = self._router.parts
+        assert parts is not None
+        if channel.principal == NODE:
+            parts.fleet.node_leaves(channel)
+            return
+        container = parts.fleet.containers.get(channel.name)
+        if container is not None and container.channel is channel:
+            container.channel = None
+        parts.apps.detach(channel)
+        orphans = [call for call in parts.deliveries.calls.values() if call.channel is channel]
+        for call in orphans:
+            call.channel = None
+        if orphans:
+            grace_s = parts.settings.client_grace_s
+            asyncio.get_running_loop().call_later(grace_s, _abandon, parts, orphans)
+
+    def _write_facts(self) -> None:
+        facts = {"pid": os.getpid(), "build": build_id(), "socket": str(self._settings.home / "sock" / "s")}
+        (self._settings.home / "server.json").write_text(json.dumps(facts))
+
+
+def _abandon(parts: Parts, orphans: list[Call]) -> None:
+    """Give up calls whose callers did not come back; spawned ones need nobody."""
+    for call in orphans:
+        if call.channel is None and not call.durable and parts.deliveries.calls.get(call.id) is call:
+            calls.abandon(parts, call)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""What the API's handlers work with: the parts of a server, put together in `main.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from modicum.blobs.local import LocalBlobs
+from modicum.engines.base import Engine
+from modicum.server.apps import Apps
+from modicum.server.builds import Builds
+from modicum.server.controller import Controller
+from modicum.server.deliveries import Deliveries
+from modicum.server.fleet import Fleet
+from modicum.server.logs import Logs
+from modicum.server.settings import Settings
+from modicum.stores.database import Database
+
+
+@dataclass(slots=True)
+class Parts:
+    """A server's parts."""
+
+    settings: Settings
+    database: Database
+    blobs: LocalBlobs
+    logs: Logs
+    deliveries: Deliveries
+    fleet: Fleet
+    controller: Controller
+    apps: Apps
+    builds: Builds
+    engine: Engine
+    stop: asyncio.Future[bool]
+    """Resolved with whether containers are to end too."""

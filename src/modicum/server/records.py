@@ -1,0 +1,108 @@
+"""What the server holds in memory of apps, functions, calls, inputs and containers: the shell's side of the core's."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from modicum.wire.channel import Channel
+
+
+@dataclass(slots=True)
+class App:
+    """A running app. It lives while a channel is attached."""
+
+    id: str
+    name: str
+    key: str
+    functions: dict[str, str] = field(default_factory=dict)
+    attached: set[Channel] = field(default_factory=set)
+    reaper: asyncio.TimerHandle | None = None
+    stopping: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class Function:
+    """A function of an app: what a container of it needs to know."""
+
+    id: str
+    app: str
+    name: str
+    definition: dict[str, Any]
+    serialized: bytes
+
+
+@dataclass(slots=True)
+class Input:
+    """An input without an output; its payload is kept for as long as it may have to run again."""
+
+    call: Call
+    index: int
+    payload: bytes
+    blob: str | None
+
+
+@dataclass(slots=True)
+class Output:
+    """How an input ended."""
+
+    status: str
+    payload: bytes
+    blob: str | None
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call: who waits for it, and what he has not been sent yet."""
+
+    id: str
+    function: str
+    kind: str
+    owner: str
+    channel: Channel | None
+    open: set[int] = field(default_factory=set)
+    outputs: dict[int, Output] = field(default_factory=dict)
+    blobs: list[str] = field(default_factory=list)
+    waiters: dict[int, list[asyncio.Future[Output]]] = field(default_factory=dict)
+    container: str | None = None
+
+    @property
+    def durable(self) -> bool:
+        """True if its inputs and outputs are in the store."""
+        return self.kind == "spawn"
+
+
+@dataclass(slots=True, eq=False)
+class Container:
+    """A container and the connection of its agent."""
+
+    id: str
+    function: str
+    app: str
+    node: str
+    channel: Channel | None = None
+    listener: asyncio.Server | None = None
+    starting: asyncio.Task[None] | None = None
+    killer: asyncio.TimerHandle | None = None
+    unacknowledged: list[Sent] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Sent:
+    """A frame of outputs from an agent that it keeps until all of them are safe."""
+
+    seq: int
+    open: int = 0
+    channels: set[Channel] = field(default_factory=set)
+
+
+def key_of(call: str, index: int) -> str:
+    """Return the name of an input."""
+    return f"{call}:{index}"
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """Return the call and the index that a key names. Raises `ValueError`."""
+    call, _, index = key.rpartition(":")
+    return call, int(index)

@@ -1,0 +1,49 @@
+"""Every setting of the server: type, default, unit and one sentence. Read once, in `main.py`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each may be set in the server's environment as `MODICUM_<NAME>`."""
+
+    home: Path = _setting(Path("~/.modicum"), "The directory in which the server keeps everything.")
+    database: str = _setting("", "SQLAlchemy URL of the durable state; by default a SQLite file in the home.")
+    recovery_s: float = _setting(3.0, "Seconds for which a starting server waits for nodes before it dispatches.")
+    client_grace_s: float = _setting(2.0, "Seconds that an app outlives its last client's connection.")
+    reattach_grace_s: float = _setting(15.0, "Seconds that a restarted server waits for the clients of its apps.")
+    node_wait_s: float = _setting(60.0, "Seconds that a build or a start waits for a node to be there.")
+    drain_grace_s: float = _setting(30.0, "Seconds that a container has to end when it is asked to, before it is killed.")
+    log_bytes_max: int = _setting(64 << 20, "Bytes of output kept for each app; older output is dropped.")
+    unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the durable state."""
+        return self.database or f"sqlite:///{self.home / 'store.db'}"
+
+
+def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
+    """Return the settings that an environment gives. Raises `ValueError` naming a variable that makes no sense."""
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        name = f"MODICUM_{each.name.upper()}"
+        if name in environment:
+            try:
+                values[each.name] = type(each.default)(environment[name])
+            except ValueError:
+                raise ValueError(f"{name}={environment[name]!r} is not a {type(each.default).__name__}") from None
+    if home is not None:
+        values["home"] = Path(home)
+    values["home"] = Path(os.path.abspath(Path(values.get("home", Settings().home)).expanduser()))
+    return Settings(**values)

@@ -1,0 +1,140 @@
+"""What is asked of the durable state, in the words of the server; the same for every database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, insert, select, update
+
+from modicum.stores.schema import apps, functions, images, inputs
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInput:
+    """A spawned input that has no output yet."""
+
+    call: str
+    index: int
+    function: str
+    payload: bytes
+    blob: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """What became of a spawned input; `status` is None while it has no output."""
+
+    status: str | None
+    payload: bytes
+    blob: str | None
+
+
+def add_app(app: str, name: str, key: str, now: float) -> Callable[[Connection], None]:
+    """Record a running app."""
+    return lambda c: _execute(c, insert(apps).values(id=app, name=name, key=key, created_at=now))
+
+
+def remove_app(app: str) -> Callable[[Connection], None]:
+    """Forget an app, its functions and their inputs."""
+    return lambda c: _execute(c, delete(apps).where(apps.c.id == app))
+
+
+def add_function(
+    function: str, app: str, name: str, definition: dict[str, Any], serialized: bytes
+) -> Callable[[Connection], None]:
+    """Record a function."""
+    row = {"id": function, "app": app, "name": name, "definition": json.dumps(definition), "serialized": serialized}
+    return lambda c: _execute(c, insert(functions).values(**row))
+
+
+def add_image(image: str, layers: list[str], config: dict[str, Any]) -> Callable[[Connection], None]:
+    """Record a built image, again if need be."""
+
+    def change(connection: Connection) -> None:
+        connection.execute(delete(images).where(images.c.id == image))
+        connection.execute(insert(images).values(id=image, layers=json.dumps(layers), config=json.dumps(config)))
+
+    return change
+
+
+def add_inputs(rows: list[StoredInput]) -> Callable[[Connection], set[int]]:
+    """Record spawned inputs of one call; return the indices of those that were not known already."""
+
+    def change(connection: Connection) -> set[int]:
+        new: set[int] = set()
+        for row in rows:
+            where = and_(inputs.c.call == row.call, inputs.c.index == row.index)
+            if connection.execute(select(inputs.c.number).where(where)).first() is None:
+                values = {
+                    "call": row.call,
+                    "index": row.index,
+                    "function": row.function,
+                    "payload": row.payload,
+                    "blob": row.blob,
+                }
+                connection.execute(insert(inputs).values(**values))
+                new.add(row.index)
+        return new
+
+    return change
+
+
+def add_output(
+    call: str, index: int, status: str, payload: bytes, blob: str | None, now: float
+) -> Callable[[Connection], None]:
+    """Record a spawned input's output and drop its payload; the first output stays."""
+    statement = (
+        update(inputs)
+        .where(inputs.c.call == call, inputs.c.index == index, inputs.c.status.is_(None))
+        .values(status=status, output=payload, output_blob=blob, finished_at=now, payload=b"", blob=None)
+    )
+    return lambda c: _execute(c, statement)
+
+
+def output(call: str, index: int) -> Callable[[Connection], StoredOutput | None]:
+    """Return what became of an input, None if there never was such a one."""
+    statement = select(inputs.c.status, inputs.c.output, inputs.c.output_blob).where(
+        inputs.c.call == call, inputs.c.index == index
+    )
+
+    def query(connection: Connection) -> StoredOutput | None:
+        row = connection.execute(statement).first()
+        return None if row is None else StoredOutput(row[0], row[1] or b"", row[2])
+
+    return query
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """What a starting server reads."""
+
+    apps: list[tuple[str, str, str]]
+    functions: list[tuple[str, str, str, dict[str, Any], bytes]]
+    images: list[tuple[str, list[str], dict[str, Any]]]
+    inputs: list[StoredInput]
+    blobs: set[str]
+
+
+def everything(connection: Connection) -> Everything:
+    """Return all that a server needs to go on where the last one ended."""
+    waiting = select(inputs).where(inputs.c.status.is_(None)).order_by(inputs.c.number)
+    named = connection.execute(select(inputs.c.blob, inputs.c.output_blob)).all()
+    return Everything(
+        apps=[(row.id, row.name, row.key) for row in connection.execute(select(apps))],
+        functions=[
+            (row.id, row.app, row.name, json.loads(row.definition), row.serialized)
+            for row in connection.execute(select(functions))
+        ],
+        images=[(row.id, json.loads(row.layers), json.loads(row.config)) for row in connection.execute(select(images))],
+        inputs=[
+            StoredInput(row.call, row.index, row.function, row.payload, row.blob) for row in connection.execute(waiting)
+        ],
+        blobs={blob for row in named for blob in row if blob},
+    )
+
+
+def _execute(connection: Connection, statement: Any) -> None:
+    connection.execute(statement)

@@ -1,0 +1,51 @@
+"""Which tables there are."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+apps = Table(
+    "apps",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("key", String, nullable=False, unique=True),
+    Column("created_at", Float, nullable=False),
+)
+
+functions = Table(
+    "functions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("app", String, ForeignKey("apps.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("serialized", LargeBinary, nullable=False),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("layers", Text, nullable=False),
+    Column("config", Text, nullable=False),
+)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("call", String, nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("function", String, ForeignKey("functions.id", ondelete="CASCADE"), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("blob", String),
+    Column("status", String),
+    Column("output", LargeBinary),
+    Column("output_blob", String),
+    Column("finished_at", Float),
+    Index("inputs_by_call", "call", "index", unique=True),
+)
+"""Spawned inputs; `status` is null until they have an output."""
