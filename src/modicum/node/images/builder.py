@@ -48,6 +48,7 @@ class ImageBuilder:
         self._store = LayerStore(home)
         self._flights = Flights()
         self._builds: dict[str, asyncio.Task[None]] = {}
+        self._unwanted: set[str] = set()
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -74,21 +75,21 @@ class ImageBuilder:
         except BuildFailed as failure:
             self._fail(build_id, failure)
         except asyncio.CancelledError:
-            if not task.cancelled():  # not `cancel`, but whoever awaits us is cancelled
-                task.cancel()
-                await asyncio.wait([task])
-                raise
+            if build_id not in self._unwanted:
+                raise  # not `cancel`: whoever awaits us ends
             self._fail(build_id, BuildFailed("", -1, "The build was cancelled."))
         except Exception:
             self._fail(build_id, BuildFailed("", -1, "The node failed to build the image; its log says more."))
             raise
         finally:
             del self._builds[build_id]
+            self._unwanted.discard(build_id)
 
     def cancel(self, build_id: str) -> None:
         """End a build. The step that it waits for ends too, unless another build waits for it."""
         task = self._builds.get(build_id)
         if task is not None:
+            self._unwanted.add(build_id)
             task.cancel()
 
     async def ensure_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> Path:

@@ -1,0 +1,282 @@
+"""How builds share, fail and end early, with a launcher that only pretends."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modicum.node.images import bases
+from modicum.node.images.builder import ImageBuilder
+from modicum.node.images.sources import BadArchive
+from modicum.node.launch import Launch
+from modicum.runtimes.base import Exit, RuntimeFailure
+
+Layers = list[dict[str, Any]]
+
+BASE = {"id": "im-base", "step": {"op": "debian_slim", "python": "3.12"}}
+NUMPY = {"id": "im-numpy", "step": {"op": "pip_install", "packages": ["numpy"]}}
+ATTRS = {"id": "im-attrs", "step": {"op": "uv_pip_install", "packages": ["attrs"]}}
+
+
+@dataclass
+class FakeRunning:
+    launch: Launch
+    gate: asyncio.Event
+    exit: Exit
+    says: bytes
+    killed: bool = False
+
+    async def wait(self) -> Exit:
+        await self.gate.wait()
+        if self.killed:
+            return Exit(0, signal=9)
+        self.launch.on_output("stdout", self.says)
+        if self.launch.upper is not None:
+            (self.launch.upper / "made").touch()
+        return self.exit
+
+    def kill(self) -> None:
+        self.killed = True
+        self.gate.set()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+@dataclass
+class FakeLauncher:
+    """Its containers end when `gate` is set, which it is unless a test clears it."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    exit: Exit = field(default_factory=lambda: Exit(0))
+    says: bytes = b"one\ntwo"
+    refuses: str = ""
+    running: list[FakeRunning] = field(default_factory=list)
+
+    async def launch(self, launch: Launch) -> FakeRunning:
+        if self.refuses:
+            raise RuntimeFailure(self.refuses)
+        self.running.append(FakeRunning(launch, self.gate, self.exit, self.says))
+        return self.running[-1]
+
+
+class Site:
+    """A builder, its launcher, and what it sent."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.launcher = FakeLauncher()
+        self.launcher.gate.set()
+        self.sent: list[tuple[dict[str, Any], bytes]] = []
+        self.builder = ImageBuilder(self.launcher, home, lambda header, payload: self.sent.append((header, payload)))
+
+    def output(self, build: str) -> str:
+        parts = [payload for header, payload in self.sent if header["t"] == "build.output" and header["build"] == build]
+        return b"".join(parts).decode()
+
+    def result(self, build: str) -> dict[str, Any]:
+        (header,) = [h for h, _ in self.sent if h["build"] == build and h["t"] in ("build.done", "build.failed")]
+        return header
+
+    def scratch(self) -> list[Path]:
+        return list((self.home / "tmp").iterdir())
+
+
+@pytest.fixture
+async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    async def build_base(minor: str, target: Path, work: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+        tell("bootstrapping")
+        (target / "etc").mkdir()
+        return {"env": {"PATH": "/bin"}, "workdir": "/root", "python": "/bin/python", "python_minor": minor}
+
+    monkeypatch.setattr(bases, "build", build_base)
+    return Site(tmp_path)
+
+
+async def settled() -> None:
+    """Let everything that can run do so; files are touched in threads."""
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+
+
+async def test_layers_are_built_in_order_once(site: Site) -> None:
+    await site.builder.build("bu-1", [BASE, NUMPY, ATTRS])
+    assert site.builder.layers() == ["im-attrs", "im-base", "im-numpy"]
+    (first, second) = (running.launch for running in site.launcher.running)
+    assert [path.name for path in first.layers] == ["im-base"]
+    assert [path.name for path in second.layers] == ["im-numpy", "im-base"]
+    assert first.env["PATH"] == "/bin"
+    assert site.result("bu-1")["config"]["python"] == "/bin/python"
+    assert "Step 2/3: pip install numpy\none\ntwo\nStep 2/3: done in" in site.output("bu-1")
+    assert site.scratch() == []
+    await site.builder.build("bu-2", [BASE, NUMPY, ATTRS])
+    assert site.output("bu-2") == ""
+    assert site.result("bu-2")["t"] == "build.done"
+    assert len(site.launcher.running) == 2
+
+
+async def test_a_failing_step_says_what_and_why(site: Site) -> None:
+    site.launcher.exit = Exit(3)
+    await site.builder.build("bu-1", [BASE, NUMPY])
+    result = site.result("bu-1")
+    assert (result["t"], result["layer"], result["code"]) == ("build.failed", "im-numpy", 3)
+    assert "`pip install numpy` exited with status 3:" in result["message"]
+    assert result["message"].endswith("one\ntwo")
+    assert site.builder.layers() == ["im-base"]
+    assert site.scratch() == []
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        ([BASE, {"id": "im-x", "step": {"op": "new_thing"}}], "no build step 'new_thing'"),
+        ([NUMPY], "needs an image to stand on"),
+    ],
+)
+async def test_what_cannot_be_run_is_a_failure(site: Site, layers: Layers, says: str) -> None:
+    await site.builder.build("bu-1", layers)
+    assert site.result("bu-1")["code"] == -1
+    assert says in site.result("bu-1")["message"]
+
+
+async def test_a_runtime_that_refuses_is_a_failure(site: Site) -> None:
+    site.launcher.refuses = "no cgroups here"
+    await site.builder.build("bu-1", [BASE, NUMPY])
+    assert "no cgroups here" in site.result("bu-1")["message"]
+    assert site.scratch() == []
+
+
+async def test_two_builds_share_a_layer(site: Site) -> None:
+    site.launcher.gate.clear()
+    builds = [asyncio.create_task(site.builder.build(f"bu-{n}", [BASE, NUMPY])) for n in (1, 2)]
+    await settled()
+    assert len(site.launcher.running) == 1
+    site.launcher.gate.set()
+    await asyncio.gather(*builds)
+    for build in ("bu-1", "bu-2"):
+        assert site.result(build)["t"] == "build.done"
+        assert "one\ntwo\n" in site.output(build)
+
+
+async def test_whoever_joins_late_sees_what_was_said(site: Site) -> None:
+    site.launcher.gate.clear()
+    first = asyncio.create_task(site.builder.build("bu-1", [BASE, NUMPY]))
+    await settled()
+    site.launcher.running[0].launch.on_output("stdout", b"early\n")
+    second = asyncio.create_task(site.builder.build("bu-2", [BASE, NUMPY]))
+    await settled()
+    assert "early\n" in site.output("bu-2")
+    site.launcher.gate.set()
+    await asyncio.gather(first, second)
+
+
+async def test_cancelling_kills_the_step_and_leaves_nothing(site: Site) -> None:
+    site.launcher.gate.clear()
+    build = asyncio.create_task(site.builder.build("bu-1", [BASE, NUMPY]))
+    await settled()
+    site.builder.cancel("bu-1")
+    await build
+    assert site.launcher.running[0].killed
+    assert site.result("bu-1")["message"] == "The build was cancelled."
+    assert site.builder.layers() == ["im-base"]
+    assert site.scratch() == []
+
+
+async def test_a_cancelled_build_leaves_the_step_to_another(site: Site) -> None:
+    site.launcher.gate.clear()
+    builds = [asyncio.create_task(site.builder.build(f"bu-{n}", [BASE, NUMPY])) for n in (1, 2)]
+    await settled()
+    site.builder.cancel("bu-1")
+    await builds[0]
+    assert not site.launcher.running[0].killed
+    site.launcher.gate.set()
+    await builds[1]
+    assert site.result("bu-2")["t"] == "build.done"
+
+
+async def test_a_build_begins_afresh_beside_a_cancelled_one(site: Site) -> None:
+    site.launcher.gate.clear()
+    first = asyncio.create_task(site.builder.build("bu-1", [BASE, NUMPY]))
+    await settled()
+    site.builder.cancel("bu-1")
+    second = asyncio.create_task(site.builder.build("bu-2", [BASE, NUMPY]))
+    await asyncio.gather(first, second)
+    assert site.result("bu-2")["t"] == "build.done"
+    assert site.scratch() == []
+
+
+async def test_cancelling_what_is_not_building_is_nothing(site: Site) -> None:
+    site.builder.cancel("bu-9")
+
+
+async def test_a_lost_awaiter_ends_the_build(site: Site) -> None:
+    site.launcher.gate.clear()
+    build = asyncio.create_task(site.builder.build("bu-1", [BASE, NUMPY]))
+    await settled()
+    build.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await build
+    assert site.launcher.running[0].killed
+    assert site.scratch() == []
+
+
+def packed(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo(name)
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"x"))
+    return buffer.getvalue()
+
+
+def fetcher(archive: bytes, fetched: list[str]) -> Callable[[str], AsyncIterator[bytes]]:
+    async def fetch(blob_id: str) -> AsyncIterator[bytes]:
+        fetched.append(blob_id)
+        for start in range(0, len(archive), 1000):
+            yield archive[start : start + 1000]
+            await asyncio.sleep(0)
+
+    return fetch
+
+
+async def test_a_source_is_fetched_once(site: Site) -> None:
+    fetched: list[str] = []
+    fetch = fetcher(packed("root/main.py"), fetched)
+    paths = await asyncio.gather(*(site.builder.ensure_source("so-1", "bl-1", fetch) for _ in range(3)))
+    assert fetched == ["bl-1"]
+    assert {(path / "root/main.py").read_text() for path in paths} == {"x"}
+    assert site.scratch() == []
+
+
+async def test_a_bad_source_leaves_nothing(site: Site) -> None:
+    with pytest.raises(BadArchive):
+        await site.builder.ensure_source("so-1", "bl-1", fetcher(packed("/etc/passwd"), []))
+    assert site.builder.layers() == []
+    assert site.scratch() == []
+
+
+async def test_the_agent_is_compiled_once_per_python(site: Site) -> None:
+    (site.home / "agent/b1").mkdir(parents=True)
+    await site.builder.build("bu-1", [BASE])
+    await asyncio.gather(*(site.builder.ensure_agent(["im-base"], "b1") for _ in range(2)))
+    await ImageBuilder(site.launcher, site.home, lambda *_: None).ensure_agent(["im-base"], "b1")
+    (running,) = site.launcher.running
+    assert running.launch.argv[0] == "/bin/python"
+    assert running.launch.mounts[0].target == "/run/modicum-agent"
+    assert not running.launch.mounts[0].read_only
+    assert not running.launch.network
+
+
+async def test_an_agent_that_does_not_compile_is_an_error(site: Site) -> None:
+    (site.home / "agent/b1").mkdir(parents=True)
+    await site.builder.build("bu-1", [BASE])
+    site.launcher.exit = Exit(1)
+    with pytest.raises(RuntimeFailure, match="two"):
+        await site.builder.ensure_agent(["im-base"], "b1")
