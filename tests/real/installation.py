@@ -111,7 +111,7 @@ class Installation:
 
     def stop(self) -> None:
         """End the server and everything below it; fail if anything of it is left."""
-        self.run("server", "stop", "--all")
+        self.run("server", "stop")
         wait_until(lambda: not self.processes(), lambda: f"left running: {self.processes()}")
 
     def processes(self) -> dict[int, str]:
