@@ -42,8 +42,10 @@ def test_a_start_sweeps_what_is_half_done(tmp_path: Path) -> None:
     (tmp_path / "records/im-torn.json").write_text("{")
     again = LayerStore(tmp_path)
     assert again.ids() == ["im-1"]
+    mine = again.scratch()
+    again.clear()
     assert [path.name for path in tmp_path.rglob("im-*") if path.name not in ("im-1", "im-1.json")] == []
-    assert list((tmp_path / "tmp").iterdir()) == list((tmp_path / "tmp").glob("tmp*/layer"))
+    assert list((tmp_path / "tmp").iterdir()) == [mine]
 
 
 def test_after_a_power_cut_only_settled_layers_count(tmp_path: Path) -> None:

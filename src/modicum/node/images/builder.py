@@ -39,7 +39,10 @@ class BuildFailed(Exception):
 
 
 class ImageBuilder:
-    """Makes and keeps the layers below `home`; sweeps what an earlier, killed node left half done."""
+    """Makes and keeps the layers below `home`; sweeps what an earlier, killed node left half done.
+
+    Belongs to the running event loop.
+    """
 
     def __init__(self, launcher: Launcher, home: Path, send: Send) -> None:
         self._launcher = launcher
@@ -50,7 +53,8 @@ class ImageBuilder:
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._unwanted: set[str] = set()
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
-        self._settling: set[asyncio.Task[None]] = set()
+        self._chores: set[asyncio.Task[None]] = set()
+        self._later(self._store.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -102,12 +106,12 @@ class ImageBuilder:
         return self._store.path(layer_id)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
-        """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the topmost first.
+        """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.
 
         Each minor version has compiled files of its own there, so this happens once per agent build and version. The
         topmost layer must be one of an image, not of source. Raises `RuntimeFailure`.
         """
-        config = self._store.config(layers[0])
+        config = self._store.config(layers[-1])
         done = self._home / "agent" / build / f".compiled-{config['python_minor']}"
         if not done.exists():
             await self._flights.join(str(done), _unseen, lambda _: self._compile_agent(layers, build, config))
@@ -151,7 +155,7 @@ class ImageBuilder:
         except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError) as error:
             raise BuildFailed(layer["id"], -1, f"Step {position} failed: {error}") from error
         self._store.add(layer["id"], upper, config)
-        self._settle_later()
+        self._later(self._store.settle)
         taken = asyncio.get_running_loop().time() - started
         flight.show(f"Step {position}: done in {taken:.1f} s\n".encode())
 
@@ -185,7 +189,7 @@ class ImageBuilder:
         running = await self._launcher.launch(
             Launch(
                 id=f"bu-{uuid.uuid4().hex[:16]}",
-                layers=tuple(self._store.path(layer_id) for layer_id in reversed(below)),
+                layers=self._lower(below),
                 argv=command.argv,
                 env={**config["env"], "HOME": "/root", **view.environ, **command.environ},
                 on_output=lambda _, data: flight.show(data),
@@ -195,14 +199,18 @@ class ImageBuilder:
         )
         return await _ended(running)
 
+    def _lower(self, below: Sequence[str]) -> tuple[Path, ...]:
+        return tuple(self._store.path(layer_id) for layer_id in reversed(below))
+
     def _fail(self, build_id: str, failure: BuildFailed) -> None:
         header = {"t": "build.failed", "build": build_id, "layer": failure.layer, "code": failure.code}
         self._send({**header, "message": failure.message}, b"")
 
-    def _settle_later(self) -> None:
-        task = asyncio.create_task(asyncio.to_thread(self._store.settle))  # nobody waits: it is only about power cuts
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+    def _later(self, work: Callable[[], None]) -> None:
+        """Do what nobody waits for in a thread."""
+        task = asyncio.create_task(asyncio.to_thread(work))
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
 
     # -- source and agent ----------------------------------------------------------------------------------
 
@@ -229,7 +237,7 @@ class ImageBuilder:
         running = await self._launcher.launch(
             Launch(
                 id=f"ag-{uuid.uuid4().hex[:16]}",
-                layers=tuple(self._store.path(layer_id) for layer_id in layers),
+                layers=self._lower(layers),
                 argv=(config["python"], "-I", "-c", code, _AGENT),
                 env=config["env"],
                 on_output=lambda _, data: said.extend(data),

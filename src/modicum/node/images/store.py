@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from modicum.node.removal import remove_children, remove_tree
+from modicum.node.removal import remove_tree
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -30,9 +30,10 @@ class LayerStore:
         self._records = home / "records"
         self._tmp = home / "tmp"
         self._boot = _BOOT_ID.read_text().strip()
-        for folder in (self._layers, self._records, self._tmp):
+        for folder in (self._layers, self._records, self._tmp):  # all on one file system: rename joins them
             folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self._leftovers = list(self._tmp.iterdir())
+        self._drop_doubtful()
         self._known = {path.name for path in self._layers.iterdir()}
 
     def ids(self) -> list[str]:
@@ -79,17 +80,23 @@ class LayerStore:
         for record in unsettled:
             self._write_record(record.stem, {"config": self.config(record.stem)})
 
-    def _sweep(self) -> None:
-        remove_children(self._tmp)
+    def clear(self) -> None:
+        """Remove what an earlier process left half done. It may be large, and nobody needs to wait."""
+        while self._leftovers:
+            remove_tree(self._leftovers.pop())
+
+    def _drop_doubtful(self) -> None:
+        """Put aside layers that were not whole, or may not have reached the disk before the machine went down."""
         for record in self._records.iterdir():
             boot = (_read_json(record) or {"boot": None}).get("boot", self._boot)
             layer = self._layers / record.stem
             if boot != self._boot or not layer.is_dir():
-                remove_tree(layer)
                 record.unlink()
         for layer in self._layers.iterdir():
             if not self._record(layer.name).exists():
-                remove_tree(layer)
+                aside = self.scratch()
+                os.rename(layer, aside)  # an empty directory gives way
+                self._leftovers.append(aside)
 
     def _record(self, layer_id: str) -> Path:
         return self._records / f"{_checked(layer_id)}.json"
