@@ -11,8 +11,8 @@ EXAMPLES = ROOT / "examples"
 # arguments after `modicum run` → lines that it must print
 CASES = {
     "guide/basic_app_structure.py": ["Result: 25"],
-    "guide/apps_and_functions.py::hello --name World": ["Hello, World!"],
-    "guide/apps_and_functions.py::goodbye --name World": ["Goodbye, World!"],
+    "guide/apps_and_functions.py::hello --name World": ["'Hello, World!'"],
+    "guide/apps_and_functions.py::goodbye --name World": ["'Goodbye, World!'"],
     "guide/map.py": ["Processed 1000 items"],
     "guide/starmap.py": [],
     "guide/spawn.py": ["All tasks spawned"],
