@@ -39,6 +39,8 @@ class ContainerSpec:
     stderr: int
     mounts: tuple[BindMount, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    network: bool = True
+    """Without it there is only a loopback."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,26 @@
+"""What an engine is: it supplies nodes, which then speak the node's part of the protocol to the server."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Engine(Protocol):
+    """Where nodes come from."""
+
+    async def start(self) -> None:
+        """See to it that nodes come up and stay up; returns before they have.
+
+        What a node needs of the server's directories exists afterwards. Calling it twice is harmless. Raises
+        `EngineFailure` if there can be no node here.
+        """
+
+    async def stop(self) -> None:
+        """End all nodes and return when nothing of them is left. Harmless when there is none."""
+
+    def status(self) -> dict[str, Any]:
+        """Return facts for operators: `pid` and `node_pid` among them while there is a node."""
+
+
+class EngineFailure(Exception):
+    """There can be no node; the message says what an operator has to do."""

@@ -1,0 +1,149 @@
+"""How this machine supplies a node: a keeper runs for the home, detached, and is started again when it is gone.
+
+The keeper outlives the server: when a server ends without stopping its engine, node and containers run on for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from modicum.engines.base import EngineFailure
+from modicum.node.ids import NoSubordinateIds, id_maps
+from modicum.node.images.host import is_build_variable
+from modicum.node.layout import Layout, WrongOwner, prepare
+from modicum.node.namespaces import package_parent
+from modicum.wire.version import PROTOCOL
+
+CHECK_EVERY_S = 1.0
+STOP_S = 10.0
+_POLL_S = 0.02
+
+_KEPT = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "USER"})
+
+
+class LocalEngine:
+    """The engine of one machine."""
+
+    def __init__(self, home: Path) -> None:
+        self._layout = Layout(home.absolute())
+        self._watching: asyncio.Task[None] | None = None
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    async def start(self) -> None:
+        """Have a keeper from now on. Raises `EngineFailure`."""
+        if self._watching is not None:
+            return
+        try:
+            prepare(self._layout, id_maps())
+        except (NoSubordinateIds, WrongOwner, OSError) as failure:
+            raise EngineFailure(str(failure)) from failure
+        facts = self.status()
+        if facts and facts.get("protocol") != PROTOCOL:
+            await self._end_keeper()  # it could not be understood; its containers' inputs run again
+        self._ensure_keeper()
+        self._watching = asyncio.create_task(self._watch())  # cancelled by stop()
+
+    async def stop(self) -> None:
+        """End the keeper, and with it the node and all containers; return when they are gone."""
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        await self._end_keeper()
+
+    def status(self) -> dict[str, Any]:
+        """Return what the keeper says of itself; empty while there is none."""
+        if not self._is_kept():
+            return {}
+        try:
+            facts = json.loads(self._layout.keeper_facts.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # it is just starting
+        return facts if isinstance(facts, dict) else {}
+
+    def check(self) -> None:
+        """Look now whether there is a keeper, as when a node's connection has ended, and start one if not."""
+        if self._watching is not None:
+            self._ensure_keeper()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            self._ensure_keeper()
+
+    def _ensure_keeper(self) -> None:
+        self._children = [child for child in self._children if child.poll() is None]
+        if not self._is_kept():
+            self._children.append(self._spawn())
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """Two that start at once end as one: the keeper's lock decides."""
+        with open(self._layout.keeper_log, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "modicum.node.keeper", "--home", str(self._layout.home)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=keeper_environment(os.environ),
+                start_new_session=True,
+            )
+
+    def _is_kept(self) -> bool:
+        """Whether a keeper holds the home's lock."""
+        try:
+            lock = os.open(self._layout.lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    async def _end_keeper(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_S
+        pid = self.status().get("pid")
+        if isinstance(pid, int):
+            _signal(pid, signal.SIGTERM)
+        while self._is_kept():
+            if loop.time() > deadline and isinstance(pid, int):
+                _signal(pid, signal.SIGKILL)
+            await asyncio.sleep(_POLL_S)
+            pid = self.status().get("pid", pid)
+        for child in self._children:
+            child.wait()
+        self._children.clear()
+
+
+def keeper_environment(environ: os._Environ[str] | dict[str, str]) -> dict[str, str]:
+    """Return what of the server's environment a keeper gets: what finds programs, and what builds must know."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name in _KEPT or name.startswith(("LC_", "MODICUM_")) or is_build_variable(name)
+    }
+    return {**kept, "PATH": _with_system_programs(kept.get("PATH", "")), "PYTHONPATH": package_parent()}
+
+
+def _with_system_programs(path: str) -> str:
+    """Programs such as nft stand in directories that an unprivileged user's PATH may lack."""
+    parts = [part for part in path.split(":") if part]
+    return ":".join(dict.fromkeys([*parts, "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"]))
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

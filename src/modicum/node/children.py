@@ -1,0 +1,37 @@
+"""How the node waits for a process of its own without a thread or a signal handler."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+
+
+class Child:
+    """A started process. Its exit status is collected as soon as it ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self.pidfd = os.pidfd_open(process.pid)
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._loop.add_reader(self.pidfd, self._on_end)
+
+    @property
+    def pid(self) -> int:
+        """Its process id; meaningless once `ended` is done."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Return the exit status as `subprocess` gives it: negative for a signal."""
+        return await asyncio.shield(self.ended)
+
+    def kill(self) -> None:
+        """SIGKILL it. Harmless when it has ended."""
+        self._process.kill()
+
+    def _on_end(self) -> None:
+        self._loop.remove_reader(self.pidfd)
+        os.close(self.pidfd)
+        if not self.ended.done():
+            self.ended.set_result(self._process.wait())

@@ -1,0 +1,113 @@
+"""Which user and group ids the node and its containers get on this machine."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT_RANGE_START = 0x70000000
+"""Where root's containers live when /etc/subuid says nothing: far above the ranges that useradd gives out."""
+
+IDS = 65536
+
+
+class NoSubordinateIds(Exception):
+    """The machine grants this user no ids for containers; the message says what to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`count` ids from `inside` on are `outside` and the following ones on the host."""
+
+    inside: int
+    outside: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdMaps:
+    """The maps of the node's user namespace."""
+
+    uids: tuple[Extent, ...]
+    gids: tuple[Extent, ...]
+    privileged: bool
+    """Real root made it: it writes the maps itself and stays outside them."""
+
+    @property
+    def root(self) -> tuple[int, int]:
+        """The host's uid and gid of the node's root, who owns what the node writes."""
+        return self.uids[0].outside, self.gids[0].outside
+
+
+def plan_id_maps(uid: int, gid: int, user: str, subuid: str, subgid: str) -> IdMaps:
+    """Return the maps for this user, given the texts of /etc/subuid and /etc/subgid.
+
+    Raises `NoSubordinateIds` for a user without a range of 65535 ids or more.
+    """
+    uids = _range(subuid, user, uid)
+    gids = _range(subgid, user, uid)
+    if uid == 0:
+        default = Extent(0, ROOT_RANGE_START, IDS)
+        return IdMaps((_whole(uids) or default,), (_whole(gids) or default,), privileged=True)
+    if uids is None or gids is None:
+        raise NoSubordinateIds(_advice(user, subuid + subgid))
+    return IdMaps((Extent(0, uid, 1), _rest(uids)), (Extent(0, gid, 1), _rest(gids)), privileged=False)
+
+
+def id_maps() -> IdMaps:
+    """Return the maps for whoever runs this process. Raises `NoSubordinateIds`."""
+    uid = os.geteuid()
+    return plan_id_maps(uid, os.getegid(), _user_name(uid), _read("/etc/subuid"), _read("/etc/subgid"))
+
+
+def format_map(extents: tuple[Extent, ...]) -> str:
+    """Return what /proc/PID/uid_map takes."""
+    return "".join(f"{extent.inside} {extent.outside} {extent.count}\n" for extent in extents)
+
+
+def _range(text: str, user: str, uid: int) -> tuple[int, int] | None:
+    """Return the first range that is large enough, as its start and its length."""
+    for line in text.splitlines():
+        name, _, rest = line.strip().partition(":")
+        start, _, count = rest.partition(":")
+        if name in (user, str(uid)) and start.isdigit() and count.isdigit() and int(count) >= IDS - 1:
+            return int(start), int(count)
+    return None
+
+
+def _whole(found: tuple[int, int] | None) -> Extent | None:
+    return Extent(0, found[0], IDS) if found is not None and found[1] >= IDS else None
+
+
+def _rest(found: tuple[int, int]) -> Extent:
+    return Extent(1, found[0], IDS - 1)
+
+
+def _advice(user: str, taken: str) -> str:
+    start = max([100000, *(_end(line) for line in taken.splitlines())])
+    first_last = f"{start}-{start + IDS - 1}"
+    return (
+        f"containers need subordinate ids, and /etc/subuid or /etc/subgid has none for {user}; have root run: "
+        f"usermod --add-subuids {first_last} --add-subgids {first_last} {user}"
+    )
+
+
+def _end(line: str) -> int:
+    fields = line.split(":")
+    return int(fields[1]) + int(fields[2]) if len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit() else 0
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

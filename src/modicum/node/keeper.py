@@ -1,0 +1,358 @@
+"""What guards a machine's node: the keeper, outside all namespaces.
+
+Makes the node's namespaces and cgroups, writes limits from outside, starts the node again with back-off when it
+dies, and sweeps what it left. Run as `python -m modicum.node.keeper --home H`; the standard library and Linux are
+all it needs.
+
+    starting ──node starts──> running ──node dies──> sweeping ──back-off──> starting
+        any ──SIGTERM, or the node ended on purpose (no server for long)──> ended, with nothing left
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import queue
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from modicum.wire.version import PROTOCOL, build_id
+
+from . import control, netlink, network, uplink
+from .cgroups import Slots, find_tree
+from .ids import IdMaps, NoSubordinateIds, id_maps
+from .layout import Layout, WrongOwner, prepare
+from .namespaces import Blueprint, Born, NodeNotStarted, node_argv, package_parent, start_node
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 5.0
+STEADY_S = 10.0
+"""A node that lived this long was well: the next back-off starts over."""
+
+STOP_S = 5.0
+"""What a node gets to end its containers and remove their files."""
+
+
+class Keeper:
+    """One home's keeper."""
+
+    def __init__(self, layout: Layout, maps: IdMaps) -> None:
+        self._layout = layout
+        self._maps = maps
+        self._tree = find_tree(layout.key)
+        self._slots = Slots(self._tree)
+        self._stopping = False
+        self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Keep a node running until told to stop."""
+        self._slots.sweep()
+        signal.set_wakeup_fd(self._woken)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        pause = BACKOFF_FIRST_S
+        while not self._stopping:
+            started = time.monotonic()
+            ended_well = self._run_node()
+            if ended_well:
+                break
+            if time.monotonic() - started > STEADY_S:
+                pause = BACKOFF_FIRST_S
+            self._sleep(pause)
+            pause = min(pause * 2, BACKOFF_MAX_S)
+        self._slots.close()
+
+    def _run_node(self) -> bool:
+        """Start a node and serve it until it ends; whether it ended on purpose."""
+        plan = network.plan_networks(network.host_routes(Path("/proc/net/route").read_text(encoding="ascii")))
+        ours, theirs = control.pair()
+        way_out = uplink.Uplink(None, "")
+
+        def connect(pid: int) -> None:
+            nonlocal way_out
+            way_out = uplink.start_uplink(pid, plan)
+
+        try:
+            born = start_node(self._blueprint(), theirs.fileno(), connect)
+        except NodeNotStarted as failure:
+            _log(f"the node could not be started: {failure}")
+            way_out.stop()
+            ours.close()
+            return False
+        finally:
+            theirs.close()
+        try:
+            self._write_facts(born.pid, way_out.sentence)
+            return self._serve(born, ours, self._welcome(born.pid, plan, way_out.sentence))
+        finally:
+            way_out.stop()
+            ours.close()
+            self._sweep()
+
+    def _serve(self, born: Born, end: socket.socket, welcome: control.Message) -> bool:
+        worker = _Worker()
+        desk = _Desk(end, self._slots, bool(self._tree.groups), worker)
+        pidfd = os.pidfd_open(born.maker)
+        changes = netlink.Netlink(netlink.ADDRESS_CHANGES)
+        addresses: list[str] = welcome["addresses"]
+        try:
+            desk.tell(welcome)
+            with selectors.DefaultSelector() as selector:
+                for watched in (end, pidfd, changes.socket, self._wake):
+                    selector.register(watched, selectors.EVENT_READ)
+                deadline: float | None = None
+                while True:
+                    ready = {key.fileobj for key, _ in selector.select(_left(deadline))}
+                    if pidfd in ready:
+                        return self._collect(born) or self._stopping
+                    if self._stopping:
+                        deadline = self._end_node(born, deadline, selector)
+                    if end in ready and not desk.answer():
+                        selector.unregister(end)
+                    if changes.socket in ready:
+                        changes.socket.recv(1 << 16)
+                        addresses = _tell_addresses(desk, addresses)
+        finally:
+            os.close(pidfd)
+            changes.close()
+            worker.close()
+
+    def _collect(self, born: Born) -> bool:
+        _, status = os.waitpid(born.maker, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code:
+            _log(f"the node ended with status {code}")
+        return code == 0
+
+    def _end_node(self, born: Born, deadline: float | None, selector: selectors.BaseSelector) -> float:
+        """Ask it to end; at the deadline the kernel ends it and all that is in its pid namespace."""
+        if deadline is None:
+            selector.unregister(self._wake)
+            _kill(born.pid, signal.SIGTERM)
+        elif time.monotonic() >= deadline:
+            _kill(born.pid, signal.SIGKILL)
+        else:
+            return deadline
+        return time.monotonic() + STOP_S
+
+    def _sweep(self) -> None:
+        if not self._slots.sweep():
+            _log("a cgroup of the last node could not be removed yet; trying again with the next")
+
+    def _blueprint(self) -> Blueprint:
+        from .images.host import host_paths
+
+        catatonit = shutil.which("catatonit")
+        if catatonit is None:
+            raise NodeNotStarted("catatonit is missing: install the package catatonit")
+        package = package_parent()
+        needed = [sys.prefix, sys.base_prefix, os.path.join(package, "modicum"), *map(str, host_paths())]
+        layout = self._layout
+        return Blueprint(
+            maps=self._maps,
+            paths=tuple(needed),
+            writable=(str(layout.node), str(layout.links)),
+            argv=node_argv(catatonit, str(layout.home)),
+            environ={**os.environ, "PYTHONPATH": package, "TMPDIR": str(layout.temporary)},
+        )
+
+    def _welcome(self, pid: int, plan: network.Plan, network_sentence: str) -> control.Message:
+        with netlink.Netlink() as link:
+            addresses = link.addresses()
+        return {
+            "pid": pid,
+            "limits": self._tree.sentence,
+            "network": network_sentence,
+            "addresses": addresses,
+            "containers": str(plan.containers),
+            "uplink": str(plan.uplink),
+        }
+
+    def _write_facts(self, node_pid: int, network_sentence: str) -> None:
+        uid, gid = self._maps.root
+        facts = {
+            "pid": os.getpid(),
+            "node_pid": node_pid,
+            "build": build_id(),
+            "protocol": PROTOCOL,
+            "limits": self._tree.sentence,
+            "network": network_sentence,
+            "root_uid": uid,
+            "root_gid": gid,
+        }
+        write_whole(self._layout.keeper_facts, json.dumps(facts))
+
+    def _sleep(self, seconds: float) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            selector.select(0 if self._stopping else seconds)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+class _Worker:
+    """One thread for what takes long, so that writing a limit never waits behind it."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="cgroups", daemon=True)
+        self._thread.start()
+
+    def do(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+
+class _Desk:
+    """Answers the node's requests about cgroups."""
+
+    def __init__(self, end: socket.socket, slots: Slots, has_cgroups: bool, worker: _Worker) -> None:
+        self._end = end
+        self._slots = slots
+        self._has_cgroups = has_cgroups
+        self._worker = worker
+
+    def tell(self, message: control.Message) -> None:
+        """Send news; a node that is gone needs none."""
+        try:
+            control.send(self._end, message)
+        except OSError:
+            pass
+
+    def answer(self) -> bool:
+        """Take one request; False when the node has hung up."""
+        try:
+            received = control.receive(self._end)
+        except OSError:
+            return False
+        if received is None:
+            return False
+        message, descriptors = received
+        action = self._action(message, descriptors)
+        if message["op"] in ("park", "free"):
+            self._worker.do(lambda: self._perform(message, action))
+        else:
+            self._perform(message, action)
+        return True
+
+    def _perform(self, message: control.Message, action: Callable[[], control.Message]) -> None:
+        try:
+            self.tell({**action(), "r": message["r"]})
+        except (OSError, ValueError) as failure:
+            self.tell({"error": str(failure), "r": message["r"]})
+
+    def _action(self, message: control.Message, descriptors: list[int]) -> Callable[[], control.Message]:
+        """Everything is checked here: the node speaks for hostile code's neighbour."""
+        slot, operation = str(int(message["slot"])), message["op"]
+        slots = self._slots
+
+        def park() -> control.Message:
+            try:
+                if self._has_cgroups:
+                    slots.park(slot, _pid_of(descriptors[0]))
+            finally:
+                _close(descriptors)
+            return {}
+
+        def limit() -> control.Message:
+            if self._has_cgroups:
+                slots.limit(slot, message["pids"], message["memory_bytes"], message["cpus"])
+            return {}
+
+        def free() -> control.Message:
+            slots.remove(slot)
+            return {}
+
+        def oom() -> control.Message:
+            return {"oom": slots.ran_out_of_memory(slot)}
+
+        return {"park": park, "limit": limit, "free": free, "oom": oom}[operation]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file so that a reader sees the old text or the new one."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.rename(path)
+
+
+def _tell_addresses(desk: _Desk, known: list[str]) -> list[str]:
+    with netlink.Netlink() as link:
+        addresses = link.addresses()
+    if addresses != known:
+        desk.tell({"addresses": addresses})
+    return addresses
+
+
+def _pid_of(pidfd: int) -> int:
+    """Return the process id here, outside the node's namespace, of a process that the node names by descriptor."""
+    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == "Pid" and int(value) > 0:
+            return int(value)
+    raise ProcessLookupError("the process to be parked has ended")
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _log(sentence: str) -> None:
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} keeper: {sentence}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Be the keeper of one home. Ends at once, well, if it has one already."""
+    parser = argparse.ArgumentParser(prog="modicum.node.keeper")
+    parser.add_argument("--home", type=Path, required=True)
+    layout = Layout(parser.parse_args().home.absolute())
+    try:
+        maps = id_maps()
+        prepare(layout, maps)
+    except (NoSubordinateIds, WrongOwner, OSError) as failure:
+        _log(str(failure))
+        return 1
+    lock = os.open(layout.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    try:
+        Keeper(layout, maps).run()
+    finally:
+        layout.keeper_facts.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""Where ready places for containers come from: parked processes in their cgroups, with namespaces, a few in stock.
+
+Making one takes 20 to 30 ms, most of it the kernel's wait when a process changes its cgroup; taking one takes none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Awaitable
+
+from modicum.runtimes.base import Limits, RuntimeFailure
+
+from .children import Child
+from .control import Caller, Message, Refused
+
+STOCK = 3
+"""How many ready slots are kept. A parked one costs a shell of 1 MB and two namespaces."""
+
+REFILL_AFTER_S = 0.1
+"""The stock is refilled once a start is over, not beside it, unless somebody waits."""
+
+_SHELL = ("/bin/sh", "-c", 'read -r c && eval "exec $c"')
+
+
+class ReadySlot:
+    """One container's place; see `modicum.runtimes.oci.Slot`."""
+
+    def __init__(self, pool: SlotPool, name: str, number: int | None, child: Child, stdin: int) -> None:
+        self._pool = pool
+        self._stdin = stdin
+        self._child = child
+        self._namespaces: tuple[int, ...] = ()
+        self._identity = ""
+        self._released = False
+        self.name = name
+        self.number = number
+        self.user_namespace = ""
+        self.network_namespace = ""
+
+    def furnish(self, namespaces: tuple[int, ...]) -> None:
+        """Take over the descriptors of the user and the network namespace."""
+        self._namespaces = namespaces
+        self.user_namespace, self.network_namespace = (f"/proc/{os.getpid()}/fd/{number}" for number in namespaces)
+        self._identity = os.readlink(self.user_namespace)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the parked process still waits."""
+        return not self._child.ended.done()
+
+    @property
+    def child(self) -> Child:
+        """The parked process."""
+        return self._child
+
+    def limit(self, limits: Limits) -> Awaitable[None]:
+        """Begin to set the limits; await the result."""
+        values = {"pids": limits.pids, "memory_bytes": limits.memory_bytes, "cpus": limits.cpus}
+        return self._pool.tell_keeper({"op": "limit", "slot": self.name, **values})
+
+    def run(self, command: str) -> None:
+        """Have the parked shell execute this line."""
+        if "\n" in command:
+            raise OSError("a command is one line")
+        try:
+            os.write(self._stdin, command.encode() + b"\n")
+        finally:
+            self._close_stdin()
+
+    async def wait(self) -> int:
+        """Return the process' exit status when it has ended."""
+        return await self._child.wait()
+
+    def kill(self) -> None:
+        """SIGKILL every process in the user namespace; the parked process itself if there is none."""
+        if not kill_namespace(self._identity):
+            self._child.kill()
+
+    async def ran_out_of_memory(self) -> bool:
+        """Whether the kernel killed a process of the slot for memory."""
+        try:
+            answer, _ = await self._pool.keeper.ask({"op": "oom", "slot": self.name})
+        except (Refused, ConnectionError):
+            return False
+        return bool(answer["oom"])
+
+    async def release(self) -> None:
+        """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""
+        if self._released:
+            return
+        self._released = True
+        self._close_stdin()
+        if self.is_alive:
+            self._child.kill()
+            await self._child.wait()
+        for descriptor in self._namespaces:
+            os.close(descriptor)
+        self._pool.forget(self)
+
+    def _close_stdin(self) -> None:
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
+
+class SlotPool:
+    """The stock. `keeper` moves processes into cgroups, `helper` makes namespaces; `size` bounds the addresses."""
+
+    def __init__(self, keeper: Caller, helper: Caller, size: int) -> None:
+        self.keeper = keeper
+        self._helper = helper
+        self._free_numbers: deque[int] = deque(range(size))
+        self._stock: deque[ReadySlot] = deque()
+        self._making: set[asyncio.Task[None]] = set()
+        self._freeing: set[asyncio.Future[None]] = set()
+        self._waiters: deque[asyncio.Future[ReadySlot]] = deque()
+        self._count = 0
+        self._closed = False
+        self._refill: asyncio.TimerHandle | None = None
+
+    async def take(self, network: bool) -> ReadySlot:
+        """Return a ready slot; one without a network is made now. Raises `RuntimeFailure`."""
+        if not network:
+            return await self._make(None)
+        self._schedule_refill()
+        while self._stock:
+            slot = self._stock.popleft()
+            if slot.is_alive:
+                return slot
+            await slot.release()
+        waiter: asyncio.Future[ReadySlot] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self.fill()
+        return await waiter
+
+    def fill(self) -> None:
+        """Begin to make as many as are missing."""
+        self._refill = None
+        wanted = STOCK + len(self._waiters) - len(self._stock) - len(self._making)
+        for _ in range(0 if self._closed else min(wanted, len(self._free_numbers))):
+            task = asyncio.ensure_future(self._make_one())
+            self._making.add(task)  # cancelled by close()
+            task.add_done_callback(self._making.discard)
+
+    def tell_keeper(self, message: Message) -> Awaitable[None]:
+        """Send the keeper a request now; await that it was done. Raises `OSError` if not."""
+        asked = self.keeper.ask(message)
+
+        async def done() -> None:
+            try:
+                await asked
+            except Refused as refusal:
+                raise OSError(str(refusal)) from refusal
+
+        return done()
+
+    def forget(self, slot: ReadySlot) -> None:
+        """Have the keeper remove the cgroup; the address is free again after that."""
+        freeing = asyncio.ensure_future(self._free(slot))
+        self._freeing.add(freeing)  # awaited by close()
+        freeing.add_done_callback(self._freeing.discard)
+
+    async def close(self) -> None:
+        """Give back everything that is in stock."""
+        self._closed = True
+        if self._refill is not None:
+            self._refill.cancel()
+        for task in list(self._making):
+            task.cancel()
+        await asyncio.gather(*self._making, return_exceptions=True)
+        while self._stock:
+            await self._stock.pop().release()
+        await asyncio.gather(*self._freeing, return_exceptions=True)
+
+    def _schedule_refill(self) -> None:
+        if self._refill is not None:
+            self._refill.cancel()
+        self._refill = asyncio.get_running_loop().call_later(REFILL_AFTER_S, self.fill)
+
+    async def _make_one(self) -> None:
+        try:
+            slot = await self._make(self._free_numbers.popleft())
+        except (RuntimeFailure, OSError) as failure:
+            if self._waiters:
+                self._waiters.popleft().set_exception(RuntimeFailure(str(failure)))
+            return
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(slot)
+                return
+        self._stock.append(slot)
+
+    async def _make(self, number: int | None) -> ReadySlot:
+        self._count += 1
+        name = f"{self._count}"
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        process = subprocess.Popen(_SHELL, stdin=read_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(read_end)
+        slot = ReadySlot(self, name, number, Child(process), write_end)
+        try:
+            parked = self.keeper.ask({"op": "park", "slot": name}, (slot.child.pidfd,))
+            made = self._helper.ask({"number": number})
+            results = await asyncio.gather(parked, made, return_exceptions=True)
+            if not isinstance(results[1], BaseException):
+                slot.furnish(tuple(results[1][1]))
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise RuntimeFailure(f"no place for a container: {result}") from result
+        except BaseException:
+            await slot.release()
+            raise
+        return slot
+
+    async def _free(self, slot: ReadySlot) -> None:
+        try:
+            await self.keeper.ask({"op": "free", "slot": slot.name})
+        except (Refused, ConnectionError):
+            pass  # the keeper sweeps when the node ends
+        if slot.number is not None:
+            self._free_numbers.append(slot.number)
+
+
+def kill_namespace(identity: str) -> int:
+    """SIGKILL every process whose user namespace is `identity` (`user:[…]`); return how many there were.
+
+    All processes of a container are there, and they cannot leave it. Runs until no new one is found, since one may have
+    forked in between; a killed one stays visible until it is reaped.
+    """
+    killed: set[int] = set()
+    while identity and (pids := _processes_in(identity) - killed):
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        killed |= pids
+    return len(killed)
+
+
+def _processes_in(identity: str) -> set[int]:
+    found: set[int] = set()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            if os.readlink(f"/proc/{name}/ns/user") == identity:
+                found.add(int(name))
+        except OSError:
+            continue  # it has ended, or is ending
+    return found

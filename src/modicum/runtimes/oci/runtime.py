@@ -1,0 +1,185 @@
+"""How crun or runc makes a container process.
+
+The runtime's command is run by the shell parked in a slot, in the foreground: so the parked process' exit status is the
+container's, and its end is the container's end. The runtime's own cgroup code is off, since the keeper has already put
+the process where it belongs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import resource
+import shlex
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modicum.runtimes.base import ContainerSpec, Exit, RuntimeFailure
+
+from .config import build_config
+from .seccomp import profile
+from .slot import Slot, SlotSource
+
+_STARTED_POLL_S = 0.004
+"""How often we look whether the runtime has written the container's pid; nobody waits for it but the start's answer."""
+
+_SIGNAL_BASE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A runtime's executable and what is peculiar to it."""
+
+    name: str
+    path: str
+    run_options: tuple[str, ...]
+    global_options: tuple[str, ...]
+    filter: bytes | None = None
+    """The compiled seccomp filter, if the runtime takes it so: compiling takes crun 3 ms, each time."""
+
+
+class OciRuntime:
+    """Starts containers with one binary. `directory` is a private one, on a tmpfs that dies with the node."""
+
+    def __init__(self, binary: Binary, init: str, directory: Path, slots: SlotSource, process_id: int) -> None:
+        self.name = binary.name
+        self._binary = binary
+        self._init = init
+        self._directory = directory
+        self._slots = slots
+        self._process_id = process_id
+        self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        (directory / "state").mkdir(exist_ok=True)
+
+    async def start(self, spec: ContainerSpec) -> OciProcess:
+        """Start it. Raises `RuntimeFailure` with the runtime's own words if it cannot be."""
+        slot = await self._slots.take(spec.network)
+        try:
+            limited = slot.limit(spec.limits)
+            bundle = self._write_bundle(spec, slot)
+            await limited
+            slot.run(self._command(spec, bundle))
+        except (OSError, ConnectionError) as failure:
+            await slot.release()
+            raise RuntimeFailure(f"container {spec.id}: {failure}") from failure
+        process = OciProcess(slot, bundle, self._directory / "state" / spec.id)
+        await process.started()
+        return process
+
+    def _write_bundle(self, spec: ContainerSpec, slot: Slot) -> Path:
+        bundle = self._directory / spec.id
+        bundle.mkdir()
+        config = build_config(spec, self._init, slot.user_namespace, slot.network_namespace, self._open_files)
+        close_door(config, self._binary)
+        (bundle / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return bundle
+
+    def _command(self, spec: ContainerSpec, bundle: Path) -> str:
+        """The descriptors are ours; the parked shell opens them anew through /proc."""
+        ours = f"/proc/{self._process_id}/fd"
+        words = (
+            self._binary.path,
+            *("--root", str(self._directory / "state"), "--log", str(bundle / "log")),
+            *self._binary.global_options,
+            "run",
+            *self._binary.run_options,
+            *("--bundle", str(bundle), "--pid-file", str(bundle / "pid"), spec.id),
+        )
+        return f"{shlex.join(words)} </dev/null >{ours}/{spec.stdout} 2>{ours}/{spec.stderr}"
+
+
+class OciProcess:
+    """A started container."""
+
+    def __init__(self, slot: Slot, bundle: Path, state: Path) -> None:
+        self._slot = slot
+        self._bundle = bundle
+        self._state = state
+        self._killed = False
+        # Awaited by wait(); it also runs when nobody asks, so that an ended container never keeps its slot.
+        self._end = asyncio.ensure_future(self._follow())
+
+    async def started(self) -> None:
+        """Return when the container's process exists. Raises `RuntimeFailure` if it ended without one."""
+        while not (self._bundle_has_pid() or self._end.done()):
+            await asyncio.wait([self._end], timeout=_STARTED_POLL_S)
+        if self._end.done():
+            ended = self._end.result()
+            if ended.detail:
+                raise RuntimeFailure(ended.detail)
+
+    async def wait(self) -> Exit:
+        """Return when it has ended and everything of it is gone."""
+        return await asyncio.shield(self._end)
+
+    def kill(self) -> None:
+        """SIGKILL all of it."""
+        if not self._end.done():
+            self._killed = True
+            self._slot.kill()
+
+    def _bundle_has_pid(self) -> bool:
+        try:
+            return (self._bundle / "pid").stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
+    async def _follow(self) -> Exit:
+        status = await self._slot.wait()
+        self._slot.kill()  # whatever outlived the runtime's own process: nothing, unless somebody killed that one
+        was_started = self._bundle_has_pid()
+        detail = "" if was_started or self._killed else self._words(status)
+        oom = was_started and await self._slot.ran_out_of_memory()
+        await self._slot.release()
+        self._remove_files()
+        return exit_of(status, oom, detail)
+
+    def _words(self, status: int) -> str:
+        try:
+            lines = (self._bundle / "log").read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
+            lines = []
+        said = "; ".join(_message(line) for line in lines if line.strip())
+        return said or f"the runtime ended with status {status} and said nothing"
+
+    def _remove_files(self) -> None:
+        for directory in (self._bundle, self._state):
+            remove_flat(directory)
+
+
+def exit_of(status: int, oom: bool = False, detail: str = "") -> Exit:
+    """Translate the runtime's exit status: 128 + n says that signal n ended the container."""
+    if status < 0:
+        return Exit(_SIGNAL_BASE - status, -status, oom, detail)
+    number = status - _SIGNAL_BASE
+    known = number in signal.valid_signals()
+    return Exit(status, number if known else None, oom and number == signal.SIGKILL, detail)
+
+
+def close_door(config: dict[str, Any], binary: Binary) -> None:
+    """Add the seccomp filter to a configuration in the way that this runtime takes fastest."""
+    if binary.filter is not None:
+        config["annotations"] = {"run.oci.seccomp_bpf_data": base64.b64encode(binary.filter).decode()}
+    else:
+        config["linux"]["seccomp"] = profile()
+
+
+def remove_flat(directory: Path) -> None:
+    """Remove a directory of plain files."""
+    try:
+        for path in directory.iterdir():
+            path.unlink()
+        directory.rmdir()
+    except FileNotFoundError:
+        pass
+
+
+def _message(line: str) -> str:
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        return line.strip()
+    return str(parsed.get("msg", line)) if isinstance(parsed, dict) else line.strip()
