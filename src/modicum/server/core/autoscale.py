@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from itertools import islice
 from math import ceil, inf
 
 from .actions import Failure, StartContainer
@@ -11,13 +12,17 @@ from .alarms import Alarms
 from .cluster import Cluster
 from .lifecycle import Lifecycle
 from .pool import Pool
-from .records import Container, ContainerState, Need, Turn
+from .records import Container, ContainerState, Turn
 
 COLD_START_MIN_S = 0.2
 """A backlog shorter than this is worked off by those that run: a container costs more than its start."""
 
 GROWTH_STEP_S = 0.01
 """How often, at most, a slow input makes its pool grow."""
+
+
+SLICE_S = 5.0
+"""How long a container works at least before it must go for inputs that could not have any otherwise."""
 
 
 class Obstacle(Enum):
@@ -41,18 +46,21 @@ class Autoscaler:
         self._lifecycle = lifecycle
         self._pools = pools
         self._alarms = alarms
-        self.hungry: dict[Pool, None] = {}  # who waits for room or for a right to start, in order of arrival
+        self.hungry: dict[Pool, str | None] = {}  # who waits for room or for a right to start, and where room is made
 
     def settle(self, turn: Turn) -> None:
         """Start containers for the pools that this turn has touched, and, when something came free, for the hungry.
 
-        One each in turn, those with the fewest first, so that no function fills the cluster before another has one.
+        One each in turn, those that have least first, so that no function fills the cluster before another has one.
         """
-        waiting = list(self.hungry | turn.pools if turn.freed else turn.pools)
+        turn.freed |= any(
+            self.hungry.get(pool) is not None for pool in turn.pools
+        )  # it may not need that room any more
+        waiting = list(dict.fromkeys([*self.hungry, *turn.pools]) if turn.freed else turn.pools)
         for pool in waiting:
             self.hungry.pop(pool, None)
         while waiting:
-            waiting = [pool for pool in sorted(waiting, key=_live) if self._start_one(turn, pool)]
+            waiting = [pool for pool in sorted(waiting, key=_rank) if self._start_one(turn, pool)]
 
     def wanted(self, pool: Pool, now: float) -> int:
         """How many containers the pool should have.
@@ -120,7 +128,7 @@ class Autoscaler:
             return Obstacle.TOO_LARGE
         if self._cluster.starting >= self._cluster.starts_max:
             return Obstacle.STARTS_MAX
-        return self._cluster.place(need) or Obstacle.FULL
+        return self._cluster.place(need, self._closed_to(pool)) or Obstacle.FULL
 
     def _start(self, turn: Turn, pool: Pool, node: str) -> None:
         cluster = self._cluster
@@ -152,34 +160,47 @@ class Autoscaler:
         self._alarms.set(pool, max(now + GROWTH_STEP_S, oldest + pool.experience.age_when(slow_s)))
 
     def _make_room(self, turn: Turn, pool: Pool) -> None:
-        """Have idle containers of any function give way; where that does not do, busy ones of those that have more."""
-        need = self._cluster.need(pool.spec)
-        idle = sorted(self._spare_idle(), key=lambda each: each.resting_since)
-        victims = self._cluster.evictions(need, idle)
-        if victims is None:
-            self._ask_for_room(turn, pool, need)
+        """Have others go, so that there will be room for a container of this pool; the mildest way that does."""
+        need, closed = self._cluster.need(pool.spec), self._closed_to(pool)
+        for candidates in self._candidates(pool, turn.now):
+            plan = self._cluster.plan(need, candidates, closed)
+            if plan is not None:
+                break
+        else:
+            self._alarms.set(pool, turn.now + SLICE_S)
             return
-        for victim in victims:
-            self._lifecycle.drain(turn, victim, f"{pool.spec.id} needs its place, and nothing has been idle for longer")
+        self.hungry[pool] = plan.node
+        for victim in plan.victims:
+            if victim.load:
+                self._lifecycle.give_way(turn, victim)
+            else:
+                self._lifecycle.drain(turn, victim, f"{pool.spec.id} needs its place")
 
-    def _spare_idle(self) -> Iterable[Container]:
-        """Idle containers above the minimum of their function."""
-        for pool in self._pools.values():
-            spare = max(0, pool.live - pool.spec.min_containers)
-            yield from list(pool.idle.values())[:spare]
+    def _candidates(self, pool: Pool, now: float) -> Iterator[list[Container]]:
+        """Who may have to go for this pool: longer and longer lists, the better candidates always first.
 
-    def _ask_for_room(self, turn: Turn, pool: Pool, need: Need) -> None:
-        """Have busy containers of functions that would still have more than this one go after what they run now.
-
-        Without it, a function with a long queue, which is never idle, would keep the whole cluster to itself.
+        Idle containers above the minimum of their function, the longest idle first. Then busy ones of functions that
+        would still have more than this one; they go after what they run now. Without them a function with a long queue,
+        which is never idle, would keep the cluster to itself. At last, for inputs that have no container at all, those
+        that their function's minimum keeps idle, and any that had their time: nobody waits for ever.
         """
-        busy = []
-        for other in sorted(self._pools.values(), key=lambda each: -each.live):
+        pools = sorted(self._pools.values(), key=lambda each: -each.live)
+        idle = [each for other in pools for each in _first(other.idle.values(), other.live - other.spec.min_containers)]
+        candidates = sorted(idle, key=lambda each: each.resting_since)
+        yield candidates
+        working = {other: [each for each in other.containers.values() if each.load] for other in pools}
+        for other, busy in working.items():
             spare = other.live - max(other.spec.min_containers, pool.live + 1)
-            working = [each for each in other.containers.values() if each.load and not each.yielding]
-            busy += sorted(working, key=lambda each: each.moved)[: max(0, spare)]
-        for container in self._cluster.evictions(need, busy) or ():
-            self._lifecycle.give_way(turn, container)
+            candidates += _first(sorted(busy, key=lambda each: each.moved), spare)
+        yield candidates
+        if pool.queue and not pool.live:
+            last = [each for other in pools for each in other.idle.values()]
+            last += [each for busy in working.values() for each in busy if now >= each.since + SLICE_S]
+            yield candidates + [each for each in last if each not in candidates]
+
+    def _closed_to(self, pool: Pool) -> set[str]:
+        """Nodes on which others go for somebody who comes before this pool: it must not take that room."""
+        return {node for other, node in self.hungry.items() if node is not None and _rank(other) < _rank(pool)}
 
     def _explain_obstacle(self, pool: Pool, now: float) -> str:
         spec = pool.spec
@@ -200,8 +221,13 @@ class Autoscaler:
                 return f"no machine has {size} free: {nodes}"
 
 
-def _live(pool: Pool) -> int:
-    return pool.live
+def _first(containers: Iterable[Container], count: int) -> list[Container]:
+    return list(islice(containers, max(0, count)))
+
+
+def _rank(pool: Pool) -> tuple[bool, int]:
+    """Who comes first when room is short: inputs that wait before minimums, and then those who have least."""
+    return not pool.queue, pool.live
 
 
 def _cold_start_s(pool: Pool) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import ceil
+from typing import NamedTuple
 
 from .events import FunctionSpec
 from .records import ENDING, Container, ContainerState, Need
@@ -37,6 +39,13 @@ class Node:
     def leaving(self) -> list[Container]:
         """Containers that will go by themselves."""
         return [each for each in self.containers.values() if each.state in ENDING or each.yielding]
+
+
+class Plan(NamedTuple):
+    """Room will be on this node once these have gone, and those that leave anyway."""
+
+    node: str
+    victims: list[Container]
 
 
 class Cluster:
@@ -77,13 +86,13 @@ class Cluster:
         """Whether some node could hold it if it were empty."""
         return any(_fits(need, Need(node.cpu_milli, node.memory_mib)) for node in self.nodes.values())
 
-    def place(self, need: Need) -> str | None:
-        """The node with the most free CPU, then memory, among those that have room now: load spreads."""
+    def place(self, need: Need, closed: Collection[str] = ()) -> str | None:
+        """The node with the most free CPU, then memory, among those that have room and are not closed: load spreads."""
         best: Node | None = None
         most = Need(-1, -1)
         for node in self.nodes.values():
             free = node.free_with([])
-            if _fits(need, free) and free > most:
+            if _fits(need, free) and free > most and node.id not in closed:
                 best, most = node, free
         return best.id if best is not None else None
 
@@ -107,20 +116,22 @@ class Cluster:
         container.state = state
         container.since = now
 
-    def evictions(self, need: Need, idle: list[Container]) -> list[Container] | None:
-        """Which of the `idle` containers, longest idle first, must go so that there will be room for `need`.
+    def plan(self, need: Need, candidates: list[Container], closed: Collection[str] = ()) -> Plan | None:
+        """Which of the candidates, the first of them first, must go so that there will be room for `need`.
 
-        None of them (an empty list) when what is leaving already makes room; None when not even all of them would do.
-        Of several nodes the one is chosen whose last victim has been idle longest.
+        Nobody when what is leaving already makes room; no plan when not even all of them would do. Of several nodes,
+        except the closed ones, that is chosen whose last victim comes first.
         """
-        plans = [plan for node in self.nodes.values() if (plan := _evict(node, need, idle)) is not None]
-        return min(plans, key=lambda plan: plan[-1].resting_since if plan else -1.0, default=None)
+        plans = [_plan(node, need, candidates) for node in self.nodes.values() if node.id not in closed]
+        possible = [plan for plan in plans if plan is not None]
+        order = {candidate.id: place for place, candidate in enumerate(candidates)}
+        return min(possible, key=lambda plan: order[plan.victims[-1].id] if plan.victims else -1, default=None)
 
 
-def _evict(node: Node, need: Need, idle: list[Container]) -> list[Container] | None:
+def _plan(node: Node, need: Need, candidates: list[Container]) -> Plan | None:
     leaving = node.leaving()
     victims: list[Container] = []
-    for candidate in [each for each in idle if each.node == node.id]:
+    for candidate in [each for each in candidates if each.node == node.id]:
         if _fits(need, node.free_with(leaving + victims)):
             break
         victims.append(candidate)
@@ -130,7 +141,7 @@ def _evict(node: Node, need: Need, idle: list[Container]) -> list[Container] | N
         others = [each for each in victims if each is not victim]
         if _fits(need, node.free_with(leaving + others)):
             victims = others
-    return victims
+    return Plan(node.id, victims)
 
 
 def _fits(need: Need, free: Need) -> bool:

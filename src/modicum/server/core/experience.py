@@ -41,6 +41,14 @@ class Experience:
         before, self.window = self.window, self._measure_window()
         return self.window != before
 
+    def distrust(self, runs: int) -> None:
+        """A container died: nothing is pipelined until so many further runs are measured, and no fewer than at first.
+
+        Its outputs may have died with it, so that nobody knows which of its inputs ended it. One at a time will tell.
+        """
+        self.window = 1
+        self._fresh = min(0, MEASURED_MIN - runs)
+
     def learn_start(self, start_s: float) -> None:
         """Take in how long a container took from the wish to its hello. The newest counts for a third."""
         self.cold_start_s += (start_s - self.cold_start_s) / 3

@@ -72,8 +72,11 @@ class Lifecycle:
             _count_start_failure(turn, pool, detail)
         elif before is ContainerState.READY:
             if reason not in _BLAMELESS:
-                _charge(turn, container, f"{reason.value}: {detail}" if detail else reason.value)
-                _back_off_crash(turn, pool)
+                what = f"{reason.value}: {detail}" if detail else reason.value
+                pool.experience.distrust(len(container.load))
+                _charge(turn, container, what)
+                _back_off_crash(turn, pool, what)
+                pool.index_all(turn)
             _spill(container)
         turn.freed = True
         turn.touch(pool)
@@ -277,8 +280,9 @@ def _back_off_start(turn: Turn, pool: Pool, detail: str) -> None:
     pool.retry_at = turn.now + _pause(pool.streak)
 
 
-def _back_off_crash(turn: Turn, pool: Pool) -> None:
+def _back_off_crash(turn: Turn, pool: Pool, detail: str) -> None:
     """The first crash costs no time, a loop of them does."""
+    pool.failure = detail
     if pool.streak:
         pool.retry_at = turn.now + _pause(pool.streak)
     pool.streak += 1
