@@ -48,4 +48,4 @@ class _Alias:
 def install_as_modal() -> None:
     """Make `import modal` give this package, ahead of an installed `modal`. Calling it again changes nothing."""
     if not any(finder is _Alias for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Alias)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Alias)

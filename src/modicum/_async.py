@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modicum import _server
-from modicum._exchange import ConnectionLost, Item, Operation, Pull, Receive, Reconnect, Request, Send
+from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
 from modicum.exception import from_code
 from modicum.wire.channel import Answer, Channel, ChannelClosed, RemoteFailure
 from modicum.wire.frames import Frame, Header
+
+if TYPE_CHECKING:
+    from modicum._exchange import Operation
 
 _T = TypeVar("_T")
 _LOST: Frame = ({"t": "lost"}, b"")
@@ -143,9 +146,7 @@ class _Lane:
                 return None
         try:
             frame = await asyncio.wait_for(self._inbox.get(), timeout_s)
-        except TimeoutError:
-            return None
-        except asyncio.TimeoutError:  # another class before Python 3.11
+        except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041 - two classes before Python 3.11
             return None
         if frame is _LOST:
             raise ConnectionLost
@@ -192,7 +193,7 @@ class _Feeder:
             else:
                 for value in values:
                     await self._put(value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._error = error
         self._exhausted = True
         self._inbox.put_nowait(_MORE)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any, TypeVar
 
-    from modicum.wire.frames import Frame, Header
+    from modicum.wire.frames import Header
 
     _T = TypeVar("_T")
     Operation = Generator[object, Any, _T]

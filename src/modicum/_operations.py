@@ -223,7 +223,7 @@ class _Inputs:
                 value = yield from _value(status, data, blob, free=True)
             except (ConnectionLost, GeneratorExit):
                 raise
-            except BaseException as error:  # the function's own: it is given or raised at its place
+            except BaseException as error:  # noqa: BLE001 - the function's own: it is given or raised at its place
                 results.add(index, False, error)
             else:
                 results.add(index, True, value)

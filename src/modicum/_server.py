@@ -63,7 +63,9 @@ def say_hello(link: socket.socket) -> Header:
     """Introduce this client and return the server's answer."""
     answer = ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
     if answer["protocol"] != PROTOCOL:
-        raise VersionError(f"the server speaks protocol {answer['protocol']}, this client {PROTOCOL}; upgrade the older one")
+        raise VersionError(
+            f"the server speaks protocol {answer['protocol']}, this client {PROTOCOL}; upgrade the older one"
+        )
     return answer
 
 

@@ -40,8 +40,8 @@ def of(function: Any) -> Source:
     file = getattr(module, "__file__", None)
     if module is None or file is None:
         raise InvalidError(
-            f"{function.__qualname__!r} is defined in {function.__module__!r}, which has no file that a container could "
-            "import; move it to a file or use @app.function(serialized=True)"
+            f"{function.__qualname__!r} is defined in {function.__module__!r}, which has no file that a container "
+            "could import; move it to a file or use @app.function(serialized=True)"
         )
     file = os.path.abspath(file)
     name = _name(module, file)

@@ -239,7 +239,7 @@ class Run:
             raise InvalidError("the app is already running")
 
     def _start(self) -> Operation[None]:
-        """Have the server make the app, its images and its functions; repeated whole if the server is lost meanwhile."""
+        """Have the server make the app, its images and its functions; all again if the server is lost meanwhile."""
         from modicum._session import Session
 
         key = os.urandom(16).hex()
@@ -280,10 +280,7 @@ def _create_functions(app: App, app_id: str) -> Operation[None]:
     images = [built[distinct.index(s)][0]["image"] for s in steps]
     sources = yield from _upload_sources(functions)
     created = yield Request(
-        *(
-            _creation(app_id, function, image, source)
-            for function, image, source in zip(functions, images, sources)
-        )
+        *(_creation(app_id, function, image, source) for function, image, source in zip(functions, images, sources))
     )
     for function, (header, _) in zip(functions, created):
         function.hydrate_with(header["function"])

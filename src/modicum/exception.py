@@ -105,7 +105,8 @@ class ImageBuildError(Error):
 
 class RemoteError(Error):
     """The function ended without an exception that could be sent: it crashed, was cancelled, or raised one that
-    does not pickle."""
+    does not pickle.
+    """
 
 
 class InputCancellation(BaseException):

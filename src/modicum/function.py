@@ -204,7 +204,7 @@ class Remote(_Way, Generic[P, R]):
 
         function, call = self._function, _operations.new_call()
         operation = _operations.remote(function.object_id, call, function.encode(args, kwargs))
-        return await _async.run(operation, call)  # type: ignore[no-any-return]
+        return await _async.run(operation, call)
 
 
 class RemoteGen(_Way, Generic[P, R]):
@@ -307,7 +307,7 @@ class ForEach(_Way):
         kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
         ignore_exceptions: bool = False,
     ) -> None:
-        results = Map(self._function, spread=False)(
+        results: Iterator[Any] = Map(self._function, spread=False)(
             *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
         )
         for _ in results:
@@ -320,7 +320,7 @@ class ForEach(_Way):
         ignore_exceptions: bool = False,
     ) -> None:
         """The same, as a coroutine."""
-        results = Map(self._function, spread=False).aio(
+        results: AsyncIterator[Any] = Map(self._function, spread=False).aio(
             *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
         )
         async for _ in results:

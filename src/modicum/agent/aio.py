@@ -34,8 +34,14 @@ class _Server:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         work = asyncio.Event()
-        self._agent.on_work = lambda: loop.call_soon_threadsafe(work.set)
-        self._agent.on_cancel = lambda key: loop.call_soon_threadsafe(self._cancel, key)
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(work.set)
+
+        def cancel(key: str) -> None:
+            loop.call_soon_threadsafe(self._cancel, key)
+
+        self._agent.on_work, self._agent.on_cancel = wake, cancel
         while True:
             work.clear()
             item = self._agent.take()
@@ -63,7 +69,7 @@ class _Server:
         try:
             args, kwargs = await self._arguments(item)
             return SUCCESS, dumps(await self._function(*args, **kwargs))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             return EXCEPTION, self._agent.failure(error)
 
     async def _run_generator(self, item: Input) -> tuple[str, bytes]:
@@ -79,7 +85,7 @@ class _Server:
                 await asyncio.to_thread(pieces.send, data)
                 count += 1
             return GENERATOR_DONE, dumps(count)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             return EXCEPTION, self._agent.failure(error)
 
     async def _arguments(self, item: Input) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -66,11 +66,12 @@ class Agent:
             from modicum.agent.loader import load
 
             function = load(spec, serialized or None)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             # Not only Exception: a module may call sys.exit() when it is imported.
             output.end()
             self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
-            return self._linger()
+            self._linger()
+            return
         if spec["async"]:
             from modicum.agent.aio import serve
 
@@ -108,7 +109,7 @@ class Agent:
         try:
             args, kwargs = self.arguments(item)
             return SUCCESS, dumps(function(*args, **kwargs))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             return EXCEPTION, self.failure(error)
 
     def _run_generator(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
@@ -122,7 +123,7 @@ class Agent:
                 pieces.send(dumps(value))
                 count += 1
             return GENERATOR_DONE, dumps(count)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             return EXCEPTION, self.failure(error)
 
     def arguments(self, item: Input) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -191,7 +192,7 @@ class Agent:
         self.on_work()
 
     def _on_take_back(self, header: Header, payload: bytes) -> None:
-        taken = []
+        taken: list[str] = []
         while len(taken) < header["count"]:
             try:
                 taken.append(self._queue.pop()[0])
@@ -287,4 +288,3 @@ class _Batch:
         self._sent.append(self._seq)
         self._agent.link.send_kept(self._seq, header, b"".join(self._values))
         self._entries, self._values, self._bytes = [], [], 0
-

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from modicum._alias import install_as_modal
+from modicum.cli.errors import reporting_errors
 from modicum.cli.run import run
 from modicum.cli.server import server
-from modicum.cli.errors import reporting_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -43,7 +43,7 @@ def _import_file(where: str) -> ModuleType:
         raise InvalidError(f"{where} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    _executing(where, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    _executing(where, lambda: spec.loader.exec_module(module))
     return module
 
 

@@ -38,7 +38,7 @@ def run(reference: str, quiet: bool, module: bool, arguments: tuple[str, ...]) -
             call()
     except Error:
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001
         printer.close()
         _print_user_traceback()
         sys.exit(1)

@@ -79,9 +79,7 @@ class Apps:
         loop = asyncio.get_running_loop()
         app.reaper = loop.call_later(grace_s, lambda: self._begin_stop(app, "its client is gone"))
 
-    async def create_function(
-        self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes
-    ) -> Function:
+    async def create_function(self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes) -> Function:
         """Make a function callable; making it again is harmless."""
         app = self._get(app_id)
         known = app.functions.get(name)
@@ -116,7 +114,7 @@ class Apps:
         for function in app.functions.values():
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
-            await self._fleet.wait_exit()
+            await self._fleet.wait_change()
         for function in app.functions.values():
             self._fleet.functions.pop(function, None)
             for call in [c for c in self._deliveries.calls.values() if c.function == function]:

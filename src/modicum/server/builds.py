@@ -83,7 +83,8 @@ class Builds:
             lost = asyncio.ensure_future(node.wait_closed())  # ends with this attempt
             try:
                 await node.request({"t": "image.build", "build": image, "layers": layers})
-                await asyncio.wait({build.finished, lost}, return_when=asyncio.FIRST_COMPLETED)
+                waited: set[asyncio.Future[Any]] = {build.finished, lost}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             except ChannelClosed:
                 pass
             finally:

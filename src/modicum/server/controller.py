@@ -43,6 +43,7 @@ class Controller:
         self._events: deque[ev.Event] = deque()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
         self._performers: dict[type, Callable[[Any], None]] = {
             act.StartContainer: self._start_container,
             act.DrainContainer: lambda a: fleet.drain(a.container, a.reason),
@@ -72,11 +73,12 @@ class Controller:
     def _arm(self) -> None:
         deadline = self.state.next_deadline()
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
+            if deadline is not None and self._armed_for <= deadline:
                 return  # it will tick early, see that there is nothing to do and be armed anew
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
+            self._armed_for = deadline
             self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
 
     def _tick(self) -> None:

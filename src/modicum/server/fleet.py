@@ -153,14 +153,18 @@ class Fleet:
         self._remove(container)
         self.on_event(ev.ContainerExited(container_id, reason, detail))
 
-    async def wait_exit(self) -> None:
-        """Return when some container has gone."""
+    async def wait_change(self) -> None:
+        """Return when some container's agent has connected, or some container has gone."""
         await self._moved.wait()
+
+    def changed(self) -> None:
+        """Wake who waits for a change."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def _remove(self, container: Container) -> None:
         self.containers.pop(container.id, None)
-        self._moved.set()
-        self._moved = asyncio.Event()
+        self.changed()
         if container.killer is not None:
             container.killer.cancel()
         if container.channel is not None:

@@ -37,7 +37,7 @@ class Links:
         return [entry.name for entry in os.scandir(self._home / "links") if entry.name != "node"]
 
     def remove(self, container: str) -> None:
-        """Remove a container's socket directory. It holds a socket and nothing else; nothing is mounted below it here."""
+        """Remove a container's socket directory. In this namespace nothing is mounted below it."""
         shutil.rmtree(self._home / "links" / container, ignore_errors=True)
 
     async def _listen(self, folder: Path, principal: str, name: str, owner: int | None) -> asyncio.Server:

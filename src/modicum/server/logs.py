@@ -17,7 +17,8 @@ Entry = tuple[str, str, bytes]
 
 class _Log:
     """One app's output: segments, the oldest of which goes when the limit is reached. Cursors count bytes from the
-    log's very beginning and so stay good when a segment goes."""
+    log's very beginning and so stay good when a segment goes.
+    """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder

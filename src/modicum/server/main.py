@@ -1,7 +1,6 @@
 """How a server comes to be: the only file that knows all the parts.
 
-One server per home; a lock says so. It listens before it does anything slow, so that clients that start at the same time
-find it.
+One server per home; a lock says so.
 """
 
 from __future__ import annotations
@@ -15,10 +14,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import uvloop
 
 from modicum.blobs.local import LocalBlobs
+from modicum.engines.base import Engine
 from modicum.engines.local import LocalEngine
 from modicum.server import settings as settings_
 from modicum.server.agent_code import install_agent
@@ -48,7 +50,7 @@ log = logging.getLogger("modicum.server")
 HOUSEKEEPING_EVERY_S = 10.0
 
 
-def main() -> None:
+def main(engine: Callable[[Path], Engine] = LocalEngine) -> None:
     """Run a server until it is told to stop. Exits with 0 if one runs already."""
     parser = argparse.ArgumentParser(prog="modicum-server", description=__doc__)
     parser.add_argument("--home", help="the server's directory (default: MODICUM_HOME, else ~/.modicum)")
@@ -61,14 +63,15 @@ def main() -> None:
         sys.exit(0)
     configure()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(settings).run())
+        runner.run(Server(settings, engine(settings.home)).run())
 
 
 class Server:
-    """The parts, from start to stop."""
+    """The parts, from start to stop. `engine` supplies its nodes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
+        self._engine = engine
         self._router = Router()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -78,7 +81,7 @@ class Server:
         await self._restore(parts)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: parts.stop.done() or parts.stop.set_result(True))
+            loop.add_signal_handler(number, _resolve, parts.stop)
         await parts.engine.start()
         parts.fleet.owner = self._install_agent()
         node_listener = await self._links.listen_node(parts.fleet.owner)
@@ -112,10 +115,9 @@ class Server:
         controller = Controller(state, fleet, deliveries)
         apps = Apps(settings, database, fleet, deliveries, logs)
         builds = Builds(database, fleet, logs)
-        engine = LocalEngine(home)
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
-            settings, database, blobs, logs, deliveries, fleet, controller, apps, builds, engine, stop
+            settings, database, blobs, logs, deliveries, fleet, controller, apps, builds, self._engine, stop
         )
         self._router.parts = parts
         return parts
@@ -141,6 +143,7 @@ class Server:
         for log_id in parts.logs.known():
             if log_id not in parts.apps.by_id:
                 parts.logs.remove(log_id)
+
     def _install_agent(self) -> int:
         """Put the agent's code where nodes take it from; return the user id that the node's root has out here."""
         folder = self._settings.home / "node"
@@ -156,7 +159,7 @@ class Server:
                 async with asyncio.timeout(parts.settings.recovery_s):
                     await parts.fleet.node_joined.wait()
                     while any(c.channel is None for c in parts.fleet.containers.values()):
-                        await asyncio.sleep(0.02)
+                        await parts.fleet.wait_change()
             except TimeoutError:
                 pass
         parts.fleet.sweep_links()
@@ -197,6 +200,11 @@ class Server:
     def _write_facts(self) -> None:
         facts = {"pid": os.getpid(), "build": build_id(), "socket": str(self._settings.home / "sock" / "s")}
         (self._settings.home / "server.json").write_text(json.dumps(facts))
+
+
+def _resolve(stop: asyncio.Future[bool]) -> None:
+    if not stop.done():
+        stop.set_result(True)
 
 
 def _abandon(parts: Parts, orphans: list[Call]) -> None:

@@ -23,7 +23,9 @@ class Settings:
     client_grace_s: float = _setting(2.0, "Seconds that an app outlives its last client's connection.")
     reattach_grace_s: float = _setting(15.0, "Seconds that a restarted server waits for the clients of its apps.")
     node_wait_s: float = _setting(60.0, "Seconds that a build or a start waits for a node to be there.")
-    drain_grace_s: float = _setting(30.0, "Seconds that a container has to end when it is asked to, before it is killed.")
+    drain_grace_s: float = _setting(
+        30.0, "Seconds that a container has to end when it is asked to, before it is killed."
+    )
     log_bytes_max: int = _setting(64 << 20, "Bytes of output kept for each app; older output is dropped.")
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
@@ -39,10 +41,11 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
     for each in fields(Settings):
         name = f"MODICUM_{each.name.upper()}"
         if name in environment:
+            kind: Any = type(each.default)
             try:
-                values[each.name] = type(each.default)(environment[name])
+                values[each.name] = kind(environment[name])
             except ValueError:
-                raise ValueError(f"{name}={environment[name]!r} is not a {type(each.default).__name__}") from None
+                raise ValueError(f"{name}={environment[name]!r} is not a {kind.__name__}") from None
     if home is not None:
         values["home"] = Path(home)
     values["home"] = Path(os.path.abspath(Path(values.get("home", Settings().home)).expanduser()))

@@ -63,7 +63,7 @@ class Database:
                 for change, future, loop in group:
                     result, error = _attempt(connection, change)
                     results.append((future, loop, result, error))
-        except Exception as error:  # the commit itself: none of the group is durable
+        except Exception as error:  # noqa: BLE001 - the commit itself: none of the group is durable
             results = [(future, loop, None, error) for _, future, loop in group]
         for future, loop, result, failure in results:
             loop.call_soon_threadsafe(_resolve, future, result, failure)
@@ -74,7 +74,7 @@ def _attempt(connection: Connection, change: Change) -> tuple[Any, Exception | N
     try:
         with connection.begin_nested():
             return change(connection), None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return None, error
 
 
@@ -107,9 +107,9 @@ def _engine(url: str) -> Engine:
 def migrate(engine: Engine, url: str) -> None:
     """Bring the database to the present schema."""
     with engine.connect() as connection:
-        if inspect(connection).has_table("alembic_version"):
-            if connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == _HEAD:
-                return
+        known = inspect(connection).has_table("alembic_version")
+        if known and connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == _HEAD:
+            return
     from alembic import command
     from alembic.config import Config
 

@@ -66,11 +66,11 @@ def add_inputs(rows: list[StoredInput]) -> Callable[[Connection], set[int]]:
     def change(connection: Connection) -> set[int]:
         new: set[int] = set()
         for row in rows:
-            where = and_(inputs.c.call == row.call, inputs.c.index == row.index)
+            where = and_(inputs.c.call == row.call, inputs.c.position == row.index)
             if connection.execute(select(inputs.c.number).where(where)).first() is None:
                 values = {
                     "call": row.call,
-                    "index": row.index,
+                    "position": row.index,
                     "function": row.function,
                     "payload": row.payload,
                     "blob": row.blob,
@@ -88,7 +88,7 @@ def add_output(
     """Record a spawned input's output and drop its payload; the first output stays."""
     statement = (
         update(inputs)
-        .where(inputs.c.call == call, inputs.c.index == index, inputs.c.status.is_(None))
+        .where(inputs.c.call == call, inputs.c.position == index, inputs.c.status.is_(None))
         .values(status=status, output=payload, output_blob=blob, finished_at=now, payload=b"", blob=None)
     )
     return lambda c: _execute(c, statement)
@@ -97,7 +97,7 @@ def add_output(
 def output(call: str, index: int) -> Callable[[Connection], StoredOutput | None]:
     """Return what became of an input, None if there never was such a one."""
     statement = select(inputs.c.status, inputs.c.output, inputs.c.output_blob).where(
-        inputs.c.call == call, inputs.c.index == index
+        inputs.c.call == call, inputs.c.position == index
     )
 
     def query(connection: Connection) -> StoredOutput | None:
@@ -130,7 +130,8 @@ def everything(connection: Connection) -> Everything:
         ],
         images=[(row.id, json.loads(row.layers), json.loads(row.config)) for row in connection.execute(select(images))],
         inputs=[
-            StoredInput(row.call, row.index, row.function, row.payload, row.blob) for row in connection.execute(waiting)
+            StoredInput(row.call, row.position, row.function, row.payload, row.blob)
+            for row in connection.execute(waiting)
         ],
         blobs={blob for row in named for blob in row if blob},
     )

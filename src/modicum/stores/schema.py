@@ -38,7 +38,7 @@ inputs = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("call", String, nullable=False),
-    Column("index", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
     Column("function", String, ForeignKey("functions.id", ondelete="CASCADE"), nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("blob", String),
@@ -46,6 +46,6 @@ inputs = Table(
     Column("output", LargeBinary),
     Column("output_blob", String),
     Column("finished_at", Float),
-    Index("inputs_by_call", "call", "index", unique=True),
+    Index("inputs_by_call", "call", "position", unique=True),
 )
 """Spawned inputs; `status` is null until they have an output."""

@@ -129,7 +129,7 @@ class Channel(asyncio.BufferedProtocol):
             return
         try:
             result = self._handler(self, header, payload)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._failed(header, error)
             return
         if isinstance(result, Awaitable):
@@ -142,7 +142,7 @@ class Channel(asyncio.BufferedProtocol):
     async def _answer_later(self, header: Header, result: Awaitable[Answer]) -> None:
         try:
             self._answer(header, await result)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._failed(header, error)
 
     def _answer(self, request: Header, result: Answer) -> None:

@@ -10,7 +10,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     blob.put        blob, offset, total; *payload* chunk → received; the last chunk completes the blob
     blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window
     blob.free       blob: a value that its reader has and nobody else wants
-    logs.read       log, cursor, wait_s → cursor, entries [[stream, object, size], …], ended, dropped; *payload* the text
+    logs.read       log, cursor, wait_s → cursor, entries [[stream, object, size], …], ended; *payload* the text
 
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
@@ -23,10 +23,11 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     blob.missing    blobs → blobs that are not here
 
 **User and container**, as callers
-    call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}]; *payload*
-                    Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins those
-                    that are known and resumes the answers on this connection. As a request (spawn) it is answered once
-                    the inputs are durable.
+    call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}];
+                    *payload*.
+                    Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins
+                    those that are known and resumes the answers on this connection. As a request (spawn) it is
+                    answered once the inputs are durable.
     call.get        call, index, wait_s → status, size, [blob]; *payload*; or pending, with the reason
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
@@ -53,7 +54,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     exit            finish what runs, then end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [id, …], layers [id, …], limits (sentence) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function}, …], layers [id, …], runtime,
+                    limits (a sentence) → nothing
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
@@ -74,9 +76,9 @@ from __future__ import annotations
 INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
 
-SUCCESS, EXCEPTION, TIMEOUT, INTERNAL, TERMINATED, GENERATOR_DONE = "ok", "exception", "timeout", "internal", "terminated", "done"
-"""Statuses of an output. The payload is the value, the exception, or (for the next three) a sentence; a generator's is
-the number of its items."""
+SUCCESS, GENERATOR_DONE, EXCEPTION = "ok", "done", "exception"
+TIMEOUT, INTERNAL, TERMINATED = "timeout", "internal", "terminated"
+"""Statuses of an output. The payload is the value, the number of a generator's items, the exception, or a sentence."""
 
 AHEAD_BYTES = 8 << 20
 AHEAD_PIECES = 256

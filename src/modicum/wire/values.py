@@ -75,7 +75,7 @@ def _record(error: BaseException, records: list[dict[str, Any]], seen: dict[int,
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # a user's __str__ may fail; the type still tells something
+    except Exception:  # noqa: BLE001 - a user's __str__ may fail; the type still tells something
         return "<no text: its __str__ failed>"
 
 
@@ -84,7 +84,7 @@ def _pickled(error: BaseException) -> bytes | None:
         data = dumps(error)
         pickle.loads(data)  # many exceptions pickle but do not unpickle; find out here, where the text is at hand
         return data
-    except Exception:
+    except Exception:  # noqa: BLE001
         return None
 
 
@@ -133,7 +133,7 @@ def _rebuild(record: dict[str, Any], records: list[dict[str, Any]]) -> BaseExcep
     if record["pickled"] is not None:
         try:
             error = pickle.loads(record["pickled"])
-        except Exception:  # its class, or what its __init__ needs, does not exist on this side
+        except Exception:  # noqa: BLE001 - its class, or what its __init__ needs, does not exist on this side
             error = None
     if not isinstance(error, BaseException):
         summary = f"{record['type']}: {record['text']}"

@@ -30,6 +30,7 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
         parts.fleet.kill(container.id, "its function is gone")
         raise RemoteFailure("not_found", "this container's function is gone")
     container.channel = channel
+    parts.fleet.changed()
     container.unacknowledged.clear()
     app = parts.apps.by_id[function.app]
     held = tuple(ev.Held(str(key), int(attempt)) for key, attempt in header["holding"])
@@ -82,9 +83,7 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     call_id, _ = split_key(header["key"])
     call = parts.deliveries.calls.get(call_id)
     if call is not None and call.channel is not None and call.container == container.id:
-        call.channel.send(
-            {"t": "call.piece", "call": call_id, "piece": header["piece"], "end": header["end"]}, payload
-        )
+        call.channel.send({"t": "call.piece", "call": call_id, "piece": header["piece"], "end": header["end"]}, payload)
     return None
 
 

@@ -86,9 +86,7 @@ async def _spawn(parts: Parts, call: Call, header: Header, payload: bytes) -> No
     for place, size in enumerate(header["sizes"]):
         index = header["first"] + place
         rows.append(
-            queries.StoredInput(
-                call.id, index, call.function, payload[start : start + size], blobs.get(str(place))
-            )
+            queries.StoredInput(call.id, index, call.function, payload[start : start + size], blobs.get(str(place)))
         )
         start += size
     new = await parts.database.submit(queries.add_inputs(rows))
@@ -123,7 +121,9 @@ async def _wait(parts: Parts, call_id: str, index: int, wait_s: float) -> Output
             return None
     stored = await parts.database.submit(queries.output(call_id, index))
     if stored is None:
-        raise RemoteFailure("not_found", f"there is no input {index} of the call {call_id}; only spawned calls are kept")
+        raise RemoteFailure(
+            "not_found", f"there is no input {index} of the call {call_id}; only spawned calls are kept"
+        )
     if stored.status is None:
         return None
     return Output(stored.status, stored.payload, stored.blob)

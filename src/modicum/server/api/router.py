@@ -44,6 +44,6 @@ class Router:
         try:
             result = HANDLERS[kind](self.parts, channel, header, payload)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            log.exception("malformed message", extra={"message": kind, "principal": channel.principal})
+            log.exception("malformed message", extra={"type": kind, "principal": channel.principal})
             raise RemoteFailure("invalid", f"the message {kind!r} is malformed: {error!r}") from None
         return result

@@ -36,7 +36,7 @@ def upgrade() -> None:
         "inputs",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("call", sa.String, nullable=False),
-        sa.Column("index", sa.Integer, nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
         sa.Column("function", sa.String, sa.ForeignKey("functions.id", ondelete="CASCADE"), nullable=False),
         sa.Column("payload", sa.LargeBinary, nullable=False),
         sa.Column("blob", sa.String),
@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("output_blob", sa.String),
         sa.Column("finished_at", sa.Float),
     )
-    op.create_index("inputs_by_call", "inputs", ["call", "index"], unique=True)
+    op.create_index("inputs_by_call", "inputs", ["call", "position"], unique=True)
 
 
 def downgrade() -> None:
