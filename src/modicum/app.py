@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from modicum import _blobs, _blocking, _context, _source
+from modicum import _blobs, _blocking, _context
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import InvalidError
 from modicum.function import Function, Options
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from modicum._exchange import Operation
     from modicum._session import Session, Sink
+    from modicum._source import Source
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -286,9 +287,11 @@ def _create_functions(app: App, app_id: str) -> Operation[None]:
         function.hydrate_with(header["function"])
 
 
-def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[_source.Source | None]]:
-    known: dict[str, _source.Source] = {}
-    sources: list[_source.Source | None] = []
+def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[Source | None]]:
+    from modicum import _source  # a container never packs sources
+
+    known: dict[str, Source] = {}
+    sources: list[Source | None] = []
     for function in functions:
         if function.serialized:
             sources.append(None)
@@ -306,7 +309,7 @@ def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[
 
 
 def _creation(
-    app_id: str, function: Function[Any, Any, Any], image: str, source: _source.Source | None
+    app_id: str, function: Function[Any, Any, Any], image: str, source: Source | None
 ) -> tuple[dict[str, Any], bytes]:
     header = {
         "t": "function.create",

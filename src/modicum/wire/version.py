@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 PROTOCOL = 1
@@ -24,6 +23,8 @@ def build_id() -> str:
 
 
 def _hash_package(root: str) -> str:
+    import hashlib  # only a client or a server gets here: a container is told its build
+
     digest = hashlib.sha256()
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
