@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import inf
 
 from .cluster import Node
 from .deadlines import due
 from .experience import WINDOW_MAX
 from .pool import Pool
-from .records import ENDING, Claim, Container, ContainerState, Input
+from .records import ENDING, Claim, Container, ContainerState
 from .state import State
+
+Owner = Pool | Container | Node | str
 
 
 class InvariantError(AssertionError):
@@ -34,27 +35,30 @@ def check(state: State) -> None:
 
 def _check_inputs(pool: Pool) -> None:
     """Every input is in exactly one place."""
-    places: list[tuple[Input, Container | None]] = [(item, None) for item in pool.queue]
-    places += [(item, container) for container in pool.containers.values() for item in container.load.values()]
-    _require(len(places) == len(pool.inputs), pool, f"{len(pool.inputs)} inputs in {len(places)} places")
-    for item, container in places:
-        _require(pool.inputs.get(item.key) is item, pool, f"{item.key} is in a place and not known")
-        _require(item.container is container, pool, f"{item.key} is not where it believes to be")
+    places = len(pool.queue)
     for item in pool.queue:
-        _require(item.claim is Claim.WANTED, pool, f"{item.key} is queued and {item.claim.value}")
-        _require(item.started is None, pool, f"{item.key} is queued and its clock runs")
+        if item.container is not None or item.started is not None or item.claim is not Claim.WANTED:
+            raise InvariantError(f"{pool.spec.id}: {item.key} is queued, and also {item.claim}, {item.started}")
+        if pool.inputs.get(item.key) is not item:
+            raise InvariantError(f"{pool.spec.id}: {item.key} is queued and not known")
+    for container in pool.containers.values():
+        places += len(container.load)
+        for item in container.load.values():
+            if item.container is not container or pool.inputs.get(item.key) is not item:
+                raise InvariantError(f"{pool.spec.id}: {item.key} is in {container.id} and not known to be there")
+    _require(places == len(pool.inputs), pool, "an input is in no place, or in two")
 
 
 def _check_indexes(pool: Pool) -> None:
-    taking = [each for each in pool.containers.values() if each.state is ContainerState.READY and not each.yielding]
     ready = [each for each in pool.containers.values() if each.state is ContainerState.READY]
-    _require_same(pool.idle, (each for each in taking if not each.load), pool, "idle")
-    _require_same(pool.open, (each for each in taking if len(each.load) < pool.limit(each)), pool, "open")
-    _require_same(pool.deep, (each for each in ready if len(each.load) > each.slots), pool, "deep")
+    taking = [each for each in ready if not each.yielding]
+    _require_same(pool.idle, [each for each in taking if not each.load], pool, "idle")
+    _require_same(pool.open, [each for each in taking if len(each.load) < pool.limit(each)], pool, "open")
+    _require_same(pool.deep, [each for each in ready if len(each.load) > each.slots], pool, "deep")
     since = [each.resting_since for each in pool.idle.values()]
     _require(since == sorted(since), pool, "the longest idle is not the first")
     ending = sum(each.state in ENDING for each in pool.containers.values())
-    _require(pool.ending == ending, pool, f"{ending} containers are ending, counted {pool.ending}")
+    _require(pool.ending == ending, pool, f"{ending} containers are ending, not {pool.ending}")
 
 
 def _check_nobody_waits_in_vain(pool: Pool) -> None:
@@ -77,35 +81,46 @@ def _check_somebody_will_look(state: State, pool: Pool) -> None:
 def _check_container(container: Container) -> None:
     pool = container.pool
     known = pool.removed or pool.containers.get(container.id) is container
-    _require(known, pool, f"{container.id} is unknown to its function")
-    _require(container.state is ContainerState.READY or not container.load, pool, f"{container.id} holds inputs")
-    _require(len(container.load) <= container.slots + WINDOW_MAX - 1, pool, f"{container.id} holds too much")
-    _require(container.alarm <= due(container, pool.spec), pool, f"{container.id} has no alarm for its deadline")
-    for place, item in enumerate(container.load.values()):
-        runs = place < container.slots
-        _require((item.started is not None) == runs, pool, f"{item.key} is number {place} and its clock is wrong")
-        _require(item.attempt >= 1, pool, f"{item.key} runs in no attempt")
+    _require(known, container, "it is unknown to its function")
+    _require(
+        container.state is ContainerState.READY or not container.load, container, "it holds inputs, and is not ready"
+    )
+    _require(len(container.load) <= container.slots + WINDOW_MAX - 1, container, "it holds too much")
+    _require(container.alarm <= due(container, pool.spec), container, "it has no alarm for its deadline")
+    clocks = [item.started is not None for item in container.load.values()]
+    running = min(len(clocks), container.slots)
+    _require(sum(clocks[:running]) == running == sum(clocks), container, "a clock runs that should not, or the reverse")
+    _require(all(item.attempt for item in container.load.values()), container, "an input runs in no attempt")
 
 
 def _check_node(node: Node) -> None:
     used_cpu = sum(each.cpu_milli for each in node.containers.values())
     used_memory = sum(each.memory_mib for each in node.containers.values())
-    _require(tuple(node.used) == (used_cpu, used_memory), node, f"its use is counted as {node.used}")
+    _require(tuple(node.used) == (used_cpu, used_memory), node, "its use is not the sum of its containers")
 
 
 def _check_counts(state: State) -> None:
     everywhere = [each for node in state.cluster.nodes.values() for each in node.containers.values()]
     _require_same(state.cluster.containers, everywhere, "the cluster", "containers")
     starting = sum(each.state is ContainerState.STARTING for each in everywhere)
-    _require(state.cluster.starting == starting, "the cluster", f"{starting} start, counted {state.cluster.starting}")
+    _require(state.cluster.starting == starting, "the cluster", f"{starting} start, not {state.cluster.starting}")
 
 
-def _require_same(index: dict[str, Container], members: Iterable[Container], owner: object, name: str) -> None:
-    expected = {each.id for each in members}
-    _require(index.keys() == expected, owner, f"{name} holds {sorted(index)} and should hold {sorted(expected)}")
+def _require_same(index: dict[str, Container], members: list[Container], owner: Owner, name: str) -> None:
+    if len(index) != len(members) or any(each.id not in index for each in members):
+        raise InvariantError(f"{_name(owner)}: {name} holds {sorted(index)}, not {sorted(each.id for each in members)}")
 
 
-def _require(holds: bool, owner: object, complaint: str) -> None:
+def _require(holds: bool, owner: Owner, complaint: str) -> None:
     if not holds:
-        name = owner.spec.id if isinstance(owner, Pool) else owner
-        raise InvariantError(f"{name}: {complaint}")
+        raise InvariantError(f"{_name(owner)}: {complaint}")
+
+
+def _name(owner: Owner) -> str:
+    match owner:
+        case str():
+            return owner
+        case Pool():
+            return owner.spec.id
+        case _:
+            return owner.id

@@ -1,0 +1,148 @@
+"""What does the core do about exactly these events? Drives one core by hand, or with containers that never fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from modicum.server.core import invariants
+from modicum.server.core.actions import (
+    Action,
+    Dispatch,
+    DrainContainer,
+    KillContainer,
+    Send,
+    StartContainer,
+    TakeBack,
+)
+from modicum.server.core.events import (
+    ContainerExited,
+    ContainerReady,
+    Event,
+    ExitReason,
+    FunctionAdded,
+    FunctionSpec,
+    InputsTakenBack,
+    NodeJoined,
+    Output,
+    OutputsArrived,
+    Recovered,
+    Tick,
+)
+from modicum.server.core.state import State
+
+
+class Driver:
+    """A core with its clock. Invariants are checked after every event. Time goes forward only."""
+
+    def __init__(self, make: Callable[[str], State] = State, check: Callable[[State], None] = invariants.check) -> None:
+        self.state = make("t")
+        self.now = 0.0
+        self._check = check
+
+    def feed(self, event: Event, at: float | None = None) -> list[Action]:
+        """Let something happen, now or at a later time; returns what the core makes of it."""
+        self.now = self.now if at is None else at
+        actions = self.state.handle(event, self.now)
+        self._check(self.state)
+        return actions
+
+    def wait(self, until: float) -> list[Action]:
+        """Let time pass, with a tick at each deadline; returns all that the core does meanwhile."""
+        actions: list[Action] = []
+        while (due := self.state.next_deadline()) is not None and due <= until:
+            actions += self.feed(Tick(), max(due, self.now))
+        self.now = until
+        return actions
+
+    def open(self, *specs: FunctionSpec, cpus: float = 4.0, memory_mib: int = 8192) -> list[Action]:
+        """Begin a server's usual life: one node "n", these functions, recovered."""
+        self.feed(NodeJoined("n", cpus, memory_mib))
+        for spec in specs:
+            self.feed(FunctionAdded(spec))
+        return self.feed(Recovered())
+
+    def end(
+        self, container: str, *inputs: tuple[str, int], run_s: float = 0.01, at: float | None = None
+    ) -> list[Action]:
+        """Inputs, as (key, attempt), end in a container."""
+        return self.feed(
+            OutputsArrived(container, tuple(Output(key, attempt, True, run_s) for key, attempt in inputs)), at
+        )
+
+
+class Play:
+    """Containers that never fail and links that take no time: how long does work take as the core deals it out?"""
+
+    def __init__(self, driver: Driver, run_s: Callable[[str], float], start_s: float = 0.05) -> None:
+        self.driver = driver
+        self.ended: dict[str, float] = {}  # key → when
+        self.actions: list[tuple[float, Action]] = []
+        self._run_s = run_s
+        self._start_s = start_s
+        self._loads: dict[str, list[Dispatch]] = {}
+        self._planned: list[tuple[float, int, Event]] = []
+        self._count = 0
+
+    def run(self, *events: Event, until: float = 1000.0) -> None:
+        """Let these happen now, and then whatever follows."""
+        for event in events:
+            self._tell(event)
+        while True:
+            due = self.driver.state.next_deadline()
+            event_at = self._planned[0][0] if self._planned else None
+            times = [time for time in (due, event_at) if time is not None]
+            if not times or min(times) > until:
+                return
+            self.driver.now = max(self.driver.now, min(times))
+            if event_at is not None and event_at <= self.driver.now:
+                self._happen(heappop(self._planned)[2])
+            else:
+                self._tell(Tick())
+
+    def _happen(self, event: Event) -> None:
+        if isinstance(event, OutputsArrived):
+            load = self._loads[event.container]
+            if not load or load[0].key != event.outputs[0].key:
+                return  # the container was killed
+            self.ended[load.pop(0).key] = self.driver.now
+            if load:
+                self._begin(event.container)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for action in self.driver.feed(event):
+            self.actions.append((self.driver.now, action))
+            self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case StartContainer(container):
+                self._loads[container] = []
+                self._plan(self._start_s, ContainerReady(container))
+            case Send(container, inputs):
+                was_idle = not self._loads[container]
+                self._loads[container] += inputs
+                if was_idle:
+                    self._begin(container)
+            case TakeBack(container, count):
+                load = self._loads[container]
+                given = load[max(1, len(load) - count) :]
+                del load[max(1, len(load) - count) :]
+                self._plan(0.0, InputsTakenBack(container, tuple(each.key for each in reversed(given))))
+            case DrainContainer(container):
+                self._plan(0.0, ContainerExited(container, ExitReason.FINISHED, ""))
+            case KillContainer(container):
+                self._loads[container].clear()
+                self._plan(0.0, ContainerExited(container, ExitReason.KILLED, ""))
+            case _:
+                pass
+
+    def _begin(self, container: str) -> None:
+        run = self._loads[container][0]
+        run_s = self._run_s(run.key)
+        self._plan(run_s, OutputsArrived(container, (Output(run.key, run.attempt, True, run_s),)))
+
+    def _plan(self, delay_s: float, event: Event) -> None:
+        self._count += 1
+        heappush(self._planned, (self.driver.now + delay_s, self._count, event))
