@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
     O = TypeVar("O", covariant=True)  # noqa: E741
-    T = TypeVar("T")
+    T = TypeVar("T", covariant=True)
 else:
 
     class Generic:

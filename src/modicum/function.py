@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from modicum import _blocking, _context, _operations
 from modicum._both import in_loop, warn_in_loop
-from modicum._types import Generic, O, P, R
+from modicum._types import Generic, O, P, R, T
 from modicum.call import FunctionCall
 from modicum.exception import ExecutionError, InvalidError, SerializationError
 from modicum.wire import values
@@ -125,7 +125,7 @@ class Function(Generic[P, R, O]):
         return Remote(self)
 
     @property
-    def remote_gen(self) -> RemoteGen[P, R]:
+    def remote_gen(self: Function[P, Iterable[T] | AsyncIterable[T], O]) -> RemoteGen[P, T]:
         """Run the generator function in a container and iterate over what it yields, while it runs.
 
         The container is never more than 8 MiB ahead of the caller.

@@ -1,0 +1,64 @@
+"""What a type checker sees of the public API. Checked by `scripts/types`; that it runs is not the point."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, assert_type
+
+import modicum
+
+app = modicum.App("typed")
+
+
+@app.function()
+def double(x: int) -> int:
+    return 2 * x
+
+
+@app.function()
+async def triple(x: int) -> float:
+    return 3.0 * x
+
+
+@app.function()
+def count(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@app.function()
+async def count_async(n: int) -> AsyncIterator[str]:
+    for i in range(n):
+        yield str(i)
+
+
+@app.local_entrypoint()
+def main(n: int) -> str:
+    return str(n)
+
+
+if TYPE_CHECKING:
+    assert_type(double.remote(1), int)
+    assert_type(double.local(1), int)
+    assert_type(triple.remote(1), float)
+    local: Coroutine[Any, Any, float] = triple.local(1)
+    assert_type(double.map([1]), Iterator[int])
+    assert_type(double.spawn(1), modicum.FunctionCall[int])
+    assert_type(double.spawn(1).get(), int)
+    assert_type(count.remote_gen(1), Iterator[int])
+    assert_type(count_async.remote_gen(1), Iterator[str])
+    assert_type(main(1), str)
+    double.remote("wrong")  # type: ignore[arg-type]
+    double.spawn(1, 2)  # type: ignore[call-arg]
+
+    async def check_async() -> None:
+        assert_type(await double.remote.aio(1), int)
+        assert_type(await triple.remote.aio(1), float)
+        assert_type(count.remote_gen.aio(1), AsyncIterator[int])
+        assert_type(double.map.aio([1]), AsyncIterator[int])
+        call = await double.spawn.aio(1)
+        assert_type(await call.get.aio(timeout=1), int)
+
+
+def test_decorators_keep_the_plain_functions() -> None:
+    assert double.local(2) == 4
+    assert main(3) == "3"
