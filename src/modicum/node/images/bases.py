@@ -60,21 +60,18 @@ async def build(minor: str, target: Path, work: Path, tell: Tell) -> dict[str, A
     """
     recipe = await _recipe(minor, work, tell)
     settings = await in_thread(lambda: apt.host_settings(recipe.suite))
-    staged = ""
     if (found := recipe.interpreter) is not None:
         await in_thread(lambda: interpreter.stage(found, minor, work / "python"))
-        staged = str(work / "python")
+    _lay_out(settings, work)
     environ = {
         **_proxies(),
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "SUITE": recipe.suite,
         "PYTHON": minor,
         "PACKAGES": ",".join(recipe.packages),
-        "INTERPRETER": staged,
         "WORK": str(work),
         "OUT": str(target),
         "TMPFS": str(_TMPFS_MIB if _memory_available_mib() > _MEMORY_TO_SPARE_MIB else 0),
-        **_lay_out(settings, work),
     }
     with_python = f"CPython {recipe.interpreter.version} from {recipe.interpreter.origin}" if recipe.interpreter else (
         f"its own Python {minor}"
@@ -102,19 +99,17 @@ async def _recipe(minor: str, work: Path, tell: Tell) -> Recipe:
     return Recipe(suite, _TOOLS + libraries, found)
 
 
-def _lay_out(settings: apt.AptSettings, work: Path) -> dict[str, str]:
-    """Write what bootstrap.sh reads; return the variables that name it."""
-    work.chmod(0o755)  # apt drops its privileges to read the lists
-    acquire, keys, sources = work / "acquire.conf", work / "keys", work / "debian.sources"
-    acquire.write_text(settings.acquire)
-    keys.mkdir()
+def _lay_out(settings: apt.AptSettings, work: Path) -> None:
+    """Write what bootstrap.sh reads."""
+    (work / "acquire.conf").write_text(settings.acquire)
+    if settings.sources:
+        (work / "debian.sources").write_text(settings.sources)
+    (work / "keys").mkdir()
     for key in settings.keys:
         if key.is_file():
-            copy = keys / key.relative_to("/")
+            copy = work / "keys" / key.relative_to("/")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(key, copy)
-    sources.write_text(settings.sources)
-    return {"ACQUIRE": str(acquire), "KEYS": str(keys), "SOURCES": str(sources) if settings.sources else ""}
 
 
 async def _run(environ: dict[str, str], log: Path, suite: str) -> None:

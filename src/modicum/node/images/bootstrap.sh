@@ -2,39 +2,53 @@
 # Makes the root directory of a Debian base in $OUT. Runs in mount and PID namespaces of its own, so that killing it
 # leaves neither a process nor a mount.
 #
-# SUITE, PYTHON: what to make. PACKAGES: comma-separated. WORK: an empty directory for everything else.
-# SOURCES: a sources list, or empty for mmdebstrap's default mirror. ACQUIRE: apt settings for the bootstrap only.
-# KEYS: a directory of signing keys below their own paths. INTERPRETER: a CPython to copy to /usr/local, or empty for the
-# suite's own. TMPFS: its size in MiB, or 0 for the disk. Output for people goes to descriptor 3.
+# SUITE, PYTHON: what to make. PACKAGES: comma-separated. WORK: holds acquire.conf (apt's settings for the bootstrap
+# only), keys/ (signing keys below their own paths) and, if they are wanted, debian.sources (else mmdebstrap's default
+# mirror) and python/ (an interpreter for /usr/local, else the suite's own). TMPFS: its size in MiB, or 0 for the disk.
 set -eu
 
 here=$(dirname "$0")
 fast=$WORK/fast
-mkdir -p "$fast"
+mkdir "$fast"
 if [ "$TMPFS" -gt 0 ]; then
     # dpkg syncs after each file: in memory this takes a third of the time.
-    mount -t tmpfs -o "size=${TMPFS}m,mode=0755,dev,suid" tmpfs "$fast"
+    mount -t tmpfs -o "size=${TMPFS}m,mode=1777,dev,suid" tmpfs "$fast"
 fi
-mkdir -p "$fast/tmp"
-export TMPDIR="$fast/tmp" HOME="$fast/tmp" DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
-export ACQUIRE KEYS INTERPRETER PYTHON
+cp -R "$WORK"/acquire.conf "$WORK"/keys "$here"/customize.sh "$fast/"
+[ ! -e "$WORK/debian.sources" ] || cp "$WORK/debian.sources" "$fast/"
+[ ! -e "$WORK/python" ] || mv "$WORK/python" "$fast/"
+
+# apt gives up its privileges, and could neither pass a closed directory above $WORK nor write to a read-only /tmp.
+chmod 1777 "$fast"
+exec 8<"$OUT"
+mount --bind "$fast" /tmp
+cd /tmp
+export TMPDIR=/tmp HOME=/tmp DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PYTHON
 
 # The merged-usr hook keeps bookworm from pulling in all of perl. The machine's settings must be there before any hook
 # that runs apt.
 # shellcheck disable=SC2016  # mmdebstrap expands it
 set -- --variant=apt \
-    --setup-hook='mkdir -p "$1/etc/apt/apt.conf.d"; cp "$ACQUIRE" "$1/etc/apt/apt.conf.d/00host"' \
+    --setup-hook='mkdir -p "$1/etc/apt/apt.conf.d"; cp /tmp/acquire.conf "$1/etc/apt/apt.conf.d/00host"' \
     --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
     --include="$PACKAGES" \
-    --customize-hook="$here/customize.sh" \
+    --customize-hook=/tmp/customize.sh \
     --mode=root --format=directory \
-    "$SUITE" "$fast/root"
-if [ -n "$SOURCES" ]; then
-    mmdebstrap "$@" "$SOURCES"
+    "$SUITE" /tmp/root
+if [ -e debian.sources ]; then
+    mmdebstrap "$@" /tmp/debian.sources
 elif [ -r /usr/share/keyrings/debian-archive-keyring.gpg ]; then
     mmdebstrap --keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$@"
 else
     mmdebstrap "$@"
 fi
 
-cp -a --one-file-system "$fast/root/." "$OUT/"
+# What a container mounts must be there, so that no layer gets it as a stub. (mmdebstrap empties /run itself.)
+mkdir -p root/run/lock root/run/modicum root/run/modicum-agent root/run/modicum-build
+: >root/run/modicum-init
+for file in resolv.conf hosts hostname; do
+    rm -f "root/etc/$file"
+    : >"root/etc/$file"
+done
+
+cp -a --one-file-system /tmp/root/. /proc/self/fd/8/

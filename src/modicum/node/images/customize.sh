@@ -9,8 +9,8 @@ in_root() {
 }
 
 # -- Python in /usr/local, where pip, uv and `uv --system` agree on one site-packages --------------------------------
-if [ -n "$INTERPRETER" ]; then
-    cp -a "$INTERPRETER/." "$root/usr/local/"
+if [ -e /tmp/python ]; then
+    cp -a /tmp/python/. "$root/usr/local/"
     in_root ldconfig
     in_root sh -c 'find /usr/local/lib /usr/local/bin -type f \( -name "*.so*" -o -name "python3*" \) \
         -exec strip --strip-unneeded {} + 2>/dev/null || :'
@@ -30,7 +30,9 @@ for lib in "$root/usr/lib/python$PYTHON" "$root/usr/local/lib/python$PYTHON"; do
 done
 
 # -- apt: the keys that its sources name, no documentation, no caches in layers --------------------------------------
-cp -a --update=none "$KEYS/." "$root/" 2>/dev/null || cp -an "$KEYS/." "$root/"
+(cd /tmp/keys && find . -type f) | while read -r key; do
+    [ -e "$root/$key" ] || install -D -m 644 "/tmp/keys/$key" "$root/$key"
+done
 cat >"$root/etc/dpkg/dpkg.cfg.d/01-slim" <<'SLIM'
 path-exclude=/usr/share/man/*
 path-exclude=/usr/share/info/*
@@ -48,10 +50,3 @@ rm -rf "$root/usr/share/man" "$root/usr/share/info" "$root/usr/share/locale"
 find "$root/usr/share/doc" -depth ! -name copyright ! -type d -delete
 find "$root/usr/share/doc" -depth -type d -empty -delete
 rm -f "$root/etc/apt/apt.conf.d/00host" "$root"/var/cache/apt/*.bin "$root"/var/log/*.log "$root"/var/log/apt/*
-
-# -- what a container mounts must be there, so that no layer gets it as a stub ---------------------------------------
-mkdir -p "$root/run/modicum" "$root/run/modicum-agent" "$root/run/modicum-build"
-for file in resolv.conf hosts hostname; do
-    rm -f "$root/etc/$file"
-    : >"$root/etc/$file"
-done
