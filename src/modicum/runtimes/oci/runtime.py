@@ -19,7 +19,7 @@ from typing import Any
 
 from modicum.runtimes.base import ContainerSpec, Exit, RuntimeFailure
 
-from .config import build_config
+from .config import INIT, build_config
 from .seccomp import profile
 from .slot import Slot, SlotSource
 
@@ -103,8 +103,8 @@ class OciProcess:
         self._end = asyncio.ensure_future(self._follow())
 
     async def started(self) -> None:
-        """Return when the container's process exists. Raises `RuntimeFailure` if it ended without one."""
-        while not (self._bundle_has_pid() or self._end.done()):
+        """Return when the container's init runs. Raises `RuntimeFailure` if the runtime gave up before."""
+        while not (self._init_runs() or self._end.done()):
             await asyncio.wait([self._end], timeout=_STARTED_POLL_S)
         if self._end.done():
             ended = self._end.result()
@@ -121,29 +121,30 @@ class OciProcess:
             self._killed = True
             self._slot.kill()
 
-    def _bundle_has_pid(self) -> bool:
+    def _init_runs(self) -> bool:
+        """The runtime writes the pid first; until it executes the init that process is still its own."""
         try:
-            return (self._bundle / "pid").stat().st_size > 0
-        except FileNotFoundError:
+            pid = (self._bundle / "pid").read_text(encoding="ascii")
+            return bool(pid) and Path(f"/proc/{pid}/cmdline").read_bytes().startswith(INIT.encode())
+        except OSError:
             return False
 
     async def _follow(self) -> Exit:
         status = await self._slot.wait()
         self._slot.kill()  # whatever outlived the runtime's own process: nothing, unless somebody killed that one
-        was_started = self._bundle_has_pid()
-        detail = "" if was_started or self._killed else self._words(status)
-        oom = was_started and await self._slot.ran_out_of_memory()
+        oom = await self._slot.ran_out_of_memory()
+        detail = self._complaint() if status > 0 and not (oom or self._killed) else ""
         await self._slot.release()
         self._remove_files()
         return exit_of(status, oom, detail)
 
-    def _words(self, status: int) -> str:
+    def _complaint(self) -> str:
+        """Return what the runtime said was wrong; nothing if the container's own program ended so."""
         try:
-            lines = (self._bundle / "log").read_text(encoding="utf-8", errors="replace").split("\n")
+            lines = (self._bundle / "log").read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
-            lines = []
-        said = "; ".join(_message(line) for line in lines if line.strip())
-        return said or f"the runtime ended with status {status} and said nothing"
+            return ""
+        return "; ".join(said for line in lines if (said := _complaint(line)))
 
     def _remove_files(self) -> None:
         for directory in (self._bundle, self._state):
@@ -177,9 +178,10 @@ def remove_flat(directory: Path) -> None:
         pass
 
 
-def _message(line: str) -> str:
+def _complaint(line: str) -> str:
+    """Return the message of a line in the runtime's log, if it is more than a warning."""
     try:
         parsed = json.loads(line)
     except ValueError:
         return line.strip()
-    return str(parsed.get("msg", line)) if isinstance(parsed, dict) else line.strip()
+    return str(parsed.get("msg", "")) if parsed.get("level", "error") in ("error", "fatal") else ""
