@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from harness import SIDES, Figure, Report, Setting, Side, in_turn, median, milliseconds
@@ -21,7 +21,7 @@ def measure(setting: Setting) -> Report:
         raise SystemExit("The floor of cold starts is measured as root only.")
     ours = setting.modicum()
     with tempfile.TemporaryDirectory(prefix="modicum-floor-") as folder:
-        floor = _bare_runtime(_cold_call(ours)["root"], folder)
+        floor = _bare_runtime(_cold_call(ours)["python"], folder)
         rounds = in_turn(max(10, setting.rounds), {"ours": lambda: _cold_call(ours), "floor": lambda: _bare_run(floor)})
         floor.close()  # and its mounts with it
     ours.close()
@@ -52,11 +52,12 @@ def _cold_call(ours: Side) -> dict[str, Any]:
             return found
 
 
-def _bare_runtime(mountinfo_root: str, folder: str) -> Side:
-    lower = re.search(r"lowerdir=([^, ]+)", mountinfo_root)
-    assert lower, f"no overlay in {mountinfo_root!r}"
+def _bare_runtime(python: str, folder: str) -> Side:
+    home = Path(os.environ.get("MODICUM_HOME", "~/.modicum")).expanduser()
+    interpreter = next(home.glob(f"node/layers/im-*/usr/**/bin/python{python}"))
+    base_layer = interpreter.relative_to(home).parts[:3]
     own_mounts = ("unshare", "--mount", "--propagation", "private")
-    return Side(*own_mounts, sys.executable, SIDES / "crun_side.py", folder, lower[1])
+    return Side(*own_mounts, sys.executable, SIDES / "crun_side.py", folder, home.joinpath(*base_layer))
 
 
 def _bare_run(floor: Side) -> float:
