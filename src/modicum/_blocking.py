@@ -11,7 +11,7 @@ from itertools import islice
 from modicum import _server
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
 from modicum.exception import from_code
-from modicum.wire.frames import Decoder, encode
+from modicum.wire.frames import Decoder, encode, encode_parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ class _Lane:
             self._connect()
         assert self._socket is not None
         for header, payload in exchange.messages:
-            self._socket.sendall(encode(header, payload))
+            for part in encode_parts(header, payload):
+                self._socket.sendall(part)
 
     def _request(self, exchange: Request) -> list[Frame]:
         first = self._number + 1

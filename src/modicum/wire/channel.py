@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 
-from .frames import Decoder, Frame, Header, ProtocolError, encode
+from .frames import Decoder, Frame, Header, ProtocolError, encode_parts
 
 Handler = Callable[["Channel", Header, bytes], "Awaitable[Answer] | Answer"]
 """Gets every message that is no reply. For a request (`"r" in header`) its result is the answer."""
@@ -51,7 +51,7 @@ class Channel(asyncio.BufferedProtocol):
     def send(self, header: Header, payload: bytes = b"") -> None:
         """Send a one-way message; silently dropped once the connection has ended."""
         if self._transport is not None and not self.closed:
-            self._transport.write(encode(header, payload))
+            self._write(header, payload)
 
     async def request(self, header: Header, payload: bytes = b"") -> Frame:
         """Send a request and return its answer. Raises `RemoteFailure` or `ChannelClosed`."""
@@ -61,7 +61,7 @@ class Channel(asyncio.BufferedProtocol):
         number = self._next
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._pending[number] = answer
-        self._transport.write(encode({**header, "r": number}, payload))
+        self._write({**header, "r": number}, payload)
         try:
             return await answer
         finally:
@@ -115,12 +115,21 @@ class Channel(asyncio.BufferedProtocol):
         if self._on_closed is not None:
             self._on_closed(self)
 
+    def _write(self, header: Header, payload: bytes) -> None:
+        assert self._transport is not None
+        parts = encode_parts(header, payload)
+        if len(parts) == 1:
+            self._transport.write(parts[0])
+        else:
+            self._transport.writelines(parts)
+
     # -- private -------------------------------------------------------------------------------------------
 
     def _receive(self, header: Header, payload: bytes) -> None:
         kind = header["t"]
         if kind == "reply" or kind == "error":
-            answer = self._pending.get(header.get("r", 0))
+            number = header.get("r")
+            answer = self._pending.get(number) if isinstance(number, int) else None
             if answer is not None and not answer.done():
                 if kind == "reply":
                     answer.set_result((header, payload))

@@ -36,12 +36,27 @@ class ProtocolError(Exception):
     """The peer sent bytes that are no frame; the connection cannot be used any longer."""
 
 
+JOIN_BYTES_MAX = 32 * 1024
+"""A larger payload is written behind its header rather than copied into one piece with it."""
+
+
+def encode_parts(header: Header, payload: bytes | bytearray | memoryview) -> list[bytes | bytearray | memoryview]:
+    """Return one frame in the pieces in which it is best written. Raises `ProtocolError` as `encode` does."""
+    if len(payload) <= JOIN_BYTES_MAX:
+        return [encode(header, payload)]
+    return [_head(header, payload), payload]
+
+
 def encode(header: Header, payload: bytes | bytearray | memoryview = b"") -> bytes:
     """Return one frame. Raises `ProtocolError` if the payload or the header is over its limit."""
-    text = _encode(header).encode()
+    return b"".join((_head(header, payload), payload))
+
+
+def _head(header: Header, payload: bytes | bytearray | memoryview) -> bytes:
+    text = _encode(header).encode("utf-8", "surrogatepass")  # JSON may escape half a pair: a str that has no UTF-8
     if len(payload) > PAYLOAD_BYTES_MAX or len(text) > HEADER_BYTES_MAX:
         raise ProtocolError(f"frame {header.get('t')!r} too large: {len(text)} + {len(payload)} bytes")
-    return b"".join((_LENGTHS.pack(len(text), len(payload)), text, payload))
+    return _LENGTHS.pack(len(text), len(payload)) + text
 
 
 class Decoder:
@@ -58,24 +73,27 @@ class Decoder:
         buffer += data
         frames: list[Frame] = []
         start, end = 0, len(buffer)
+        view = memoryview(buffer)
         while end - start >= 8:
             header_len, payload_len = _LENGTHS.unpack_from(buffer, start)
             if header_len > HEADER_BYTES_MAX or payload_len > PAYLOAD_BYTES_MAX:
+                view.release()
                 raise ProtocolError(f"peer announced a frame of {header_len} + {payload_len} bytes")
             body = start + 8 + header_len
             stop = body + payload_len
             if stop > end:
                 break
-            frames.append((_header(buffer[start + 8 : body]), bytes(buffer[body:stop])))
+            frames.append((_header(view[start + 8 : body]), bytes(view[body:stop])))
             start = stop
+        view.release()
         if start:
             del buffer[:start]
         return frames
 
 
-def _header(raw: bytearray) -> Header:
+def _header(raw: memoryview) -> Header:
     try:
-        header = _decode(raw.decode())
+        header = _decode(str(raw, "utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"header is not JSON: {error}") from None
     if not isinstance(header, dict) or not isinstance(header.get("t"), str):
