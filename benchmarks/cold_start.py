@@ -11,7 +11,12 @@ from typing import Any
 
 from harness import SIDES, Figure, Report, Setting, Side, in_turn, median, milliseconds
 
-PHASES = ("call → module loaded in the container", "module loaded → function entered", "function entered → result")
+PHASES = (
+    "call → agent's process (client, decision, root, crun, init; its start is known to ±5 ms)",
+    "→ function's module loaded (Python, hello, user's module)",
+    "→ function entered (arguments)",
+    "→ result",
+)
 IDLE_S = 4.0  # more than the function's idle window, so that its last container has gone
 
 
@@ -30,7 +35,7 @@ def measure(setting: Setting) -> Report:
     phases = [median([sample["phases"][place] for sample in rounds["ours"]]) for place in range(len(PHASES))]
     rows = [
         ["Modicum `.remote` with no container", milliseconds(total)],
-        *([f"– {name}", milliseconds(taken)] for name, taken in zip(PHASES, phases)),
+        *([name, milliseconds(taken)] for name, taken in zip(PHASES, phases)),
         ["`crun run … python3 -c 'import socket'`, same layers", milliseconds(bare)],
     ]
     figure = Figure(
