@@ -46,30 +46,33 @@ loads = pickle.loads
 
 def dump_exception(error: BaseException) -> bytes:
     """Return an exception, its causes, notes and tracebacks (without our own frames) as bytes that always load."""
+    chain = [error]
+    numbers = {id(error): 0}
     records: list[dict[str, Any]] = []
-    _record(error, records, {})
+    for each in chain:  # grows meanwhile: chains may be long, and may lead back to themselves
+        record = _record(each)
+        records.append(record)
+        for name, other in (("cause", each.__cause__), ("context", each.__context__)):
+            if other is None:
+                continue
+            if id(other) not in numbers:
+                numbers[id(other)] = len(chain)
+                chain.append(other)
+            record[name] = numbers[id(other)]
     return pickle.dumps(records, 5)
 
 
-def _record(error: BaseException, records: list[dict[str, Any]], seen: dict[int, int]) -> int:
-    if id(error) in seen:
-        return seen[id(error)]
-    number = seen[id(error)] = len(records)
-    record: dict[str, Any] = {}
-    records.append(record)
+def _record(error: BaseException) -> dict[str, Any]:
     kind = type(error)
     plain = kind.__module__ in ("builtins", "__main__")
-    record["type"] = kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
-    record["text"] = _text_of(error)
-    record["notes"] = [str(note) for note in getattr(error, "__notes__", ())]
-    record["frames"] = _frames(error.__traceback__)
-    record["pickled"] = _pickled(error)
-    record["suppress"] = error.__suppress_context__
-    if error.__cause__ is not None:
-        record["cause"] = _record(error.__cause__, records, seen)
-    if error.__context__ is not None:
-        record["context"] = _record(error.__context__, records, seen)
-    return number
+    return {
+        "type": kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}",
+        "text": _text_of(error),
+        "notes": _notes_of(error),
+        "frames": _frames(error.__traceback__),
+        "pickled": _pickled(error),
+        "suppress": error.__suppress_context__,
+    }
 
 
 def _text_of(error: BaseException) -> str:
@@ -77,6 +80,13 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - a user's __str__ may fail; the type still tells something
         return "<no text: its __str__ failed>"
+
+
+def _notes_of(error: BaseException) -> list[str]:
+    try:
+        return [str(note) for note in getattr(error, "__notes__", ())]
+    except Exception:  # noqa: BLE001 - they are whatever the user has put there
+        return []
 
 
 def _pickled(error: BaseException) -> bytes | None:
