@@ -14,25 +14,23 @@ import argparse
 import fcntl
 import json
 import os
-import queue
 import selectors
 import shutil
 import signal
-import socket
 import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from modicum.wire.version import PROTOCOL, build_id
 
-from . import control, netlink, network, uplink
+from . import control, netlink, network
 from .cgroups import Slots, find_tree
+from .desk import Desk, Worker
 from .ids import IdMaps, NoSubordinateIds, id_maps
 from .layout import Layout, WrongOwner, prepare
 from .namespaces import Blueprint, Born, NodeNotStarted, node_argv, package_parent, start_node
+from .uplink import Uplinks
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
@@ -76,56 +74,51 @@ class Keeper:
         """Start a node and serve it until it ends; whether it ended on purpose."""
         plan = network.plan_networks(network.host_routes(Path("/proc/net/route").read_text(encoding="ascii")))
         ours, theirs = control.pair()
-        way_out = uplink.Uplink(None, "")
-
-        def connect(pid: int) -> None:
-            nonlocal way_out
-            way_out = uplink.start_uplink(pid, plan)
-
+        uplinks = Uplinks(plan)
         try:
-            born = start_node(self._blueprint(), theirs.fileno(), connect)
+            born = start_node(self._blueprint(), theirs.fileno(), uplinks.connect)
         except NodeNotStarted as failure:
             _log(f"the node could not be started: {failure}")
-            way_out.stop()
+            uplinks.stop()
             ours.close()
             return False
         finally:
             theirs.close()
+        self._write_facts(born.pid, uplinks.sentence)
+        worker = Worker()
         try:
-            self._write_facts(born.pid, way_out.sentence)
-            return self._serve(born, ours, self._welcome(born.pid, plan, way_out.sentence))
+            desk = Desk(ours, self._slots, bool(self._tree.groups), worker)
+            return self._serve(born, desk, uplinks, plan)
         finally:
-            way_out.stop()
+            worker.close()
+            uplinks.stop()
             ours.close()
             self._sweep()
 
-    def _serve(self, born: Born, end: socket.socket, welcome: control.Message) -> bool:
-        worker = _Worker()
-        desk = _Desk(end, self._slots, bool(self._tree.groups), worker)
-        pidfd = os.pidfd_open(born.maker)
-        changes = netlink.Netlink(netlink.ADDRESS_CHANGES)
-        addresses: list[str] = welcome["addresses"]
-        try:
-            desk.tell(welcome)
-            with selectors.DefaultSelector() as selector:
-                for watched in (end, pidfd, changes.socket, self._wake):
-                    selector.register(watched, selectors.EVENT_READ)
-                deadline: float | None = None
-                while True:
-                    ready = {key.fileobj for key, _ in selector.select(_left(deadline))}
-                    if pidfd in ready:
-                        return self._collect(born) or self._stopping
-                    if self._stopping:
-                        deadline = self._end_node(born, deadline, selector)
-                    if end in ready and not desk.answer():
-                        selector.unregister(end)
-                    if changes.socket in ready:
-                        changes.socket.recv(1 << 16)
-                        addresses = _tell_addresses(desk, addresses)
-        finally:
-            os.close(pidfd)
-            changes.close()
-            worker.close()
+    def _serve(self, born: Born, desk: Desk, uplinks: Uplinks, plan: network.Plan) -> bool:
+        addresses = _host_addresses()
+        desk.tell(self._welcome(born.pid, plan, uplinks.sentence, addresses))
+        ended = os.pidfd_open(born.maker)
+        deadline: float | None = None
+        with netlink.Netlink(netlink.ADDRESS_CHANGES) as changes, selectors.DefaultSelector() as selector:
+            for watched in (desk.end, ended, changes.socket, self._wake, uplinks.ended):
+                selector.register(watched, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select(_left(deadline))}
+                if ended in ready:
+                    os.close(ended)
+                    return self._collect(born) or self._stopping
+                if self._stopping:
+                    deadline = self._end_node(born, deadline, selector)
+                if desk.end in ready and not desk.answer():
+                    selector.unregister(desk.end)
+                if changes.socket in ready:
+                    changes.socket.recv(1 << 16)
+                    addresses = _tell_addresses(desk, addresses)
+                if uplinks.ended in ready:
+                    selector.unregister(uplinks.ended)
+                    uplinks.connect_again(born.pid)
+                    selector.register(uplinks.ended, selectors.EVENT_READ)
 
     def _collect(self, born: Born) -> bool:
         _, status = os.waitpid(born.maker, 0)
@@ -166,13 +159,11 @@ class Keeper:
             environ={**os.environ, "PYTHONPATH": package, "TMPDIR": str(layout.temporary)},
         )
 
-    def _welcome(self, pid: int, plan: network.Plan, network_sentence: str) -> control.Message:
-        with netlink.Netlink() as link:
-            addresses = link.addresses()
+    def _welcome(self, pid: int, plan: network.Plan, sentence: str, addresses: list[str]) -> control.Message:
         return {
             "pid": pid,
             "limits": self._tree.sentence,
-            "network": network_sentence,
+            "network": sentence,
             "addresses": addresses,
             "containers": str(plan.containers),
             "uplink": str(plan.uplink),
@@ -201,92 +192,6 @@ class Keeper:
         self._stopping = True
 
 
-class _Worker:
-    """One thread for what takes long, so that writing a limit never waits behind it."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="cgroups", daemon=True)
-        self._thread.start()
-
-    def do(self, job: Callable[[], None]) -> None:
-        self._jobs.put(job)
-
-    def close(self) -> None:
-        self._jobs.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-
-
-class _Desk:
-    """Answers the node's requests about cgroups."""
-
-    def __init__(self, end: socket.socket, slots: Slots, has_cgroups: bool, worker: _Worker) -> None:
-        self._end = end
-        self._slots = slots
-        self._has_cgroups = has_cgroups
-        self._worker = worker
-
-    def tell(self, message: control.Message) -> None:
-        """Send news; a node that is gone needs none."""
-        try:
-            control.send(self._end, message)
-        except OSError:
-            pass
-
-    def answer(self) -> bool:
-        """Take one request; False when the node has hung up."""
-        try:
-            received = control.receive(self._end)
-        except OSError:
-            return False
-        if received is None:
-            return False
-        message, descriptors = received
-        action = self._action(message, descriptors)
-        if message["op"] in ("park", "free"):
-            self._worker.do(lambda: self._perform(message, action))
-        else:
-            self._perform(message, action)
-        return True
-
-    def _perform(self, message: control.Message, action: Callable[[], control.Message]) -> None:
-        try:
-            self.tell({**action(), "r": message["r"]})
-        except (OSError, ValueError) as failure:
-            self.tell({"error": str(failure), "r": message["r"]})
-
-    def _action(self, message: control.Message, descriptors: list[int]) -> Callable[[], control.Message]:
-        """Everything is checked here: the node speaks for hostile code's neighbour."""
-        slot, operation = str(int(message["slot"])), message["op"]
-        slots = self._slots
-
-        def park() -> control.Message:
-            try:
-                if self._has_cgroups:
-                    slots.park(slot, _pid_of(descriptors[0]))
-            finally:
-                _close(descriptors)
-            return {}
-
-        def limit() -> control.Message:
-            if self._has_cgroups:
-                slots.limit(slot, message["pids"], message["memory_bytes"], message["cpus"])
-            return {}
-
-        def free() -> control.Message:
-            slots.remove(slot)
-            return {}
-
-        def oom() -> control.Message:
-            return {"oom": slots.ran_out_of_memory(slot)}
-
-        return {"park": park, "limit": limit, "free": free, "oom": oom}[operation]
-
-
 def write_whole(path: Path, text: str) -> None:
     """Replace a file so that a reader sees the old text or the new one."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
@@ -294,26 +199,16 @@ def write_whole(path: Path, text: str) -> None:
     scratch.rename(path)
 
 
-def _tell_addresses(desk: _Desk, known: list[str]) -> list[str]:
-    with netlink.Netlink() as link:
-        addresses = link.addresses()
+def _tell_addresses(desk: Desk, known: list[str]) -> list[str]:
+    addresses = _host_addresses()
     if addresses != known:
         desk.tell({"addresses": addresses})
     return addresses
 
 
-def _pid_of(pidfd: int) -> int:
-    """Return the process id here, outside the node's namespace, of a process that the node names by descriptor."""
-    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(":")
-        if name == "Pid" and int(value) > 0:
-            return int(value)
-    raise ProcessLookupError("the process to be parked has ended")
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+def _host_addresses() -> list[str]:
+    with netlink.Netlink() as link:
+        return link.addresses()
 
 
 def _left(deadline: float | None) -> float | None:
@@ -336,6 +231,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="modicum.node.keeper")
     parser.add_argument("--home", type=Path, required=True)
     layout = Layout(parser.parse_args().home.absolute())
+    os.environ["MODICUM_HOME"] = str(layout.home)  # so that each of our processes can be seen to be this home's
     try:
         maps = id_maps()
         prepare(layout, maps)

@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from .kernel import kernel
 from .network import MTU, TAP, Plan
 
 _READY_S = 5.0
+_AGAIN_S = 0.5
+_TUN = "/dev/net/tun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,56 @@ class Uplink:
     process: subprocess.Popen[bytes] | None
     sentence: str
 
+
+class Uplinks:
+    """The uplink of one node, made again when it dies: its containers lose their connections, but not their lives."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._never, self._unwritten = os.pipe2(os.O_CLOEXEC)
+        self.ended = self._never
+        """A descriptor that becomes readable when the uplink ends."""
+        self.sentence = ""
+
+    def connect(self, pid: int) -> None:
+        """Connect the network namespace of this process."""
+        self._started = time.monotonic()
+        found = start_uplink(pid, self._plan)
+        self._process, self.sentence = found.process, found.sentence
+        if found.process is not None:
+            self.ended = os.pidfd_open(found.process.pid)
+
+    def connect_again(self, pid: int) -> None:
+        """Connect it again after the uplink has ended; not more than once in a while."""
+        self._forget()
+        time.sleep(max(0.0, self._started + _AGAIN_S - time.monotonic()))
+        self.connect(pid)
+
     def stop(self) -> None:
         """End it."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        self._forget()
+        os.close(self._never)
+        os.close(self._unwritten)
+
+    def _forget(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self.ended != self._never:
+            os.close(self.ended)
+            self.ended = self._never
 
 
 def start_uplink(pid: int, plan: Plan) -> Uplink:
     """Connect the network namespace of process `pid`; returns when it is usable. Never raises."""
     failures: list[str] = []
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        return Uplink(
+            None, f"no network for containers: this user may not open {_TUN}; have root run: chmod 0666 {_TUN}"
+        )
     for name, attempts in (("slirp4netns", _slirp_commands(pid, plan)), ("pasta", _pasta_commands(pid, plan))):
         if shutil.which(name) is None:
             failures.append(f"{name} is not installed")

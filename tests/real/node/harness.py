@@ -49,7 +49,8 @@ class Server:
         self.hello: Header = {}
         self.hellos = 0
         self.heard: dict[str, Heard] = {}
-        self.refuse_output = asyncio.Event()
+        self.takes_output = asyncio.Event()
+        self.takes_output.set()
 
     async def start(self) -> None:
         """Listen."""
@@ -97,8 +98,7 @@ class Server:
                 self.channel, self.hello = channel, header
                 self.hellos += 1
             case "node.output":
-                while self.refuse_output.is_set():
-                    await asyncio.sleep(0.01)
+                await self.takes_output.wait()
                 start = 0
                 for stream, key, size in header["entries"]:
                     self.of(header["container"]).output.append((stream, key, payload[start : start + size]))
@@ -133,7 +133,9 @@ class Bench:
         command = self.person.command("env", *(f"{name}={value}" for name, value in variables.items()), *argv)
         with open(self.layout.keeper_log, "ab") as log:
             nothing = subprocess.DEVNULL
-            self.keeper = subprocess.Popen(command, stdin=nothing, stdout=log, stderr=log, cwd="/", start_new_session=True)
+            self.keeper = subprocess.Popen(
+                command, stdin=nothing, stdout=log, stderr=log, cwd="/", start_new_session=True
+            )
 
     async def begin(self, *argv: str, **fields: Any) -> str:
         """Start a container; return its id."""
@@ -243,6 +245,16 @@ def spec(argv: tuple[str, ...], **fields: Any) -> dict[str, Any]:
 
 async def bench(person: Person, home: Path, root: Path) -> AsyncIterator[Bench]:
     """Give `person` a home in the directory `home` whose node has the layer `root`."""
+    maps = _furnish(person, home, root)
+    made = Bench(person, home, maps)
+    try:
+        yield made
+    finally:
+        await made.stop()
+        remove(home)
+
+
+def _furnish(person: Person, home: Path, root: Path) -> IdMaps:
     account, maps = pwd.getpwnam(person.name), maps_of(person)
     layers, records = home / "node/layers", home / "node/records"
     for folder in (home, home / "links", home / "node", home / "node/run", home / "node/containers", layers, records):
@@ -252,12 +264,7 @@ async def bench(person: Person, home: Path, root: Path) -> AsyncIterator[Bench]:
     if os.geteuid() == 0:
         subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", home], check=True)
         give(home / "node", maps)
-    made = Bench(person, home, maps)
-    try:
-        yield made
-    finally:
-        await made.stop()
-        remove(home)
+    return maps
 
 
 def maps_of(person: Person) -> IdMaps:
@@ -282,5 +289,3 @@ def give(folder: Path, maps: IdMaps) -> None:
 def kill(pid: int) -> None:
     """End a process as a crash would."""
     os.kill(pid, signal.SIGKILL)
-
-

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PROGRAMS = ("cat", "dash", "env", "id", "ls", "mkdir", "mount", "nproc", "rm", "sleep", "touch", "true", "unshare")
+PROGRAMS = ("cat", "dash", "env", "id", "ls", "mkdir", "mount", "nproc", "rm", "setsid", "sleep", "touch", "true", "unshare")
 PYTHON = "/usr/bin/python3"
-_LEFT_OUT = shutil.ignore_patterns("test", "tests", "idlelib", "lib2to3", "tkinter", "ensurepip", "__pycache__", "config-*")
+_LEFT_OUT = shutil.ignore_patterns(
+    "test", "tests", "idlelib", "lib2to3", "tkinter", "ensurepip", "__pycache__", "config-*"
+)
 
 
 def make_root(root: Path) -> None:
@@ -35,7 +37,9 @@ def make_root(root: Path) -> None:
 
 def _copy_python(root: Path) -> None:
     real = os.path.realpath(PYTHON)
-    library = subprocess.check_output([PYTHON, "-c", "import os; print(os.path.dirname(os.__file__))"], text=True).strip()
+    library = subprocess.check_output(
+        [PYTHON, "-c", "import os; print(os.path.dirname(os.__file__))"], text=True
+    ).strip()
     shutil.copy2(real, root / "usr/bin/python3")
     shutil.copytree(library, root / library.lstrip("/"), symlinks=True, ignore=_LEFT_OUT, ignore_dangling_symlinks=True)
 

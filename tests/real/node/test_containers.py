@@ -144,11 +144,11 @@ written = 0
 while written < {total}:
     written += os.write(1, b"x" * 65536)
 """
-    node.server.refuse_output.set()
+    node.server.takes_output.clear()
     container = await node.begin("python3", "-S", "-c", program)
     await asyncio.sleep(1)  # it writes 16 MiB in a tenth of this, if it is let
     assert not node.server.of(container).exits
-    node.server.refuse_output.clear()
+    node.server.takes_output.set()
     assert (await node.ended(container))["code"] == 0
     assert len(node.server.of(container).text()) == total
 
