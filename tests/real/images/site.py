@@ -132,6 +132,19 @@ class NodeSite:
         """Return what lies in the node's scratch directory."""
         return os.listdir(self.home / "node/tmp")
 
+    def processes(self, word: str) -> list[str]:
+        """Return the command lines of this home's processes that name `word`."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                spoken = (folder / "environ").read_bytes()
+            except OSError:
+                continue  # it has just ended
+            if word in command and str(self.home).encode() in spoken:
+                found.append(command)
+        return found
+
     def logs(self) -> str:
         """Return the end of the keeper's log."""
         return (self.home / "keeper.log").read_text(errors="replace")[-3000:]

@@ -10,6 +10,7 @@ import pytest
 
 from modicum.image import Image
 from tests.real.images.site import NodeSite, wait_for_scratch
+from tests.real.installation import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -115,6 +116,18 @@ def test_the_output_is_live_and_shared_and_cancelling_leaves_nothing(site: NodeS
         site.request("image.cancel", build=build)
         assert site.result(build)["message"] == "The build was cancelled."
     assert not site.layer(layers[1]).exists()
+    wait_for_scratch(site)
+
+
+def test_cancelling_a_bootstrap_ends_all_of_it(site: NodeSite) -> None:
+    build, layer = next(_names), next(_names)
+    site.request("image.build", build=build, layers=[{"id": layer, "step": {"op": "debian_slim", "python": "3.11"}}])
+    wait_until(lambda: site.processes("dpkg"), lambda: f"no dpkg runs\n{site.output(build)}", within_s=60)
+    site.request("image.cancel", build=build)
+    assert site.result(build)["message"] == "The build was cancelled."
+    assert not site.processes("dpkg")
+    assert not site.processes("mmdebstrap")
+    assert not site.layer(layer).exists()
     wait_for_scratch(site)
 
 

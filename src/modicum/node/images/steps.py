@@ -14,9 +14,11 @@ from .mounts import BUILD
 
 Step = Mapping[str, Any]
 
-_PIP = """\
+_PIP = f"""\
+touch {BUILD}/started
 python -m pip install --no-compile "$@" || exit
-python -m compileall -qq -j0 "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null 2>&1
+site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+find "$site" -name '*.py' -newer {BUILD}/started | python -m compileall -qq -j0 -i - >/dev/null 2>&1
 exit 0
 """
 """Compiling afterwards on all cores takes less time than pip's own compiling on one. Files that are no valid Python, as
