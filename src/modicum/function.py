@@ -267,7 +267,7 @@ class Map(_Way, Generic[R]):
         call = _operations.new_call()
         values = iter(self._one(input_iterators)) if self._spread else zip(*input_iterators)
         operation = self._operation(call, kwargs, order_outputs, return_exceptions)
-        return _blocking.iterate(operation, call, iter(values))
+        return _Results(_blocking.iterate(operation, call, iter(values)), self._function.name)
 
     def aio(
         self,
@@ -296,6 +296,38 @@ class Map(_Way, Generic[R]):
         if len(iterators) != 1:
             raise TypeError(f"starmap takes one iterable of argument tuples, not {len(iterators)}")
         return iterators[0]
+
+
+class _Results:
+    """A map's values, as an iterator. Nothing runs before the first is asked for; dropping it before that is a slip."""
+
+    __slots__ = ("_name", "_values")
+
+    def __init__(self, values: Iterator[Any], name: str) -> None:
+        self._values = values
+        self._name: str | None = name
+
+    def __iter__(self) -> _Results:
+        return self
+
+    def __next__(self) -> Any:
+        self._name = None
+        return next(self._values)
+
+    def close(self) -> None:
+        """Give up: what has not run yet is cancelled."""
+        self._name = None
+        self._values.close()  # type: ignore[attr-defined]  # it is a generator
+
+    def __del__(self) -> None:
+        if self._name is not None:
+            import warnings
+
+            warnings.warn(
+                f"the results of a map of {self._name!r} were never looked at, so nothing ran; iterate over them, or "
+                "use for_each or spawn",
+                stacklevel=2,
+            )
 
 
 class ForEach(_Way):

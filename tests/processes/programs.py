@@ -119,8 +119,8 @@ def nested(x: int) -> list[int]:
 
 @app.function()
 def imports_modal() -> bool:
-    import modal
-    import modal.exception
+    import modal  # type: ignore[import-not-found]
+    import modal.exception  # type: ignore[import-not-found]
 
     return modal is modicum and modal.exception is modicum.exception
 

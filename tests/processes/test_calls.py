@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -90,13 +91,7 @@ def test_timeout() -> None:
 
 def test_argument_that_cannot_be_sent() -> None:
     with pytest.raises(SerializationError, match="double"):
-        programs.double.remote(iter_of_lock())
-
-
-def iter_of_lock() -> object:
-    import threading
-
-    return threading.Lock()
+        programs.double.remote(threading.Lock())  # type: ignore[arg-type]
 
 
 def test_wrong_ways_of_calling() -> None:
@@ -109,7 +104,7 @@ def test_wrong_ways_of_calling() -> None:
     with pytest.raises(InvalidError, match="remote_gen"):
         programs.count.map([1])
     with pytest.raises(InvalidError, match="not a generator"):
-        programs.double.remote_gen(1)
+        programs.double.remote_gen(1)  # type: ignore[misc]
 
 
 def test_context_inside_and_outside() -> None:
@@ -151,6 +146,11 @@ def test_map_keeps_the_order() -> None:
 
 def test_map_zips_iterables_and_passes_kwargs() -> None:
     assert list(programs.add.map([1, 2, 3], [10, 20], kwargs={"scale": 2})) == [22, 44]
+
+
+def test_map_that_nobody_looks_at_warns() -> None:
+    with pytest.warns(UserWarning, match="double"):
+        programs.double.map([1])
 
 
 def test_map_of_nothing() -> None:

@@ -98,7 +98,7 @@ class Fleet:
         try:
             channel = self.nodes[container.node]
             container.listener = await self._links.listen_container(container.id, self.owner)
-            spec = self._spec(function)
+            spec = self._spec(container, function)
             await channel.request({"t": "container.start", "container": container.id, "spec": spec})
         except (KeyError, ChannelClosed):
             pass  # the node is gone, and that is an event of its own
@@ -106,13 +106,15 @@ class Fleet:
             log.warning("start failed", extra={"container": container.id, "why": str(failure)})
             self.exited(container.id, ev.ExitReason.START_FAILED, str(failure))
 
-    def _spec(self, function: Function) -> dict[str, Any]:
+    def _spec(self, container: Container, function: Function) -> dict[str, Any]:
         layers, config = self.image_of(function.definition["image"])
+        ours = {"IS_REMOTE": "1", "TASK_ID": container.id, "IMAGE_ID": function.definition["image"]}
+        reserved = {f"{brand}_{name}": value for brand in ("MODICUM", "MODAL") for name, value in ours.items()}
         return {
             "function": function.id,
             "layers": layers[::-1],
             "source": function.definition["source"],
-            "env": {**config.get("env", {}), "MODICUM_BUILD": build_id(), "MODICUM_IS_REMOTE": "1"},
+            "env": {**config.get("env", {}), **reserved, "MODICUM_BUILD": build_id()},
             "argv": AGENT_COMMAND,
             "cwd": "/root",
             "hostname": "modicum",

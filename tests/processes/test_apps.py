@@ -1,0 +1,135 @@
+"""How apps start and end, and how many containers they have meanwhile, through a whole server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modicum import _server
+from modicum.app import Run
+from tests.processes import broken, programs, scaling
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+def status() -> dict[str, Any]:
+    link = _server.running()
+    assert link is not None
+    with link:
+        return _server.ask(link, {"t": "server.status"})
+
+
+def containers(app: str | None) -> list[str]:
+    return [c["id"] for c in status()["containers"] if c["app"] == app]
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_module_that_does_not_import_fails_its_callers_with_the_error_itself() -> None:
+    with broken.app.run(), pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
+        broken.never.remote(1)
+
+
+def test_app_that_ends_leaves_no_container() -> None:
+    with scaling.app.run():
+        app = scaling.app.app_id
+        scaling.wide.remote(0)
+        assert containers(app)
+    assert containers(app) == []
+    assert scaling.app.app_id is None
+
+
+def test_min_containers_are_there_before_the_first_call() -> None:
+    with scaling.app.run():
+        eventually(lambda: len(containers(scaling.app.app_id)) == 1)
+        assert scaling.kept.remote() == scaling.kept.remote()
+
+
+def test_idle_container_goes_after_its_window_and_comes_back() -> None:
+    with scaling.app.run():
+        first = scaling.brief.remote()
+        eventually(lambda: len(containers(scaling.app.app_id)) == 1)  # only the one that is kept
+        assert scaling.brief.remote() != first
+
+
+def test_many_inputs_get_several_containers_but_not_more_than_allowed() -> None:
+    with scaling.app.run():
+        assert len(set(scaling.wide.map([0.3] * 12))) == 3
+
+
+def test_many_threads_call_at_once() -> None:
+    with programs.app.run(), ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(programs.double.remote, range(200))) == [2 * n for n in range(200)]
+
+
+async def test_async_run() -> None:
+    async with programs.app.run():
+        assert await programs.double.remote.aio(1) == 2
+
+
+def test_output_comes_in_whole_lines() -> None:
+    heard: list[tuple[str, bytes]] = []
+    with Run(programs.app, "loud", lambda stream, source, text: heard.append((stream, text))):
+        programs.speak.remote("hello")
+    assert b"".join(text for stream, text in heard if stream == "stdout") == b"hello\n"
+    assert b"".join(text for stream, text in heard if stream == "stderr") == b"HELLO\n"
+
+
+def test_app_of_a_killed_client_ends(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\n"
+        "from tests.processes import scaling\n"
+        "with scaling.app.run():\n"
+        "    scaling.kept.remote()\n"
+        "    print(scaling.app.app_id, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert client.stdout is not None
+    app = client.stdout.readline().decode().strip()
+    assert app.startswith("ap-")
+    assert containers(app)
+    client.kill()
+    client.wait()
+    client.stdout.close()
+    eventually(lambda: not containers(app), within_s=5)
+    eventually(lambda: app not in [each["id"] for each in status()["apps"]], within_s=5)
+
+
+def test_call_whose_caller_gave_up_is_cancelled() -> None:
+    with programs.app.run():
+        results = programs.sleep.map([30.0, 0.0, 0.0, 30.0, 30.0, 30.0], order_outputs=False)
+        next(results)
+        results.close()  # type: ignore[attr-defined]
+        eventually(lambda: programs.double.remote(1) == 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # it is what the test is about
+def test_fork_does_not_share_connections() -> None:
+    with programs.app.run():
+        programs.double.remote(1)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if programs.double.remote(20) == 40 else 1)
+        assert programs.double.remote(3) == 6
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_session_thread_ends_with_the_app() -> None:
+    with programs.app.run():
+        assert any(thread.name == "modicum-session" for thread in threading.enumerate())
+    assert not any(thread.name == "modicum-session" for thread in threading.enumerate())
