@@ -65,7 +65,8 @@ def remote(function: str, call: str, arguments: bytes) -> Operation[Any]:
                 header, payload = yield Receive()
                 if header["t"] == "call.outputs":
                     _, status, _, blob = header["outputs"][0]
-                    return (yield from _value(status, payload, blob, free=True))
+                    # A large value's call is kept until the value has been read.
+                    return (yield from _value(status, payload, blob, ({"t": "call.forget", "call": call}, b"")))
                 _raise_failed(header)
         except ConnectionLost:
             yield Reconnect()
@@ -220,7 +221,7 @@ class _Inputs:
             if held is None:
                 continue  # it came twice, around a lost connection
             try:
-                value = yield from _value(status, data, blob, free=True)
+                value = yield from _value(status, data, blob, ({"t": "blob.free", "blob": blob}, b""))
             except (ConnectionLost, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001 - the function's own: it is given or raised at its place
@@ -318,12 +319,12 @@ class _Incoming:
         return {"t": "call.ack", "call": self._call, "pieces": self.next}, b""
 
 
-def _value(status: str, data: bytes | bytearray, blob: str | None, free: bool = False) -> Operation[Any]:
-    """Return an output's value or raise what it stands for; `free` its blob if nobody will ask again."""
+def _value(status: str, data: bytes | bytearray, blob: str | None, thanks: Frame | None = None) -> Operation[Any]:
+    """Return an output's value or raise what it stands for. `thanks` says that its blob has been read and may go."""
     if blob is not None:
         data = yield from _blobs.get(blob)
-        if free:
-            yield Send(({"t": "blob.free", "blob": blob}, b""))
+        if thanks is not None:
+            yield Send(thanks)
     if status in (SUCCESS, GENERATOR_DONE):
         try:
             return values.loads(data)

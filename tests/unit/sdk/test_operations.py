@@ -1,0 +1,367 @@
+"""What each way of calling says on the wire, and that a lost connection loses and doubles nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from modicum import _operations
+from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
+from modicum.exception import (
+    ExecutionError,
+    FunctionTimeoutError,
+    InternalFailure,
+    NotFoundError,
+    RemoteError,
+    ServiceError,
+)
+from modicum.wire.messages import AHEAD_PIECES
+from modicum.wire.values import dump_exception, dumps
+from tests.unit.sdk.driver import LIMIT, Server
+
+CALL = "fc-1"
+LARGE = 3 * LIMIT + 5
+
+
+@pytest.fixture(autouse=True)
+def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("_operations.INLINE_BYTES_MAX", "_blobs.PAYLOAD_BYTES_MAX"):
+        monkeypatch.setattr(f"modicum.{place}", LIMIT)
+    monkeypatch.setattr("modicum._operations.OUTSTANDING_BYTES_MAX", 32 * LIMIT)
+
+
+def arguments(*args: Any) -> bytes:
+    return dumps((args, {}))
+
+
+def encode(value: Any) -> bytes:
+    return arguments(value)
+
+
+def double(x: Any) -> Any:
+    return x * 2
+
+
+def mapped(
+    server: Server, inputs: Iterator[Any], order_outputs: bool = True, return_exceptions: bool = False
+) -> Generator[Any, None, Any]:
+    server.values = inputs
+    return server.drive(_operations.map_("fu-1", CALL, encode, order_outputs, return_exceptions))
+
+
+def steps_of(run: Any) -> int:
+    """Return how many steps an undisturbed run takes."""
+    server = Server(double)
+    run(server)
+    return server.steps
+
+
+# -- remote ----------------------------------------------------------------------------------------------------
+
+
+def test_remote_sends_one_frame() -> None:
+    server = Server(double)
+    assert server.run(_operations.remote("fu-1", CALL, arguments(21))) == 42
+    ((header, payload),) = server.sent
+    assert header == {
+        "t": "call.inputs",
+        "call": CALL,
+        "function": "fu-1",
+        "kind": "sync",
+        "first": 0,
+        "sizes": [len(payload)],
+    }
+    assert payload == arguments(21)
+
+
+@pytest.mark.parametrize("lost", range(1, 12))
+def test_remote_with_large_values_survives_a_loss_at_every_step(lost: int) -> None:
+    def run(server: Server) -> None:
+        assert server.run(_operations.remote("fu-1", CALL, arguments(bytes(LARGE)))) == bytes(2 * LARGE)
+
+    assert steps_of(run) < 12
+    server = Server(double, lose_at=(lost,))
+    run(server)
+    assert server.reconnects == (lost <= steps_of(run))
+
+
+def test_remote_tells_when_its_large_value_may_go() -> None:
+    server = Server(double)
+    server.run(_operations.remote("fu-1", CALL, arguments(bytes(LIMIT))))
+    assert server.sent[-1][0] == {"t": "call.forget", "call": CALL}
+
+
+def test_remote_survives_losses_in_a_row() -> None:
+    server = Server(double, lose_at=(1, 3, 6))
+    assert server.run(_operations.remote("fu-1", CALL, arguments(1))) == 2
+    assert server.reconnects == 3
+
+
+def test_remote_raises_what_the_function_raised() -> None:
+    server = Server(lambda x: 1 // x)
+    with pytest.raises(ZeroDivisionError):
+        server.run(_operations.remote("fu-1", CALL, arguments(0)))
+
+
+def answer_with(header: dict[str, Any], payload: bytes = b"") -> Any:
+    """Run a remote call that is answered with this frame."""
+    operation = _operations.remote("fu-1", CALL, b"")
+    assert isinstance(next(operation), Send)
+    assert isinstance(operation.send(None), Receive)
+    try:
+        operation.send((header, payload))
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it goes on")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [("timeout", FunctionTimeoutError), ("internal", InternalFailure), ("terminated", RemoteError)]
+)
+def test_ends_without_an_exception(status: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="why"):
+        answer_with({"t": "call.outputs", "outputs": [[0, status, 3, None]]}, b"why")
+
+
+def test_refused_call() -> None:
+    with pytest.raises(NotFoundError, match="gone"):
+        answer_with({"t": "call.failed", "call": CALL, "code": "not_found", "message": "gone"})
+    with pytest.raises(ServiceError, match="odd"):
+        answer_with({"t": "call.failed", "call": CALL, "code": "something new", "message": "odd"})
+
+
+def test_value_that_cannot_be_loaded() -> None:
+    with pytest.raises(ExecutionError, match=r"cannot be loaded here.*packages"):
+        answer_with({"t": "call.outputs", "outputs": [[0, "ok", 4, None]]}, b"junk")
+
+
+class Contrary(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one)
+
+
+def test_exception_that_cannot_be_pickled() -> None:
+    payload = dump_exception(Contrary("one", "two"))
+    with pytest.raises(RemoteError, match="Contrary: one"):
+        answer_with({"t": "call.outputs", "outputs": [[0, "exception", len(payload), None]]}, payload)
+
+
+# -- spawn and get ---------------------------------------------------------------------------------------------
+
+
+def test_spawn_returns_when_it_is_answered() -> None:
+    operation = _operations.spawn("fu-1", CALL, arguments(1))
+    exchange = next(operation)
+    assert isinstance(exchange, Request)
+    assert exchange.messages[0][0]["kind"] == "spawn"
+    with pytest.raises(StopIteration):
+        operation.send([({"t": "reply"}, b"")])
+
+
+@pytest.mark.parametrize("lost", range(1, 8))
+def test_spawn_and_get_survive_a_loss_at_every_step(lost: int) -> None:
+    server = Server(double, lose_at=(lost,))
+    server.run(_operations.spawn("fu-1", CALL, arguments(bytes(LARGE))))
+    assert server.run(_operations.get(CALL, 0, None)) == bytes(2 * LARGE)
+    assert list(server.stored) == [(CALL, 0)]
+
+
+def test_get_does_not_free_the_value() -> None:
+    server = Server(double)
+    server.run(_operations.spawn("fu-1", CALL, arguments(bytes(LARGE))))
+    server.run(_operations.get(CALL, 0, None))
+    server.run(_operations.get(CALL, 0, 0))
+    assert not [header for header, _ in server.sent if header["t"] in ("blob.free", "call.forget")]
+
+
+def test_get_of_a_call_that_never_was() -> None:
+    with pytest.raises(NotFoundError):
+        Server(double).run(_operations.get(CALL, 0, None))
+
+
+def test_get_waits_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("modicum._operations.time.monotonic", lambda: now)
+    operation = _operations.get(CALL, 0, 60.0)
+    pending = [({"pending": True}, b"")]
+    assert next(operation).messages[0][0]["wait_s"] == 55.0  # type: ignore[attr-defined]
+    now = 155.0
+    assert operation.send(pending).messages[0][0]["wait_s"] == 5.0  # type: ignore[attr-defined]
+    now = 160.0
+    with pytest.raises(TimeoutError):
+        operation.send(pending)
+
+
+def test_get_without_patience_asks_once() -> None:
+    operation = _operations.get(CALL, 0, 0)
+    assert next(operation).messages[0][0]["wait_s"] == 0.0  # type: ignore[attr-defined]
+    with pytest.raises(TimeoutError):
+        operation.send([({"pending": True}, b"")])
+
+
+# -- map -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("lost", range(1, 30))
+def test_map_survives_a_loss_at_every_step(lost: int, ordered: bool) -> None:
+    inputs = [n if n % 40 else [n] * LIMIT for n in range(100)]  # some are large, both ways
+    server = Server(lambda x: x if isinstance(x, int) else bytes(LIMIT) + bytes([x[0]]), (lost, lost + 7))
+    got = list(mapped(server, iter(inputs), ordered))
+    expected = [n if n % 40 else bytes(LIMIT) + bytes([n]) for n in range(100)]
+    if ordered:
+        assert got == expected
+    else:
+        assert sorted(map(repr, got)) == sorted(map(repr, expected))
+
+
+def test_map_sends_again_exactly_what_has_no_answer() -> None:
+    server = Server(double)
+    operation = _operations.map_("fu-1", CALL, encode, True, False)
+    answer: Any = None
+    server.values = iter(range(10))
+    while not isinstance(exchange := operation.send(answer), Receive):
+        answer = server.perform(exchange)
+    for _ in range(4):  # it answers four, and is gone
+        exchange = operation.send(server.outgoing.popleft())
+        while isinstance(exchange, Item):
+            exchange = operation.send(None)
+        assert isinstance(exchange, Receive)
+    server.sent.clear()
+    assert isinstance(operation.throw(ConnectionLost()), Reconnect)
+    again = operation.send(None)
+    assert isinstance(again, Send)
+    assert again.messages[0][0]["first"] == 4
+    assert len(again.messages[0][0]["sizes"]) == 6
+
+
+def test_map_gives_what_it_has_before_it_reconnects() -> None:
+    """An output was taken from a frame whose next output is a blob, which cannot be read any longer."""
+    operation = _operations.map_("fu-1", CALL, encode, True, False)
+    assert isinstance(next(operation), Pull)
+    assert isinstance(operation.send(([1, 2], True)), Send)
+    operation.send(None)
+    one = dumps(10)
+    frame = {"t": "call.outputs", "outputs": [[0, "ok", len(one), None], [1, "ok", 0, "bl-1"]]}, one
+    assert isinstance(operation.send(frame), Request)
+    item = operation.throw(ConnectionLost())
+    assert isinstance(item, Item)
+    assert item.value == 10
+    assert isinstance(operation.send(None), Reconnect)
+
+
+def test_map_ignores_an_output_that_comes_twice() -> None:
+    server = Server(double)
+    results = mapped(server, iter(range(3)))
+    assert next(results) == 0
+    server.outgoing.append(server.output(CALL, 0, "ok", dumps("again")))
+    assert list(results) == [2, 4]
+
+
+def test_map_orders_outputs_unless_told_otherwise() -> None:
+    for ordered, expected in ((True, list(range(10))), (False, list(reversed(range(10))))):
+        server = Server(lambda x: x)
+        server.out_of_order = True
+        assert list(mapped(server, iter(range(10)), ordered)) == expected
+
+
+def test_map_of_nothing_asks_nothing() -> None:
+    server = Server(double)
+    assert list(mapped(server, iter([]))) == []
+    assert [header["t"] for header, _ in server.sent] == ["call.forget"]
+
+
+def test_map_reads_a_window_ahead() -> None:
+    taken = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    results = mapped(Server(double), endless())
+    assert next(results) == 2
+    assert taken <= _operations.OUTSTANDING_MAX + _operations.BATCH_INPUTS
+    results.close()
+
+
+def test_map_holds_few_bytes() -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield bytes(900)
+
+    server = Server(len)
+    operation = _operations.map_("fu-1", CALL, encode, True, False)
+    server.values = endless()
+    answer: Any = None
+    while not (isinstance(exchange := operation.send(answer), Receive) and exchange.timeout_s is None):
+        answer = None if isinstance(exchange, Receive) else server.perform(exchange)
+    assert taken <= _operations.OUTSTANDING_BYTES_MAX // 900 + _operations.BATCH_INPUTS
+
+
+def test_map_raises_at_its_place_or_gives_it() -> None:
+    def odd_fails(x: int) -> int:
+        if x % 2:
+            raise ValueError(x)
+        return x
+
+    results = mapped(Server(odd_fails), iter([0, 2, 3, 4]))
+    assert [next(results), next(results)] == [0, 2]
+    with pytest.raises(ValueError, match="3"):
+        next(results)
+    got = list(mapped(Server(odd_fails), iter([0, 1, 2]), return_exceptions=True))
+    assert got[::2] == [0, 2]
+    assert isinstance(got[1], ValueError)
+
+
+def test_map_lets_errors_of_its_iterable_through() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        list(mapped(Server(double), broken()))
+
+
+def test_neighbours_share_a_frame_until_it_is_full() -> None:
+    server = Server(len)
+    half = bytes(LIMIT // 2)
+    assert list(mapped(server, iter([b"", b"a", half, half, b"b"]))) == [0, 1, len(half), len(half), 1]
+    assert [header["first"] for header, _ in server.sent if header["t"] == "call.inputs"] == [0, 3]
+
+
+# -- generators ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", range(1, 60))
+def test_generator_survives_a_loss_at_every_step(lost: int) -> None:
+    server = Server(lambda n: (f"item {k}" for k in range(n)), (lost, lost + 5))
+    assert list(server.drive(_operations.generate("fu-1", CALL, arguments(12)))) == [f"item {k}" for k in range(12)]
+    asked = [header["pieces"] for header, _ in server.sent if header["t"] == "call.inputs"]
+    assert asked == sorted(asked)
+
+
+def test_generator_acknowledges_before_the_window_is_full() -> None:
+    count = 2 * AHEAD_PIECES
+    server = Server(lambda n: (f"item {k}" for k in range(n)))
+    assert len(list(server.drive(_operations.generate("fu-1", CALL, arguments(count))))) == count
+    acknowledged = [header["pieces"] for header, _ in server.sent if header["t"] == "call.ack"]
+    gaps = [after - before for before, after in zip([0, *acknowledged], acknowledged)]
+    assert acknowledged
+    assert max(gaps) < AHEAD_PIECES
+
+
+def test_generator_that_fails() -> None:
+    operation = _operations.generate("fu-1", CALL, b"")
+    next(operation)
+    operation.send(None)
+    payload = dump_exception(ValueError("enough"))
+    with pytest.raises(ValueError, match="enough"):
+        operation.send(({"t": "call.outputs", "outputs": [[0, "exception", len(payload), None]]}, payload))
