@@ -15,6 +15,9 @@ class Engine(Protocol):
         `EngineFailure` if there can be no node here.
         """
 
+    def check(self) -> None:
+        """Look now whether nodes are missing, as when a node's connection has ended, rather than at the next turn."""
+
     async def stop(self) -> None:
         """End all nodes and return when nothing of them is left. Harmless when there is none."""
 

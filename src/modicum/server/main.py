@@ -116,9 +116,7 @@ class Server:
         apps = Apps(settings, database, fleet, deliveries, logs)
         builds = Builds(database, fleet, logs)
         stop = asyncio.get_running_loop().create_future()
-        parts = Parts(
-            settings, database, blobs, logs, deliveries, fleet, controller, apps, builds, self._engine, stop
-        )
+        parts = Parts(settings, database, blobs, logs, deliveries, fleet, controller, apps, builds, self._engine, stop)
         self._router.parts = parts
         return parts
 
@@ -185,6 +183,7 @@ class Server:
         assert parts is not None
         if channel.principal == NODE:
             parts.fleet.node_leaves(channel)
+            self._engine.check()
             return
         container = parts.fleet.containers.get(channel.name)
         if container is not None and container.channel is channel:

@@ -161,6 +161,9 @@ class ProcessEngine:
         """Let the node join as soon as the server listens."""
         self._task = asyncio.ensure_future(self.node.join())  # cancelled in stop()
 
+    def check(self) -> None:
+        """The node lives in this process: it is never missing."""
+
     async def stop(self) -> None:
         """End the node and all that it runs."""
         self.node.close()
