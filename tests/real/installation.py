@@ -84,7 +84,7 @@ class Installation:
         return subprocess.Popen(self.argv(*arguments), cwd="/", text=True, stdin=nothing, stdout=pipe, stderr=pipe)
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run `modicum ARGUMENTS` to its end, which must be `code`; skip where a Python is wanted that cannot be had."""
+        """Run `modicum ARGUMENTS` to its end, which must be `code`; skip where the Python that it wants is nowhere."""
         done = subprocess.run(
             self.argv(*arguments), cwd="/", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
