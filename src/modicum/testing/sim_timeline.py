@@ -8,6 +8,9 @@ from random import Random
 
 Deed = Callable[[], None]
 
+STEPS_MAX = 20_000
+"""A world that takes so many steps is going round in circles."""
+
 
 class Timeline:
     """Deeds by the time at which they are to be done; the clock jumps from one to the next."""
@@ -30,6 +33,8 @@ class Timeline:
                 return True
             self.now, _, deed = heappop(self._heap)
             self.steps += 1
+            if self.steps > STEPS_MAX:
+                raise AssertionError(f"at {self.now} s the world goes round in circles")
             deed()
         if is_done():
             return True

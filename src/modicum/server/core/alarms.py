@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import inf
 from typing import Generic, Protocol, TypeVar
@@ -39,13 +38,15 @@ class Alarms(Generic[T]):
         """Never ring for this owner."""
         owner.alarm = inf
 
-    def ring(self, now: float) -> Iterator[T]:
-        """Yield everybody whose time has come, each once; they have no alarm any more."""
+    def ring(self, now: float) -> list[T]:
+        """Everybody whose time has come, each once; they have no alarm any more."""
+        rung = []
         while self._heap and self._heap[0][0] <= now:
             due, _, owner = heappop(self._heap)
             if owner.alarm == due:
                 owner.alarm = inf
-                yield owner
+                rung.append(owner)
+        return rung
 
     def next(self) -> float | None:
         """When the first alarm rings."""

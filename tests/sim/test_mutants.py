@@ -1,0 +1,184 @@
+"""Would anybody notice a fault in the core? Each mutant of it must fail in a simulation or in a unit test."""
+
+# ruff: noqa: E501 (a fault is read best on one line)
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+import modicum.server.core as core
+from modicum.testing.sim_driver import Driver
+from modicum.testing.simulation import simulate
+
+pytestmark = pytest.mark.sim
+
+UNIT = Path(__file__).parents[1] / "unit" / "core"
+SHARED = ("events", "actions")  # a mutant speaks the same language
+MUTATED = (
+    "records",
+    "alarms",
+    "experience",
+    "deadlines",
+    "cluster",
+    "pool",
+    "lifecycle",
+    "autoscale",
+    "state",
+    "invariants",
+)
+SEEDS = range(1000, 1006)
+
+
+class Mutant(NamedTuple):
+    """One fault: in this module, this text becomes that."""
+
+    name: str
+    module: str
+    text: str
+    becomes: str
+
+
+MUTANTS = [
+    Mutant("inputs get lost on their way back", "pool", "self.queue.extendleft(reversed(again))", "pass"),
+    Mutant("inputs come back in the wrong order", "pool", "extendleft(reversed(again))", "extendleft(again)"),
+    Mutant("what was taken back stays there too", "pool", "[container.load.pop(key) for", "[container.load[key] for"),
+    Mutant("known keys are queued again", "pool", "if item is None:\n                inputs[key]", "if True:\n                inputs[key]"),
+    Mutant("the attempt is ignored", "pool", "item is None or item.attempt != attempt", "item is None"),
+    Mutant("attempts are not counted", "pool", "item.attempt += 1", "item.attempt = 1"),
+    Mutant("a cancelled input still counts", "pool", "item.claim = Claim.DROPPED", "pass"),
+    Mutant("asking again for a cancelled input is lost", "pool", "item.claim = Claim.AGAIN", "pass"),
+    Mutant("nothing is taken back for an idle container", "pool", "if not self.deep or", "if self.deep or"),
+    Mutant("a container is asked again and again", "pool", "container.asked = not given", "container.asked = False"),
+    Mutant("nothing is taken back from behind a slow input", "deadlines", "return min(timeout, container.moved + SLOW_S)", "return timeout"),
+    Mutant("inputs go behind a slow one", "pool", "self._close_slow(turn)", "pass"),
+    Mutant("the window opens at once", "experience", "self.window = 1\n        self.cold", "self.window = 64\n        self.cold"),
+    Mutant("the window has no limit", "experience", "if p90 * WINDOW_MAX <= PIPELINE_S:", "if False:"),
+    Mutant("one gets all", "pool", "count = min(level, self.limit(container))", "count = self.limit(container)"),
+    Mutant("the next input's clock does not start", "pool", "container.begin(turn.now)\n        self.index(turn, container)\n        if self.ex", "self.index(turn, container)\n        if self.ex"),
+    Mutant("an output opens no slot", "pool", "_put(self.open, container, takes and", "_put(self.open, container, takes and not load and"),
+    Mutant("a cancelled input blocks its slot for ever", "pool", "            del load[key]\n            if", "            if"),
+    Mutant("alarms ring late", "alarms", "if due < owner.alarm:", "if owner.alarm > 1e9:"),
+    Mutant("alarms ring for ever", "alarms", "owner.alarm = inf\n                rung", "rung"),
+    Mutant("crashes are not counted", "lifecycle", "item.crashes += 1", "pass"),
+    Mutant("the wrong input is charged", "lifecycle", "running = _running(container)\n", "running = list(container.load.values())[1:]\n"),
+    Mutant("a killed container is blamed on its input", "lifecycle", "ExitReason.NODE_LOST, ExitReason.KILLED", "ExitReason.FINISHED"),
+    Mutant("inputs have no timeout", "lifecycle", ">= _started(item) + limit", ">= _started(item) + limit * 1e3"),
+    Mutant("a start may take for ever", "deadlines", "return container.since + spec.startup_timeout_s", "return inf"),
+    Mutant("failed starts do not count", "lifecycle", "pool.failures += 1", "pass"),
+    Mutant("failed starts are never forgiven", "lifecycle", "            container.pool.failures = 0\n", ""),
+    Mutant("there is no pause after a failed start", "lifecycle", "pool.retry_at = turn.now + _pause(pool.streak)\n\n\ndef _back", "pass\n\n\ndef _back"),
+    Mutant("one failure to load is not told", "lifecycle", "pool.fail_queued(turn, Failure.START_FAILED, message)\n        pool.failures", "pool.failures"),
+    Mutant("what a container holds is not joined", "lifecycle", "joined.add(key)", "pass"),
+    Mutant("an overtaken attempt runs on", "lifecycle", "return item.container is not None or", "return False and"),
+    Mutant("what got lost on the way is not sent again", "lifecycle", "    pool.requeue(believed.values())\n", ""),
+    Mutant("idle containers stay", "lifecycle", "elif turn.now >= container.rest_until:", "elif turn.now < 0:"),
+    Mutant("a minimum is not kept", "lifecycle", "if container.pool.live > spec.min_containers:", "if True:"),
+    Mutant("a removed function leaves containers", "lifecycle", "self.kill(turn, container, \"its app has ended\")", "pass"),
+    Mutant("room is not given back", "cluster", "del self.containers[container.id], node.containers[container.id]\n        node.used = Need", "del self.containers[container.id], node.containers[container.id]\n        Need"),
+    Mutant("rights to start are not given back", "cluster", "self.starting -= container.state is ContainerState.STARTING\n        container.state", "container.state"),
+    Mutant("memory is not looked at", "cluster", " and need.memory_mib <= free.memory_mib", ""),
+    Mutant("large requests are not clamped", "cluster", "if largest is None else min(wanted, largest)", "if True else 0"),
+    Mutant("everybody goes for one", "cluster", "        if _fits(need, node.free_with(leaving + victims)):\n            break\n        victims", "        victims"),
+    Mutant("too many start at once", "autoscale", "self._cluster.starting >= self._cluster.starts_max", "False"),
+    Mutant("more start than inputs could fill", "autoscale", "min(load, load * run_s / _cold_start_s(pool))", "load * run_s / _cold_start_s(pool) + 1"),
+    Mutant("a slow input starts nothing", "autoscale", "now - _oldest(pool, now))\n            wanted", "0.0)\n            wanted"),
+    Mutant("nobody looks again at a slow input", "autoscale", "self._watch(pool, turn.now)", "pass"),
+    Mutant("a leaving container does not count", "autoscale", "len(pool.containers) >= maximum", "pool.live >= maximum"),
+    Mutant("max_containers is not kept", "autoscale", "if maximum is not None and", "if maximum is None and"),
+    Mutant("the hungry are forgotten", "autoscale", "if turn.freed else turn.pools)", "if False else turn.pools)"),
+    Mutant("room made for one is taken by another", "autoscale", "return {node for other", "return set() and {node for other"),
+    Mutant("the one who was idle shortest goes", "autoscale", "key=lambda each: each.resting_since)", "key=lambda each: -each.resting_since)"),
+    Mutant("who has most comes first", "autoscale", "return not pool.queue, pool.live", "return not pool.queue, -pool.live"),
+    Mutant("a node's report is not believed", "state", "if each.id not in reported]", "if False]"),
+    Mutant("a lost node keeps its containers", "state", "for container in list(node.containers.values()):", "for container in []:"),
+    Mutant("work begins before the nodes have reported", "state", "self.recovered = False", "self.recovered = True"),
+    Mutant("a restart forgets whose functions come later", "state", "del self.orphans[container]\n", "continue\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_the_fault_is_noticed(mutant: Mutant) -> None:
+    with grown(mutant) as modules:
+        for trial in trials(modules["state"].State, modules["invariants"].check):
+            try:
+                trial()
+            except Exception:
+                return
+    pytest.fail("nobody noticed")
+
+
+def test_without_a_fault_nothing_is_noticed() -> None:
+    with grown(Mutant("none", "pool", "item.attempt += 1", "item.attempt += 1")) as modules:
+        for trial in trials(modules["state"].State, modules["invariants"].check):
+            trial()
+
+
+def trials(make: Any, check: Any) -> Iterator[Callable[[], object]]:
+    """All that could notice a fault, the quick first."""
+    for test in unit_tests():
+        yield partial(_run_test, test, make, check)
+    for seed in SEEDS:
+        yield partial(simulate, seed, make, check)
+
+
+def _run_test(test: Callable[[Driver], None], make: Any, check: Any) -> None:
+    test(Driver(make, check))
+
+
+def unit_tests() -> list[Callable[[Driver], None]]:
+    """The core's unit tests that need nothing but a core."""
+    return [
+        function
+        for module in UNIT_MODULES
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if name.startswith("test_") and list(inspect.signature(function).parameters) == ["core"]
+    ]
+
+
+def load_unit_modules() -> list[ModuleType]:
+    """The unit tests' modules."""
+    modules = []
+    for path in sorted(UNIT.glob("test_*.py")):
+        spec = importlib.util.spec_from_file_location(f"mutant_trial_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        modules.append(importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(modules[-1])
+    return modules
+
+
+UNIT_MODULES = load_unit_modules()
+
+
+@contextmanager
+def grown(mutant: Mutant) -> Iterator[dict[str, ModuleType]]:
+    """The core once more, as a package of its own, with the fault in it."""
+    package = ModuleType("mutant_core")
+    package.__path__ = []
+    modules = {"": package} | {name: sys.modules[f"{core.__name__}.{name}"] for name in SHARED}
+    for name in MUTATED:
+        modules[name] = ModuleType(f"mutant_core.{name}")
+        modules[name].__package__ = "mutant_core"
+    for name, module in modules.items():
+        sys.modules[f"mutant_core.{name}" if name else "mutant_core"] = module
+    try:
+        for name in MUTATED:
+            source = (Path(core.__path__[0]) / f"{name}.py").read_text()
+            if name == mutant.module:
+                assert source.count(mutant.text) == 1, f"{name} has {source.count(mutant.text)} × {mutant.text!r}"
+                source = source.replace(mutant.text, mutant.becomes)
+            exec(compile(source, f"mutant of {name}.py", "exec"), modules[name].__dict__)
+        yield modules
+    finally:
+        for name in modules:
+            sys.modules.pop(f"mutant_core.{name}" if name else "mutant_core")
