@@ -51,7 +51,6 @@ class ImageBuilder:
         self._store = LayerStore(home)
         self._flights = Flights()
         self._builds: dict[str, asyncio.Task[None]] = {}
-        self._unwanted: set[str] = set()
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
         self._later(self._store.clear)
@@ -70,8 +69,11 @@ class ImageBuilder:
         """Make those of `layers` (`{"id", "step"}`, the base first) that are missing.
 
         Sends `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `python`)
-        or `build.failed`. Returns normally in both cases.
+        or `build.failed`; nothing more once it was cancelled. Asked twice, as by a server that was started again, it
+        builds once.
         """
+        if build_id in self._builds:
+            return
         self._builds[build_id] = task = asyncio.create_task(self._build(build_id, layers))
         try:
             await task
@@ -79,21 +81,19 @@ class ImageBuilder:
         except BuildFailed as failure:
             self._fail(build_id, failure)
         except asyncio.CancelledError:
-            if build_id not in self._unwanted:
+            if self._builds.get(build_id) is task:
                 raise  # not `cancel`: whoever awaits us ends
-            self._fail(build_id, BuildFailed("", -1, "The build was cancelled."))
         except Exception:
             self._fail(build_id, BuildFailed("", -1, "The node failed to build the image; its log says more."))
             raise
         finally:
-            del self._builds[build_id]
-            self._unwanted.discard(build_id)
+            if self._builds.get(build_id) is task:
+                del self._builds[build_id]
 
     def cancel(self, build_id: str) -> None:
         """End a build. The step that it waits for ends too, unless another build waits for it."""
-        task = self._builds.get(build_id)
+        task = self._builds.pop(build_id, None)
         if task is not None:
-            self._unwanted.add(build_id)
             task.cancel()
 
     async def ensure_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> Path:
