@@ -19,8 +19,9 @@ SERVERS = [
     path for ring in sorted(SERVER_RING - {"cli", "testing"}) for path in sorted(PACKAGE.glob(f"{ring}/**/*.py"))
 ]
 
-# What takes tens of milliseconds to import. An agent does without it until its first input needs it.
-SLOW = {"asyncio", "cloudpickle", "dataclasses", "enum", "inspect", "logging", "pathlib", "re", "subprocess", "typing"}
+# What takes milliseconds to import. An agent does without it until its first input needs it. (`socket` and `json` bring
+# `enum` and `re`, which cost 4 ms.)
+SLOW = {"asyncio", "cloudpickle", "dataclasses", "inspect", "logging", "pathlib", "subprocess", "typing", "modicum.app"}
 
 
 def module_name(path: Path) -> str:
