@@ -24,14 +24,16 @@ _MORE: Frame = ({"t": "more"}, b"")
 async def run(operation: Operation[_T], call: str | None = None) -> _T:
     """Run an operation to its end and return its result. `call` is forgotten if the caller gives up in between."""
     lane = _Lane(call)
+    answer: Any = None
+    lost: ConnectionLost | None = None
     try:
-        answer: Any = None
         while True:
-            exchange = operation.send(answer)
+            exchange = operation.send(answer) if lost is None else operation.throw(lost)
+            answer = lost = None
             try:
                 answer = await lane.perform(exchange)
-            except ConnectionLost as lost:
-                answer = await lane.perform(operation.throw(lost))
+            except ConnectionLost as error:
+                lost = error
     except StopIteration as stop:
         lane.close()
         return stop.value  # type: ignore[no-any-return]
@@ -44,18 +46,19 @@ async def iterate(operation: Operation[None], call: str, values: Any = None) -> 
     """Yield the items of an operation; `values`, an iterator of either kind, is what it may pull from."""
     lane = _Lane(call, values)
     finished = False
+    answer: Any = None
+    lost: ConnectionLost | None = None
     try:
-        answer: Any = None
         while True:
-            exchange = operation.send(answer)
+            exchange = operation.send(answer) if lost is None else operation.throw(lost)
+            answer = lost = None
             if type(exchange) is Item:
                 yield exchange.value
-                answer = None
                 continue
             try:
                 answer = await lane.perform(exchange)
-            except ConnectionLost as lost:
-                answer = await lane.perform(operation.throw(lost))
+            except ConnectionLost as error:
+                lost = error
     except StopIteration:
         finished = True
     finally:

@@ -31,14 +31,16 @@ PULL_SLOW_S = 0.001
 def run(operation: Operation[_T], call: str | None = None) -> _T:
     """Run an operation to its end and return its result. `call` is forgotten if the caller gives up in between."""
     lane = _borrow()
+    answer: Any = None
+    lost: ConnectionLost | None = None
     try:
-        answer: Any = None
         while True:
-            exchange = operation.send(answer)
+            exchange = operation.send(answer) if lost is None else operation.throw(lost)
+            answer = lost = None
             try:
                 answer = lane.perform(exchange)
-            except ConnectionLost as lost:
-                answer = lane.perform(operation.throw(lost))
+            except ConnectionLost as error:
+                lost = error
     except StopIteration as stop:
         lane.give_back()
         return stop.value  # type: ignore[no-any-return]
@@ -52,18 +54,19 @@ def iterate(operation: Operation[None], call: str, values: Iterator[Any] | None 
     lane = _borrow()
     lane.values = values
     finished = False
+    answer: Any = None
+    lost: ConnectionLost | None = None
     try:
-        answer: Any = None
         while True:
-            exchange = operation.send(answer)
+            exchange = operation.send(answer) if lost is None else operation.throw(lost)
+            answer = lost = None
             if type(exchange) is Item:
                 yield exchange.value
-                answer = None
                 continue
             try:
                 answer = lane.perform(exchange)
-            except ConnectionLost as lost:
-                answer = lane.perform(operation.throw(lost))
+            except ConnectionLost as error:
+                lost = error
     except StopIteration:
         finished = True
     finally:
@@ -165,7 +168,9 @@ class _Lane:
         """The operation is complete: the connection may serve the next one."""
         self.values = None
         self._pull_count = 1
-        if self._socket is not None and not self._inbox:
+        if self._inbox:
+            self.abandon(None)  # the next operation must not take these messages for its own
+        elif self._socket is not None:
             _idle().append(self)
 
     def abandon(self, call: str | None) -> None:

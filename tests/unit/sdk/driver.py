@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
-from modicum.exception import from_code
+from modicum.exception import Error, from_code
 from modicum.wire import values
-from modicum.wire.frames import Frame, Header
+from modicum.wire.frames import Decoder, Frame, Header, encode
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, SUCCESS
 from modicum.wire.values import dump_exception, dumps
 
@@ -168,3 +170,57 @@ class Server:
 
     def call_ack(self, header: Header, payload: bytes) -> Frame:
         return {}, b""
+
+
+class Peer:
+    """The other end of real sockets: a `Server` behind each connection, on a thread of its own.
+
+    `lose_after` are how many messages the first, the second … connection lives for; further ones live on.
+    """
+
+    def __init__(self, server: Server, lose_after: tuple[int, ...] = ()) -> None:
+        self.server = server
+        self.lose_after = deque(lose_after)
+        self.connections = 0
+        self.threads: list[threading.Thread] = []
+
+    def connect(self) -> socket.socket:
+        """Return a client's end; stands for `_server.connect`."""
+        ours, theirs = socket.socketpair()
+        self.connections += 1
+        life = self.lose_after.popleft() if self.lose_after else None
+        self.threads.append(threading.Thread(target=self._serve, args=(theirs, life), daemon=True))
+        self.threads[-1].start()
+        return ours
+
+    def _serve(self, link: socket.socket, life: int | None) -> None:
+        decoder = Decoder()
+        self.server.outgoing.clear()
+        with link:
+            while data := _received(link):
+                for header, payload in decoder.feed(data):
+                    if life == 0:
+                        return
+                    life = None if life is None else life - 1
+                    self._answer(link, header, payload)
+
+    def _answer(self, link: socket.socket, header: Header, payload: bytes) -> None:
+        try:
+            fields, data = self.server.take(header, payload)
+            reply = {**fields, "t": "reply", "r": header.get("r")}
+        except Error as error:
+            reply, data = {"t": "error", "r": header.get("r"), "code": "not_found", "message": str(error)}, b""
+        try:
+            if "r" in header:
+                link.sendall(encode(reply, data))
+            while self.server.outgoing:
+                link.sendall(encode(*self.server.outgoing.popleft()))
+        except OSError:
+            pass  # the client is gone; what it sent before is still to be read
+
+
+def _received(link: socket.socket) -> bytes:
+    try:
+        return link.recv(1 << 16)
+    except ConnectionResetError:
+        return b""

@@ -1,0 +1,251 @@
+"""How blocking and async callers drive operations over real sockets, and what becomes of their connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from modicum import _async, _blocking, _operations, _server
+from modicum._exchange import ConnectionLost, Item, Reconnect, Request, Send
+from modicum.exception import ConnectionError, NotFoundError
+from modicum.wire.values import dumps
+from tests.unit.sdk.driver import LIMIT, Peer, Server
+
+CALL = "fc-1"
+Connect = Callable[..., Peer]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
+    """Let clients reach a server in the head."""
+    for place in ("_operations.INLINE_BYTES_MAX", "_blobs.PAYLOAD_BYTES_MAX"):
+        monkeypatch.setattr(f"modicum.{place}", LIMIT)
+    monkeypatch.setattr(_blocking, "_lanes", {})
+    peers: list[Peer] = []
+
+    def make(function: Callable[..., Any], *lose_after: int) -> Peer:
+        peer = Peer(Server(function), lose_after)
+        peers.append(peer)
+        monkeypatch.setattr(_server, "connect", peer.connect)
+        return peer
+
+    yield make
+    _blocking.close_idle()
+    for peer in peers:
+        for thread in peer.threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+async def peers_end(connect: Connect) -> AsyncIterator[None]:
+    """Close the loop's connection, as the loop's end would."""
+    yield
+    peer = _async._peers.get(asyncio.get_running_loop())
+    if peer is not None and peer.channel is not None:
+        peer.channel.close()
+        await peer.channel.wait_closed()
+
+
+def double(x: Any) -> Any:
+    return x * 2
+
+
+def remote(value: Any) -> Any:
+    return _operations.remote("fu-1", CALL, dumps(((value,), {})))
+
+
+def mapped(**options: bool) -> Any:
+    settings = {"order_outputs": True, "return_exceptions": False, **options}
+    return _operations.map_("fu-1", CALL, lambda value: dumps(((value,), {})), **settings)
+
+
+def test_a_connection_serves_one_operation_after_the_other(connect: Connect) -> None:
+    peer = connect(double)
+    assert [_blocking.run(remote(n)) for n in range(5)] == [0, 2, 4, 6, 8]
+    assert list(_blocking.iterate(mapped(), CALL, iter(range(100)))) == list(range(0, 200, 2))
+    assert peer.connections == 1
+
+
+def test_operations_at_once_have_connections_of_their_own(connect: Connect) -> None:
+    barrier = threading.Barrier(3)
+
+    def slow(x: int) -> int:
+        barrier.wait(10)
+        return x
+
+    peer = connect(slow)
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda n=n: results.append(_blocking.run(remote(n)))) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(results) == [0, 1, 2]
+    assert peer.connections == 3
+    assert len(_blocking._idle()) == 3
+
+
+@pytest.mark.parametrize("life", range(8))
+def test_blocking_reconnects(connect: Connect, life: int) -> None:
+    connect(double, life, life + 1)
+    assert _blocking.run(remote(bytes(LIMIT))) == bytes(2 * LIMIT)
+    assert list(_blocking.iterate(mapped(), CALL, iter([1, bytes(LIMIT), 3]))) == [2, bytes(2 * LIMIT), 6]
+
+
+@pytest.mark.usefixtures("peers_end")
+@pytest.mark.parametrize("life", range(8))
+async def test_async_reconnects(connect: Connect, life: int) -> None:
+    connect(double, life, life + 1)
+    assert await _async.run(remote(bytes(LIMIT)), CALL) == bytes(2 * LIMIT)
+    got = [item async for item in _async.iterate(mapped(), CALL, iter([1, bytes(LIMIT), 3]))]
+    assert got == [2, bytes(2 * LIMIT), 6]
+
+
+def outputs_then_lost() -> tuple[Any, list[Any]]:
+    """An operation that has an item to give when its connection is lost."""
+    seen: list[Any] = []
+
+    def operation() -> Any:
+        try:
+            yield Request(({"t": "call.get", "call": CALL, "index": 0}, b""))
+        except ConnectionLost as lost:
+            seen.append(lost)
+            yield Item("kept")
+        yield Reconnect()
+        yield Item("more")
+
+    return operation(), seen
+
+
+def test_items_may_be_given_before_the_reconnect(connect: Connect) -> None:
+    connect(double, 0)
+    operation, seen = outputs_then_lost()
+    assert list(_blocking.iterate(operation, CALL)) == ["kept", "more"]
+    assert len(seen) == 1
+
+
+@pytest.mark.usefixtures("peers_end")
+async def test_items_may_be_given_before_the_reconnect_async(connect: Connect) -> None:
+    connect(double, 0)
+    operation, seen = outputs_then_lost()
+    assert [item async for item in _async.iterate(operation, CALL)] == ["kept", "more"]
+    assert len(seen) == 1
+
+
+def test_whoever_gives_up_says_so(connect: Connect) -> None:
+    peer = connect(double)
+    results = _blocking.iterate(mapped(), CALL, iter(range(10_000)))
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    peer.threads[0].join(5)
+    assert peer.server.sent[-1][0] == {"t": "call.forget", "call": CALL}
+    assert not _blocking._idle()
+
+
+@pytest.mark.usefixtures("peers_end")
+async def test_whoever_gives_up_says_so_async(connect: Connect) -> None:
+    peer = connect(double)
+    results = _async.iterate(mapped(), CALL, iter(range(10_000)))
+    assert await anext(results) == 0
+    await results.aclose()  # type: ignore[attr-defined]
+    assert not _async._peers[asyncio.get_running_loop()].routes
+    with pytest.raises(NotFoundError):  # an answer that comes behind the message
+        await _async.run(_operations.get(CALL, 0, 0))
+    assert ("call.forget", CALL) in [(header["t"], header.get("call")) for header, _ in peer.server.sent]
+
+
+def test_a_refusal_is_raised_and_the_next_call_works(connect: Connect) -> None:
+    connect(double)
+    with pytest.raises(NotFoundError, match="no such call"):
+        _blocking.run(_operations.get(CALL, 0, 0))
+    assert _blocking.run(remote(1)) == 2
+
+
+def test_messages_that_are_left_over_end_the_connection(connect: Connect) -> None:
+    connect(double)
+    lane = _blocking._borrow()
+    lane.perform(Send())
+    lane._inbox.append(({"t": "call.outputs"}, b""))
+    lane.give_back()
+    assert not _blocking._idle()
+    assert lane._socket is not None
+    assert lane._socket.fileno() == -1
+
+
+def test_a_forked_child_does_not_use_its_parents_connections(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = connect(double)
+    _blocking.run(remote(1))
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    assert _blocking.run(remote(2)) == 4
+    assert peer.connections == 2
+    _blocking.close_idle()
+    monkeypatch.setattr(os, "getpid", lambda: pid)
+
+
+def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise ConnectionError("none")
+
+    monkeypatch.setattr(_server, "connect", refuse)
+    with pytest.raises(ConnectionError, match="none"):
+        _blocking.run(remote(1))
+
+
+@pytest.mark.usefixtures("peers_end")
+async def test_a_loops_operations_share_one_connection(connect: Connect) -> None:
+    peer = connect(double)
+    calls = [f"fc-{n}" for n in range(20)]
+    operations = [_operations.remote("fu-1", call, dumps(((n,), {}))) for n, call in enumerate(calls)]
+    got = await asyncio.gather(*(_async.run(o, c) for o, c in zip(operations, calls)))
+    assert got == list(range(0, 40, 2))
+    assert peer.connections == 1
+    assert not _async._peers[asyncio.get_running_loop()].routes
+
+
+async def drip(count: int) -> AsyncIterator[int]:
+    for n in range(count):
+        await asyncio.sleep(0)
+        yield n
+
+
+@pytest.mark.usefixtures("peers_end")
+async def test_async_map_takes_either_kind_of_iterable(connect: Connect) -> None:
+    connect(double)
+    for values in (iter(range(700)), drip(700)):
+        got = [item async for item in _async.iterate(mapped(), CALL, values)]
+        assert got == list(range(0, 1400, 2))
+
+
+@pytest.mark.usefixtures("peers_end")
+async def test_async_map_raises_what_its_iterable_raises(connect: Connect) -> None:
+    async def broken() -> AsyncIterator[int]:
+        yield 1
+        raise LookupError("mine")
+
+    connect(double)
+    with pytest.raises(LookupError, match="mine"):
+        [item async for item in _async.iterate(mapped(), CALL, broken())]
+
+
+async def test_zip_of_either_kind() -> None:
+    assert [row async for row in _async.zip_any((drip(3), "ab"))] == [(0, "a"), (1, "b")]
+    assert list(_async.zip_any(("ab", [1, 2]))) == [("a", 1), ("b", 2)]
+
+
+def test_pull_is_small_while_values_come_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_blocking, "PULL_SLOW_S", 10.0)
+    lane = _blocking._Lane()
+    lane.values = iter(range(1000))
+    sizes = [len(lane._pull(64)[0]) for _ in range(9)]
+    assert sizes == [1, 2, 4, 8, 16, 32, 64, 64, 64]
+    monkeypatch.setattr(_blocking, "PULL_SLOW_S", -1.0)
+    assert [len(lane._pull(64)[0]) for _ in range(3)] == [64, 1, 1]
+    lane.values = iter(())
+    assert lane._pull(64) == ([], True)
