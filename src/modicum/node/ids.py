@@ -52,7 +52,7 @@ def plan_id_maps(uid: int, gid: int, user: str, subuid: str, subgid: str) -> IdM
         default = Extent(0, ROOT_RANGE_START, IDS)
         return IdMaps((_whole(uids) or default,), (_whole(gids) or default,), privileged=True)
     if uids is None or gids is None:
-        raise NoSubordinateIds(_advice(user, subuid + subgid))
+        raise NoSubordinateIds(_advice(user, f"{subuid}\n{subgid}"))
     return IdMaps((Extent(0, uid, 1), _rest(uids)), (Extent(0, gid, 1), _rest(gids)), privileged=False)
 
 

@@ -121,6 +121,8 @@ def _pasta_commands(pid: int, plan: Plan) -> list[list[str]]:
     # No port is forwarded either way, and the gateway's address does not lead to the host.
     closed = ["-t", "none", "-u", "none", "-T", "none", "-U", "none", "--no-map-gw"]
     options = ["--config-net", "--quiet", "--foreground", "--dns-forward", str(plan.resolver)]
+    if os.geteuid() == 0:
+        options += ["--runas", "0"]  # as nobody, which it becomes by itself, it could not enter the namespaces
     return [["pasta", *options, *closed, *namespaces]]
 
 
