@@ -43,9 +43,9 @@ class Options:
             raise InvalidError(
                 f"min_containers ({self.min_containers}) is larger than max_containers ({self.max_containers})"
             )
-        if not 2 <= self.scaledown_window <= 3600:
-            raise InvalidError(f"scaledown_window must be from 2 to 3600 seconds, not {self.scaledown_window}")
-        if not isinstance(timeout, (int, float)) or timeout <= 0 or self.startup_timeout <= 0:
+        if not isinstance(self.scaledown_window, (int, float)) or not 2 <= self.scaledown_window <= 3600:
+            raise InvalidError(f"scaledown_window must be from 2 to 3600 seconds, not {self.scaledown_window!r}")
+        if not all(isinstance(limit, (int, float)) and limit > 0 for limit in (timeout, self.startup_timeout)):
             raise InvalidError("timeout and startup_timeout must be a number of seconds above 0")
 
     def as_dict(self) -> dict[str, Any]:
