@@ -1,0 +1,58 @@
+"""What of the containers' output reaches the terminal, and when."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modicum.output import LinePrinter
+
+
+def test_whole_lines_only(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter()
+    show("stdout", "co-1", b"one\ntw")
+    assert capsys.readouterr().out == "one\n"
+    show("stdout", "co-2", b"other\n")
+    show("stdout", "co-1", b"o\nthree")
+    assert capsys.readouterr().out == "other\ntwo\n"
+    show.close()
+    assert capsys.readouterr().out == "three\n"
+    show.close()
+    assert capsys.readouterr().out == ""
+
+
+def test_streams_go_where_they_belong(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter()
+    for stream in ("stdout", "stderr", "system"):
+        show(stream, "co-1", f"{stream}\n".encode())
+    assert capsys.readouterr() == ("stdout\n", "stderr\nsystem\n")
+
+
+def test_quiet_hides_the_system_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter(quiet=True)
+    show("system", "im-1", b"building\n")
+    show("stderr", "co-1", b"mine\n")
+    assert capsys.readouterr() == ("", "mine\n")
+
+
+def test_a_character_cut_in_two(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter()
+    for byte in "grün\n".encode():
+        show("stdout", "co-1", bytes([byte]))
+    show("stdout", "co-1", b"\xff\n")
+    assert capsys.readouterr().out == "grün\n\ufffd\n"
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.text(alphabet="xy\n", max_size=6)), max_size=12))
+def test_nothing_is_lost_and_no_lines_are_mixed(
+    capsys: pytest.CaptureFixture[str], writes: list[tuple[str, str]]
+) -> None:
+    show = LinePrinter()
+    for source, text in writes:
+        show("stdout", source, text.replace("x", source).replace("y", source).encode())
+    show.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert not any("a" in line and "b" in line for line in lines)
+    assert "".join(lines).count("a") == sum(len(t.replace("\n", "")) for s, t in writes if s == "a")
