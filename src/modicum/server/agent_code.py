@@ -28,7 +28,7 @@ def install_agent(folder: Path, owner: int) -> None:
     for source in Path(cloudpickle.__file__).parent.glob("*.py"):
         _copy(source, partial / "cloudpickle" / source.name)
     for path in [folder, partial, *partial.rglob("*")]:
-        os.chown(path, owner, owner)
+        os.chown(path, owner, -1)
     partial.rename(target)
 
 

@@ -51,8 +51,8 @@ class Links:
             listener.bind(path)
             os.chmod(path, 0o600)
             if owner is not None:
-                os.chown(path, owner, owner)
-                os.chown(folder, owner, owner)
+                os.chown(path, owner, -1)
+                os.chown(folder, owner, -1)
         finally:
             os.close(handle)
         listener.setblocking(False)
