@@ -37,7 +37,7 @@ class LocalBlobs:
             os.close(descriptor)
         chunks = self._received.setdefault(blob, {})
         chunks[offset] = len(chunk)
-        received = sum(chunks.values())
+        received = _covered(chunks)
         if received >= total:
             partial.rename(path)
             del self._received[blob]
@@ -73,3 +73,13 @@ class LocalBlobs:
         if not _NAME.fullmatch(blob):
             raise ValueError(f"{blob!r} is no name of a blob")
         return self._folder / blob
+
+
+def _covered(chunks: dict[int, int]) -> int:
+    """Return how many bytes chunks (offset to length) cover; they may overlap."""
+    covered = end = 0
+    for offset in sorted(chunks):
+        stop = offset + chunks[offset]
+        covered += max(stop - max(offset, end), 0)
+        end = max(end, stop)
+    return covered

@@ -1,0 +1,133 @@
+"""Blobs of any order of chunks; names that are none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modicum.blobs.base import BlobMissing
+from modicum.blobs.local import LocalBlobs
+
+BLOB = "bl-" + "0" * 24
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> LocalBlobs:
+    return LocalBlobs(tmp_path / "blobs")
+
+
+def test_there_when_its_last_byte_is(blobs: LocalBlobs) -> None:
+    assert blobs.write(BLOB, 0, 6, b"abc") == 3
+    assert not blobs.has(BLOB)
+    with pytest.raises(BlobMissing):
+        blobs.read(BLOB, 0, 10)
+    assert blobs.write(BLOB, 3, 6, b"def") == 6
+    assert blobs.has(BLOB)
+    assert blobs.read(BLOB, 0, 10) == (b"abcdef", 6)
+    assert blobs.read(BLOB, 4, 1) == (b"e", 6)
+    assert blobs.read(BLOB, 6, 10) == (b"", 6)
+
+
+@settings(max_examples=25)
+@given(st.binary(max_size=40), st.integers(1, 7), st.randoms())
+def test_chunks_in_any_order_and_twice(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int, random: object
+) -> None:
+    blobs = LocalBlobs(tmp_path_factory.mktemp("blobs"))
+    offsets = list(range(0, max(len(data), 1), size))
+    order = offsets + offsets[: len(offsets) // 2]
+    random.shuffle(order)  # type: ignore[attr-defined]
+    received = [blobs.write(BLOB, offset, len(data), data[offset : offset + size]) for offset in order]
+    assert max(received) == len(data)
+    assert blobs.read(BLOB, 0, 100) == (data, len(data))
+
+
+def test_empty_blob(blobs: LocalBlobs) -> None:
+    blobs.write(BLOB, 0, 0, b"")
+    assert blobs.read(BLOB, 0, 10) == (b"", 0)
+
+
+def test_overlapping_chunks_do_not_make_it_complete(blobs: LocalBlobs) -> None:
+    blobs.write(BLOB, 0, 20, bytes(10))
+    blobs.write(BLOB, 5, 20, bytes(10))
+    assert not blobs.has(BLOB)
+
+
+def test_writing_a_complete_one_again_changes_nothing(blobs: LocalBlobs) -> None:
+    blobs.write(BLOB, 0, 1, b"a")
+    assert blobs.write(BLOB, 0, 1, b"b") == 1
+    assert blobs.read(BLOB, 0, 1) == (b"a", 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "x",
+        "../x",
+        "bl-" + "0" * 15,
+        "bl-" + "0" * 65,
+        "bl-" + "g" * 24,
+        BLOB + "\n",
+        BLOB + "/x",
+        "la-" + "0" * 24,
+        BLOB.upper(),
+    ],
+)
+def test_names_that_no_blob_has(blobs: LocalBlobs, name: str) -> None:
+    for attempt in (
+        lambda: blobs.write(name, 0, 1, b"a"),
+        lambda: blobs.read(name, 0, 1),
+        lambda: blobs.has(name),
+        lambda: blobs.delete(name),
+    ):
+        with pytest.raises(ValueError, match="is no name of a blob"):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("offset", "total", "chunk"), [(-1, 5, b"a"), (5, 5, b"a"), (0, 1, b"ab"), (0, -1, b""), (1, 0, b"")]
+)
+def test_extents_that_cannot_be(blobs: LocalBlobs, offset: int, total: int, chunk: bytes) -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        blobs.write(BLOB, offset, total, chunk)
+    assert os.listdir(blobs._folder) == []
+
+
+def test_a_name_of_its_own_for_each(blobs: LocalBlobs) -> None:
+    assert blobs.new() != blobs.new()
+    blobs.write(blobs.new(), 0, 0, b"")
+
+
+def test_delete_takes_the_unfinished_too(blobs: LocalBlobs) -> None:
+    blobs.write(BLOB, 0, 2, b"a")
+    blobs.delete(BLOB)
+    blobs.delete(BLOB)
+    assert os.listdir(blobs._folder) == []
+    assert blobs.write(BLOB, 1, 2, b"b") == 1
+
+
+def test_sweep_takes_old_ones_that_nobody_names(blobs: LocalBlobs) -> None:
+    named, old, young = (f"bl-{n:024x}" for n in range(3))
+    source = "src-" + "0" * 24
+    for blob in (named, old, young, source):
+        blobs.write(blob, 0, 1, b"a")
+    blobs.write(BLOB[:-1] + "f", 0, 2, b"a")  # unfinished
+    for entry in os.scandir(blobs._folder):
+        if young not in entry.name:
+            os.utime(entry.path, (10, 10))
+    blobs.sweep({named}, "bl-", older_than=20)
+    assert sorted(os.listdir(blobs._folder)) == sorted([named, young, source])
+
+
+def test_an_upload_begun_before_a_restart_is_not_taken_for_complete(blobs: LocalBlobs) -> None:
+    blobs.write(BLOB, 0, 4, b"ab")
+    again = LocalBlobs(blobs._folder)
+    assert again.write(BLOB, 2, 4, b"cd") == 2
+    assert not again.has(BLOB)
+    assert again.write(BLOB, 0, 4, b"ab") == 4
+    assert again.read(BLOB, 0, 4) == (b"abcd", 4)
