@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-COPIED_MINORS = ("3.10", "3.12")
+COPIED_MINORS = ("3.12",)
 """Minors that no Debian suite has: their interpreter may come from the host."""
 
 _CA_BUNDLES = (
@@ -120,8 +120,7 @@ def interpreter_prefixes(minor: str, environ: Mapping[str, str] = os.environ) ->
         *_newest_first(home / ".local/share/uv/python", f"cpython-{minor}."),
         Path("/usr/local"),
         *_newest_first(Path("/opt"), ""),
-        Path("/usr"),
-    ]
+    ]  # not /usr: distributions patch their Python to install elsewhere, and split it into packages
     return [prefix for prefix in dict.fromkeys(found) if _holds_python(prefix, minor)]
 
 

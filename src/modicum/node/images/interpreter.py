@@ -19,7 +19,9 @@ UV_ENVIRON = {"UV_HTTP_RETRIES": "0", "UV_HTTP_CONNECT_TIMEOUT": "3", "UV_HTTP_T
 
 _FETCH_TIMEOUT_S = 120.0
 
-_LEFT_OUT = frozenset({"test", "idlelib", "lib2to3", "turtledemo", "tkinter", "site-packages", "__pycache__"})
+_LEFT_OUT = frozenset(
+    {"test", "idlelib", "lib2to3", "turtledemo", "tkinter", "site-packages", "__pycache__", "EXTERNALLY-MANAGED"}
+)
 _MODULES_LEFT_OUT = re.compile(r"(_test|_ctypes_test|_xxtest|xxlimited|_tkinter|nis\.)")
 
 Tell = Callable[[str], None]
@@ -85,7 +87,7 @@ async def _fetch(minor: str, scratch: Path) -> tuple[Interpreter | None, str]:
     uv = uv_binary()
     if uv is None:
         return None, "uv is not installed here"
-    environ = {**os.environ, **UV_ENVIRON, "UV_CACHE_DIR": str(scratch / "cache"), "HOME": str(scratch)}
+    environ = {**os.environ, **UV_ENVIRON, "UV_CACHE_DIR": str(scratch / "cache")}
     command = [str(uv), "python", "install", "--no-bin", "--install-dir", str(scratch / "pythons"), minor]
     try:
         code, said = await _run(command, environ)
@@ -130,8 +132,6 @@ def _rename_prefix(root: Path, prefix: str) -> None:
 
     Never binaries: linkers share the tails of strings, and a replaced prefix may cut the version's string too.
     """
-    if prefix == "/usr":
-        return  # its files name /usr for other good reasons too
     patterns = ("_sysconfigdata*.py", "Makefile", "*.pc", "*-config")
     for path in (path for pattern in patterns for path in root.rglob(pattern)):
         if path.is_file() and not path.is_symlink():
