@@ -113,14 +113,13 @@ class LocalEngine:
     async def _end_keeper(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STOP_S
-        pid = self.status().get("pid")
-        if isinstance(pid, int):
-            _signal(pid, signal.SIGTERM)
+        asked = 0
         while self._is_kept():
-            if loop.time() > deadline and isinstance(pid, int):
-                _signal(pid, signal.SIGKILL)
+            pid = self.status().get("pid", 0)  # unknown for a moment when it has just been started
+            if pid and (pid != asked or loop.time() > deadline):
+                _signal(pid, signal.SIGTERM if pid != asked else signal.SIGKILL)
+                asked = pid
             await asyncio.sleep(_POLL_S)
-            pid = self.status().get("pid", pid)
         for child in self._children:
             child.wait()
         self._children.clear()

@@ -60,45 +60,34 @@ class Desk:
         if received is None:
             return False
         message, descriptors = received
-        action = self._action(message, descriptors)
-        if message["op"] in ("park", "free"):
-            self._worker.do(lambda: self._perform(message, action))
+        if message.get("op") in ("park", "free"):
+            self._worker.do(lambda: self._perform(message, descriptors))
         else:
-            self._perform(message, action)
+            self._perform(message, descriptors)
         return True
 
-    def _perform(self, message: control.Message, action: Callable[[], control.Message]) -> None:
+    def _perform(self, message: control.Message, descriptors: list[int]) -> None:
+        """Whatever comes, the keeper lives on: the node is the neighbour of hostile code."""
+        number = message.get("r")
         try:
-            self.tell({**action(), "r": message["r"]})
-        except (OSError, ValueError) as failure:
-            self.tell({"error": str(failure), "r": message["r"]})
+            self.tell({**self._act(message, descriptors), "r": number})
+        except (OSError, ValueError, LookupError, TypeError) as failure:
+            self.tell({"error": f"{type(failure).__name__}: {failure}", "r": number})
+        finally:
+            _close(descriptors)
 
-    def _action(self, message: control.Message, descriptors: list[int]) -> Callable[[], control.Message]:
-        """Everything is checked here: the node speaks for hostile code's neighbour."""
-        slot, operation = str(int(message["slot"])), message["op"]
-        slots = self._slots
-
-        def park() -> control.Message:
-            try:
-                if self._has_cgroups:
-                    slots.park(slot, _pid_of(descriptors[0]))
-            finally:
-                _close(descriptors)
-            return {}
-
-        def limit() -> control.Message:
-            if self._has_cgroups:
-                slots.limit(slot, message["pids"], message["memory_bytes"], message["cpus"])
-            return {}
-
-        def free() -> control.Message:
-            slots.remove(slot)
-            return {}
-
-        def oom() -> control.Message:
-            return {"oom": slots.ran_out_of_memory(slot)}
-
-        return {"park": park, "limit": limit, "free": free, "oom": oom}[operation]
+    def _act(self, message: control.Message, descriptors: list[int]) -> control.Message:
+        slot = str(int(message["slot"]))  # a number, so it names no other directory
+        match message["op"]:
+            case "oom":
+                return {"oom": self._slots.ran_out_of_memory(slot)}
+            case "free":
+                self._slots.remove(slot)
+            case "park" if self._has_cgroups:
+                self._slots.park(slot, _pid_of(descriptors[0]))
+            case "limit" if self._has_cgroups:
+                self._slots.limit(slot, message["pids"], message["memory_bytes"], message["cpus"])
+        return {}
 
 
 def _pid_of(pidfd: int) -> int:

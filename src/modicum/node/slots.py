@@ -135,7 +135,12 @@ class SlotPool:
         waiter: asyncio.Future[ReadySlot] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self.fill()
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._stock.append(waiter.result())
+            raise
 
     def fill(self) -> None:
         """Begin to make as many as are missing."""

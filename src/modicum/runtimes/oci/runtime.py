@@ -62,11 +62,18 @@ class OciRuntime:
             bundle = self._write_bundle(spec, slot)
             await limited
             slot.run(self._command(spec, bundle))
-        except (OSError, ConnectionError) as failure:
+        except BaseException as failure:
             await slot.release()
-            raise RuntimeFailure(f"container {spec.id}: {failure}") from failure
+            if isinstance(failure, OSError):
+                raise RuntimeFailure(f"container {spec.id}: {failure}") from failure
+            raise
         process = OciProcess(slot, bundle, self._directory / "state" / spec.id)
-        await process.started()
+        try:
+            await process.started()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
         return process
 
     def _write_bundle(self, spec: ContainerSpec, slot: Slot) -> Path:
@@ -131,7 +138,8 @@ class OciProcess:
 
     async def _follow(self) -> Exit:
         status = await self._slot.wait()
-        self._slot.kill()  # whatever outlived the runtime's own process: nothing, unless somebody killed that one
+        if status < 0:  # somebody killed the runtime's own process, which the container outlives
+            self._slot.kill()
         oom = await self._slot.ran_out_of_memory()
         detail = self._complaint() if status > 0 and not (oom or self._killed) else ""
         await self._slot.release()
