@@ -53,12 +53,14 @@ class Autoscaler:
 
         One each in turn, those that have least first, so that no function fills the cluster before another has one.
         """
-        turn.freed |= any(
-            self.hungry.get(pool) is not None for pool in turn.pools
-        )  # it may not need that room any more
-        waiting = list(dict.fromkeys([*self.hungry, *turn.pools]) if turn.freed else turn.pools)
-        for pool in waiting:
-            self.hungry.pop(pool, None)
+        waiting = list(turn.pools)
+        if self.hungry:
+            # Those for whom room is made may not need it any more. For the other hungry nothing has changed.
+            if turn.freed or any(self.hungry.get(pool) for pool in waiting):
+                waiting = list(dict.fromkeys([*self.hungry, *waiting]))
+                self.hungry.clear()
+            else:
+                waiting = [pool for pool in waiting if pool not in self.hungry]
         while waiting:
             waiting = [pool for pool in sorted(waiting, key=_rank) if self._start_one(turn, pool)]
 
@@ -68,13 +70,11 @@ class Autoscaler:
         min(max, ⌈(queued + running) × run time / max(cold start, 0.2 s) / slots⌉): as many as finish what is there
         in the time that one more would take to start. Never more than inputs could fill.
         """
-        spec = pool.spec
-        wanted = 0
-        if pool.queue:
-            load = len(pool.inputs)
+        spec, load = pool.spec, len(pool.inputs)
+        wanted = ceil(load / spec.slots) if pool.queue else 0
+        if wanted > pool.live:
             run_s = pool.experience.run_s(now - _oldest(pool, now))
-            wanted = ceil(min(load, load * run_s / _cold_start_s(pool)) / spec.slots)
-            wanted = max(1, wanted)
+            wanted = max(1, min(wanted, ceil(load * run_s / _cold_start_s(pool) / spec.slots)))
         wanted = max(wanted, spec.min_containers)
         return wanted if spec.max_containers is None else min(wanted, spec.max_containers)
 
@@ -94,7 +94,8 @@ class Autoscaler:
         if pool.removed:
             return False
         if self.wanted(pool, turn.now) <= pool.live:
-            self._watch(pool, turn.now)
+            if pool.queue:
+                self._watch(pool, turn.now)
             return False
         found = self._find_node(pool, turn.now)
         match found:
@@ -153,8 +154,8 @@ class Autoscaler:
         """Ask again when the input that runs longest will have shown itself slow enough for another container."""
         spec, load = pool.spec, len(pool.inputs)
         most = min(ceil(load / spec.slots), inf if spec.max_containers is None else spec.max_containers)
-        oldest = _oldest(pool, inf)
-        if not pool.queue or pool.live >= most or oldest == inf:
+        oldest = inf if pool.live >= most else _oldest(pool, inf)
+        if oldest == inf:
             return
         slow_s = pool.live * spec.slots * _cold_start_s(pool) / load * 1.001  # past the threshold, not on it
         self._alarms.set(pool, max(now + GROWTH_STEP_S, oldest + pool.experience.age_when(slow_s)))

@@ -19,16 +19,16 @@ DRAIN_S = 30.0
 
 def due(container: Container, spec: FunctionSpec) -> float:
     """The next moment at which this container's time may be up, for whatever it is doing; infinity if for nothing."""
+    if container.state is ContainerState.READY:
+        return _due_ready(container, spec)
     match container.state:
-        case ContainerState.READY:
-            return _due_ready(container, spec)
         case ContainerState.STARTING:
             return container.since + spec.startup_timeout_s
         case ContainerState.ADOPTED:
             return container.since + ADOPTION_S
         case ContainerState.DRAINING:
             return container.since + DRAIN_S
-        case ContainerState.KILLED:
+        case _:
             return inf
 
 

@@ -23,21 +23,21 @@ COLD_START_S = 0.3
 class Experience:
     """What the runs and starts of one function have taught so far."""
 
-    __slots__ = ("_fresh", "_runs", "cold_start_s", "window")
+    __slots__ = ("_missing", "_runs", "cold_start_s", "window")
 
     def __init__(self) -> None:
         self._runs: deque[float] = deque(maxlen=REMEMBERED)
-        self._fresh = 0
+        self._missing = MEASURED_MIN  # runs before the window is measured again
         self.window = 1
         self.cold_start_s = COLD_START_S
 
     def learn_runs(self, runs_s: list[float]) -> bool:
         """Take in how long inputs ran; true when the window has changed. Sorting waits for some news to be worth it."""
         self._runs.extend(runs_s)
-        self._fresh += len(runs_s)
-        if self._fresh < MEASURED_MIN:
+        self._missing -= len(runs_s)
+        if self._missing > 0:
             return False
-        self._fresh = 0
+        self._missing = REMEMBERED // 2
         before, self.window = self.window, self._measure_window()
         return self.window != before
 
@@ -47,7 +47,7 @@ class Experience:
         Its outputs may have died with it, so that nobody knows which of its inputs ended it. One at a time will tell.
         """
         self.window = 1
-        self._fresh = min(0, MEASURED_MIN - runs)
+        self._missing = max(MEASURED_MIN, runs)
 
     def learn_start(self, start_s: float) -> None:
         """Take in how long a container took from the wish to its hello. The newest counts for a third."""

@@ -79,6 +79,7 @@ class State:
                 self.lifecycle.ring(turn, owner)
             else:
                 turn.touch(owner)
+                turn.freed = True  # it asked to be looked at again by now
 
     def _function_added(self, turn: Turn, event: events.FunctionAdded) -> None:
         spec = event.spec
