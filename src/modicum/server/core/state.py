@@ -148,6 +148,7 @@ class State:
             return
         if not pool.inputs:  # somebody new, who may have mended what failed before
             pool.retry_at = min(pool.retry_at, turn.now)
+            turn.freed = True  # inputs that have no container may ask for more than a minimum could
         pool.arrive(event.keys)
         turn.touch(pool)
 
