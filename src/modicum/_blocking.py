@@ -8,7 +8,7 @@ import time
 from collections import deque
 from itertools import islice
 
-from modicum import _server
+from modicum import _context, _server
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
 from modicum.exception import from_code
 from modicum.wire.frames import Decoder, encode, encode_parts
@@ -140,7 +140,7 @@ class _Lane:
 
     def _receive(self, timeout_s: float | None) -> Frame | None:
         if self._inbox:
-            return self._inbox.popleft()
+            return _shown(self._inbox.popleft())
         if self._socket is None:
             raise ConnectionResetError
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -153,7 +153,7 @@ class _Lane:
             if not data:
                 raise ConnectionResetError
             self._inbox.extend(self._decoder.feed(data))
-        return self._inbox.popleft()
+        return _shown(self._inbox.popleft())
 
     def _pull(self, count: int) -> tuple[list[Any], bool]:
         assert self.values is not None
@@ -182,6 +182,16 @@ class _Lane:
                 self._socket.close()
             except OSError:
                 pass
+
+
+def _shown(frame: Frame) -> Frame:
+    """Return a frame once what was printed before it is on the terminal, if it is shown at all."""
+    log = frame[0].get("log")
+    if log is not None and _context.shown:
+        wait = _context.shown.get(log[0])
+        if wait is not None:
+            wait(log[1])
+    return frame
 
 
 def _readable(link: socket.socket, timeout_s: float) -> bool:

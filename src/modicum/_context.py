@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 socket_directory: str | None = None
@@ -12,6 +13,9 @@ socket_directory: str | None = None
 app: str | None = None
 functions: dict[str, dict[str, Any]] = {}
 """In a container: name → {"id", "kind"} of the functions of its own app."""
+
+shown: dict[str, Callable[[int], None]] = {}
+"""For each app whose output this process shows: waits until it is shown up to a cursor."""
 
 _key: str | None = None
 

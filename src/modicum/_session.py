@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from modicum import _blocking
+from modicum import _blocking, _context
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import Error, NotFoundError
 
@@ -18,26 +18,38 @@ if TYPE_CHECKING:
     """Gets the stream ("stdout", "stderr" or "system"), the id of what wrote, and the bytes."""
 
 WAIT_S = 30.0
+SHOWN_WITHIN_S = 2.0
+"""A call does not wait longer than this for output to be shown; something is wrong with the terminal then."""
 
 
 class Session:
     """The attachment of this process to a running app. Without it the server ends the app within seconds."""
 
-    def __init__(self, app: str, sink: Sink) -> None:
+    def __init__(self, app: str, sink: Sink | None) -> None:
         self._app = app
-        self._sink = sink
+        self._shows = sink is not None
+        self._sink: Sink = sink or (lambda stream, source, text: None)
         self._attached = threading.Event()
         self.error: Error | None = None
+        self._cursor = 0
+        self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="modicum-session", daemon=True)
 
     def start(self) -> None:
         """Attach; returns once the server knows that we are here."""
+        if self._shows:
+            _context.shown[self._app] = self._wait_shown
         self._thread.start()
         self._attached.wait()
 
     def join(self, timeout_s: float = 10.0) -> None:
         """Wait until all output of the stopped app has come."""
         self._thread.join(timeout_s)
+
+    def _wait_shown(self, cursor: int) -> None:
+        if self._cursor < cursor:
+            with self._moved:
+                self._moved.wait_for(lambda: self._cursor >= cursor, SHOWN_WITHIN_S)
 
     def _run(self) -> None:
         try:
@@ -47,22 +59,24 @@ class Session:
         except Error as error:
             self.error = error
         finally:
+            _context.shown.pop(self._app, None)
             self._attached.set()
 
     def _follow(self) -> Operation[None]:
-        cursor = 0
         while True:
             try:
                 yield Request(({"t": "app.attach", "app": self._app}, b""))
                 self._attached.set()
                 while True:
-                    read = {"t": "logs.read", "log": self._app, "cursor": cursor, "wait_s": WAIT_S}
+                    read = {"t": "logs.read", "log": self._app, "cursor": self._cursor, "wait_s": WAIT_S}
                     ((header, payload),) = yield Request((read, b""))
-                    cursor = header["cursor"]
                     start = 0
                     for stream, source, size in header["entries"]:
                         self._sink(stream, source, payload[start : start + size])
                         start += size
+                    with self._moved:
+                        self._cursor = header["cursor"]
+                        self._moved.notify_all()
                     if header["ended"] and not header["entries"]:
                         return
             except ConnectionLost:

@@ -199,7 +199,7 @@ class Run:
     def __init__(self, app: App, name: str, sink: Sink | None = None) -> None:
         self._app = app
         self._name = name
-        self._sink: Sink = sink or (lambda stream, source, data: None)
+        self._sink = sink
         self._session: Session | None = None
 
     def __enter__(self) -> App:

@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Pope
         os.environ["MODICUM_HOME"] = before
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def app(server: subprocess.Popen[bytes]) -> Iterator[App]:
     with programs.app.run():
         yield programs.app

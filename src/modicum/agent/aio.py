@@ -61,9 +61,9 @@ class _Server:
         status, value = await self._task
         run_s = time.perf_counter() - started
         self._task = None
-        output.end()
+        printed = output.end()
         _context.leave()
-        self._agent.finish(key, item[1], status, run_s, value)
+        self._agent.finish(key, item[1], status, run_s, value, printed)
 
     async def _run_function(self, item: Input) -> tuple[str, bytes]:
         try:

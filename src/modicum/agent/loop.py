@@ -42,6 +42,7 @@ class Agent:
         self._directory = directory
         self._queue: deque[Input] = deque()
         self._running: dict[str, int] = {}
+        self._moving = threading.Lock()  # an input is always in the queue or running, whoever looks
         self._wake = threading.Lock()
         self._wake.acquire()
         self._exiting = False
@@ -101,9 +102,9 @@ class Agent:
             started = time.perf_counter()
             status, value = run_one(function, item)
             run_s = time.perf_counter() - started
-            output.end()
+            printed = output.end()
             _context.leave()
-            self.finish(key, attempt, status, run_s, value)
+            self.finish(key, attempt, status, run_s, value, printed)
 
     def _run_function(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
         try:
@@ -143,23 +144,26 @@ class Agent:
 
     def take(self) -> Input | None:
         """Return the next input, None if there is none now."""
-        try:
+        with self._moving:
+            if not self._queue:
+                return None
             item = self._queue.popleft()
-        except IndexError:
-            return None
-        self._running[item[0]] = item[1]
+            self._running[item[0]] = item[1]
         if not self._queue:
             self._batch.flush()  # nothing follows soon that these outputs could wait for
         return item
 
-    def finish(self, key: str, attempt: int, status: str, run_s: float, value: bytes) -> None:
-        """Send an input's output, or keep it for a moment if others follow."""
+    def finish(self, key: str, attempt: int, status: str, run_s: float, value: bytes, printed: bool) -> None:
+        """Send an input's output, or keep it for a moment if others follow.
+
+        If it printed anything the server is told, so that this is shown before the caller goes on.
+        """
         blob = None
         if len(value) > INLINE_BYTES_MAX:
             from modicum.agent.blobs import store
 
             blob, value = store(self.link, value), b""
-        self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value)
+        self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
         self._running.pop(key, None)
         self.pieces.pop(key, None)
         if not self._queue:
@@ -192,12 +196,9 @@ class Agent:
         self.on_work()
 
     def _on_take_back(self, header: Header, payload: bytes) -> None:
-        taken: list[str] = []
-        while len(taken) < header["count"]:
-            try:
-                taken.append(self._queue.pop()[0])
-            except IndexError:
-                break
+        with self._moving:
+            count = min(header["count"], len(self._queue))
+            taken = [self._queue.pop()[0] for _ in range(count)]
         self._batch.flush()  # the one that runs is slow: what is done must not wait for it
         self.link.send({"t": "agent.taken", "keys": taken})
 
@@ -235,8 +236,9 @@ class Agent:
             pass  # it was free: the main thread will look at the queue anyway
 
     def _hello(self) -> Header:
-        holding = [[key, attempt] for key, attempt in list(self._running.items())]
-        holding += [[item[0], item[1]] for item in list(self._queue)]
+        with self._moving:
+            holding = [[key, attempt] for key, attempt in self._running.items()]
+            holding += [[item[0], item[1]] for item in self._queue]
         return {"t": "agent.hello", "r": 1, "build": os.environ.get("MODICUM_BUILD", ""), "holding": holding}
 
 
@@ -249,11 +251,12 @@ class _Batch:
         self._entries: list[list[Any]] = []
         self._values: list[bytes] = []
         self._bytes = 0
+        self._printed = False
         self._since = 0.0
         self._seq = 0
         self._sent: deque[int] = deque()
 
-    def add(self, entry: list[Any], value: bytes) -> None:
+    def add(self, entry: list[Any], value: bytes, printed: bool) -> None:
         with self._lock:
             if self._bytes + len(value) > INLINE_BYTES_MAX:
                 self._send()
@@ -262,6 +265,7 @@ class _Batch:
             self._entries.append(entry)
             self._values.append(value)
             self._bytes += len(value)
+            self._printed = self._printed or printed
             if (
                 len(self._entries) >= BATCH_INPUTS
                 or self._bytes >= BATCH_BYTES
@@ -284,7 +288,9 @@ class _Batch:
         if not self._entries:
             return
         self._seq += 1
-        header = {"t": "agent.outputs", "seq": self._seq, "outputs": self._entries}
+        header: Header = {"t": "agent.outputs", "seq": self._seq, "outputs": self._entries}
+        if self._printed:
+            header["printed"] = True
         self._sent.append(self._seq)
         self._agent.link.send_kept(self._seq, header, b"".join(self._values))
-        self._entries, self._values, self._bytes = [], [], 0
+        self._entries, self._values, self._bytes, self._printed = [], [], 0, False

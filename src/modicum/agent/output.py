@@ -23,6 +23,10 @@ class _MarkingWriter(io.RawIOBase):
         self._marked = b""
         self.key = b""
 
+    def has_marked(self) -> bool:
+        """Return whether the present input has written anything."""
+        return bool(self.key) and self._marked == self.key
+
     def writable(self) -> bool:
         return True
 
@@ -60,12 +64,15 @@ def begin(key: str) -> None:
         writer.key = marked
 
 
-def end() -> None:
-    """Hand all that was printed to the kernel, unfinished lines too; what follows belongs to no input."""
+def end() -> bool:
+    """Hand all that was printed to the kernel, unfinished lines too; return whether this input printed anything."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             pass  # user code may have closed or replaced it
+    printed = False
     for writer in _writers:
+        printed = printed or writer.has_marked()
         writer.key = b""
+    return printed

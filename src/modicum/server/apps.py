@@ -44,8 +44,8 @@ class Apps:
         if app is None:
             app = App(f"ap-{os.urandom(11).hex()}", name, key)
             self._take_in(app)
-            await self._database.submit(queries.add_app(app.id, name, key, time.time()))
             self._reap_later(app, self._settings.reattach_grace_s)
+            await self._database.submit(queries.add_app(app.id, name, key, time.time()))
         return app
 
     def restore(self, app: str, name: str, key: str) -> None:
@@ -86,10 +86,11 @@ class Apps:
         if known is not None:
             return self._fleet.functions[known]
         function = Function(f"fu-{os.urandom(11).hex()}", app_id, name, definition, serialized)
+        spec = spec_of(function)
         app.functions[name] = function.id
         self._fleet.functions[function.id] = function
+        self._fleet.on_event(ev.FunctionAdded(spec))
         await self._database.submit(queries.add_function(function.id, app_id, name, definition, serialized))
-        self._fleet.on_event(ev.FunctionAdded(spec_of(function)))
         return function
 
     def restore_function(self, function: Function) -> None:

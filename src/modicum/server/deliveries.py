@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from modicum.blobs.base import Blobs
@@ -16,7 +16,7 @@ from modicum.server.records import Call, Container, Input, Output, Sent, key_of,
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel
-from modicum.wire.frames import PAYLOAD_BYTES_MAX
+from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
 
 ACKNOWLEDGE_EVERY_S = 0.02
 """Acknowledgements wait so long for company: a frame for each output would cost the agent a wake-up each."""
@@ -40,15 +40,21 @@ class Deliveries:
         self._pending_acks: set[Container] = set()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._outbox: dict[Call, list[tuple[int, Output]]] = {}
+        self.log_end: Callable[[str], int] = lambda log: 0
 
     # -- from agents ---------------------------------------------------------------------------------------
 
-    def arrive(self, container: Container, seq: int, outputs: dict[str, Output]) -> None:
-        """An agent's outputs are here; the core says next which of them count (`accept`)."""
-        sent = Sent(seq)
+    def announce(self, container: Container, seq: int) -> Sent:
+        """An agent's frame of outputs is here; it stays unacknowledged until it has been taken in (`arrive`)."""
+        sent = Sent(seq, open=1)
         container.unacknowledged.append(sent)
-        self._arriving = {key: (output, sent) for key, output in outputs.items()}
         self._pending_acks.add(container)
+        return sent
+
+    def arrive(self, sent: Sent, outputs: dict[str, Output]) -> None:
+        """Take in a frame's outputs; the core says next which of them count (`accept`)."""
+        sent.open -= 1
+        self._arriving = {key: (output, sent) for key, output in outputs.items()}
 
     def accept(self, keys: Iterable[str]) -> None:
         """These of the arriving outputs are the final ones of their inputs."""
@@ -154,20 +160,21 @@ class Deliveries:
         if channel is None:
             call.outputs.update(outputs)
             return
+        header: Header = {"t": "call.outputs", "call": call.id, "log": [call.app, self.log_end(call.app)]}
         entries: list[list[Any]] = []
         parts: list[bytes] = []
         size = 0
         for index, output in outputs:
             payload, blob = self._spilled(call, channel, output)
             if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
-                channel.send({"t": "call.outputs", "call": call.id, "outputs": entries}, b"".join(parts))
+                channel.send({**header, "outputs": entries}, b"".join(parts))
                 entries, parts, size = [], [], 0
             entries.append([index, output.status, len(payload), blob])
             parts.append(payload)
             size += len(payload)
             if blob is not None:
                 call.blobs.append(blob)
-        channel.send({"t": "call.outputs", "call": call.id, "outputs": entries}, b"".join(parts))
+        channel.send({**header, "outputs": entries}, b"".join(parts))
         if call.kind in ("sync", "gen") and not call.blobs:
             self.calls.pop(call.id, None)
 

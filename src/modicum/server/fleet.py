@@ -128,6 +128,16 @@ class Fleet:
         if container is not None and container.channel is not None:
             container.channel.send(header, payload)
 
+    async def flush_output(self, container: Container) -> None:
+        """Return when all that a container has printed up to now is in its app's log, or its node is gone."""
+        channel = self.nodes.get(container.node)
+        if channel is None:
+            return
+        try:
+            await channel.request({"t": "logs.flush", "containers": [container.id]})
+        except (ChannelClosed, RemoteFailure):
+            pass  # then there is nothing more to come
+
     def drain(self, container_id: str, reason: str) -> None:
         """Ask a container to end, and kill it if it does not."""
         container = self.containers.get(container_id)

@@ -109,6 +109,11 @@ class Logs:
                 for n in range(0, len(text), self.TEXT_MAX)
             )
 
+    def end(self, log: str) -> int:
+        """Return the cursor behind all that is there, 0 if there is no such log."""
+        found = self._logs.get(log)
+        return found.end if found is not None else 0
+
     def finish(self, log: str) -> None:
         """Nothing more will come."""
         if log in self._logs:

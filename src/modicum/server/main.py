@@ -110,6 +110,7 @@ class Server:
         logs = Logs(home / "logs", settings.log_bytes_max)
         self._links = Links(home, self._router, self._closed)
         deliveries = Deliveries(blobs, database)
+        deliveries.log_end = logs.end
         fleet = Fleet(settings, self._links, deliveries)
         state = State(os.urandom(4).hex())
         controller = Controller(state, fleet, deliveries)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from modicum.server.core.events import ContainerReady
 from modicum.wire.channel import Channel
 
 
@@ -61,6 +62,7 @@ class Call:
     kind: str
     owner: str
     channel: Channel | None
+    app: str = ""
     open: set[int] = field(default_factory=set)
     outputs: dict[int, Output] = field(default_factory=dict)
     blobs: list[str] = field(default_factory=list)
@@ -85,6 +87,7 @@ class Container:
     listener: asyncio.Server | None = None
     starting: asyncio.Task[None] | None = None
     killer: asyncio.TimerHandle | None = None
+    ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
 
 

@@ -33,13 +33,14 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
 
   to the caller
-    call.outputs    call, outputs [[index, status, size, blob | null], …]; *payload*
+    call.outputs    call, outputs [[index, status, size, blob | null], …], log [app, cursor]; *payload*. Whoever shows
+                    the app's output shows it up to that cursor before the caller goes on.
     call.failed     call, code, message: none of its inputs can be taken
     call.piece      call, piece, end (of an item); *payload* at most 1 MiB
 
 **Container** (its own socket)
     agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: id}, app
-    agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …]; *payload*
+    agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
     agent.failed    status; *payload* the exception: start-up failed, nothing can run here
     agent.taken     keys: inputs given back unstarted
     agent.piece     key, piece, end; *payload*

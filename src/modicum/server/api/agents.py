@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
+from modicum.server.api.fields import cut, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
-from modicum.server.records import Container, Output, split_key
+from modicum.server.records import Container, Output, Sent, split_key
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
-from modicum.wire.messages import GENERATOR_DONE, SUCCESS
+from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, SUCCESS
+
+STATUSES = frozenset({SUCCESS, GENERATOR_DONE, EXCEPTION})
+"""How inputs end in a container; all else the server says itself."""
 
 
 def _container(parts: Parts, channel: Channel) -> Container:
     container = parts.fleet.containers.get(channel.name)
     if container is None or container.channel is not channel:
         raise RemoteFailure("conflict", "this container is not expected to speak here")
+    _settle_in(parts, container)
     return container
+
+
+def _settle_in(parts: Parts, container: Container) -> None:
+    """Let the core know of an agent's hello, once."""
+    ready, container.ready = container.ready, None
+    if ready is not None:
+        parts.controller.handle(ready)
 
 
 def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -34,8 +47,10 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     container.unacknowledged.clear()
     app = parts.apps.by_id[function.app]
     held = tuple(ev.Held(str(key), int(attempt)) for key, attempt in header["holding"])
-    # The answer must be the first frame; the inputs that the core may send come behind it.
-    asyncio.get_running_loop().call_soon(parts.controller.handle, ev.ContainerReady(container.id, held))
+    # The answer must be the first frame; the inputs that the core may send come behind it. What the agent has sent
+    # behind its hello is looked at after it, too.
+    container.ready = ev.ContainerReady(container.id, held)
+    asyncio.get_running_loop().call_soon(_settle_in, parts, container)
     answer = {
         "function": function.definition["spec"],
         "functions": {name: {"id": id_} for name, id_ in app.functions.items()},
@@ -44,20 +59,43 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     return answer, function.serialized
 
 
-def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Inputs have ended."""
+def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer | Awaitable[Answer]:
+    """Inputs have ended. What they printed is on its way through the node: it comes first."""
     container = _container(parts, channel)
+    arrived, ended = _outputs(header, payload)
+    sent = parts.deliveries.announce(container, whole(header["seq"]))
+    if header.get("printed"):
+        return _after_output(parts, container, sent, arrived, ended)
+    _take_in(parts, container, sent, arrived, ended)
+    return None
+
+
+def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[ev.Output, ...]]:
     arrived: dict[str, Output] = {}
     ended: list[ev.Output] = []
-    start = 0
-    for key, attempt, status, run_s, size, blob in header["outputs"]:
-        arrived[key] = Output(status, payload[start : start + size], blob)
-        ended.append(ev.Output(key, attempt, status in (SUCCESS, GENERATOR_DONE), run_s))
-        start += size
-    parts.deliveries.arrive(container, header["seq"], arrived)
-    parts.controller.handle(ev.OutputsArrived(container.id, tuple(ended)))
-    parts.deliveries.settle()
+    values = cut(payload, [entry[4] for entry in header["outputs"]])
+    for (key, attempt, status, run_s, _, blob), value in zip(header["outputs"], values):
+        if status not in STATUSES:
+            raise ValueError(f"an agent cannot know of an input that it ended as {status!r}")
+        arrived[key] = Output(status, value, value_blob(blob))
+        ended.append(ev.Output(key, attempt, status in (SUCCESS, GENERATOR_DONE), float(run_s)))
+    return arrived, tuple(ended)
+
+
+async def _after_output(
+    parts: Parts, container: Container, sent: Sent, arrived: dict[str, Output], ended: tuple[ev.Output, ...]
+) -> Answer:
+    await parts.fleet.flush_output(container)
+    _take_in(parts, container, sent, arrived, ended)
     return None
+
+
+def _take_in(
+    parts: Parts, container: Container, sent: Sent, arrived: dict[str, Output], ended: tuple[ev.Output, ...]
+) -> None:
+    parts.deliveries.arrive(sent, arrived)
+    parts.controller.handle(ev.OutputsArrived(container.id, ended))
+    parts.deliveries.settle()
 
 
 def taken(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -71,7 +109,7 @@ def failed(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     """The function could not be loaded."""
     container = _container(parts, channel)
     message = f"the function could not be loaded in container {container.id}"
-    parts.fleet.start_errors[message] = Output(header["status"], payload, None)
+    parts.fleet.start_errors[message] = Output(EXCEPTION, payload, None)
     parts.controller.handle(ev.StartFailed(container.id, message))
     parts.deliveries.settle()
     return None
@@ -81,9 +119,10 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     """A generator made something; its caller's credit is the generator's window."""
     container = _container(parts, channel)
     call_id, _ = split_key(header["key"])
+    fields = {"piece": whole(header["piece"]), "end": bool(header["end"])}
     call = parts.deliveries.calls.get(call_id)
     if call is not None and call.channel is not None and call.container == container.id:
-        call.channel.send({"t": "call.piece", "call": call_id, "piece": header["piece"], "end": header["end"]}, payload)
+        call.channel.send({"t": "call.piece", "call": call_id, **fields}, payload)
     return None
 
 

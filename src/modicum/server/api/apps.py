@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from modicum.server.api.fields import seconds, whole
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
@@ -28,8 +31,24 @@ async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -
 async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make a function of an app callable."""
     definition = {name: header[name] for name in ("image", "source", "options", "spec")}
+    _check(parts, definition)
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, payload)
     return {"function": function.id}
+
+
+def _check(parts: Parts, definition: dict[str, Any]) -> None:
+    """Raise `ValueError` or `KeyError` for what no container could be made of."""
+    parts.fleet.image_of(definition["image"])
+    options, spec, source = definition["options"], definition["spec"], definition["source"]
+    whole(options["min_containers"])
+    if options["max_containers"] is not None:
+        whole(options["max_containers"])
+    for name in ("scaledown_window", "timeout", "startup_timeout"):
+        seconds(options[name])
+    if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
+        raise ValueError(f"{spec!r} names no function")
+    if source is not None and not parts.blobs.has(source["blob"]):
+        raise ValueError(f"the source {source['blob']} is not here")
 
 
 HANDLERS = {

@@ -6,7 +6,7 @@ from modicum.blobs.base import BlobMissing
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
-from modicum.wire.messages import CONTAINER
+from modicum.wire.messages import CONTAINER, RESTRICTED
 
 
 def put(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -17,7 +17,7 @@ def put(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answe
 
 def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Give a chunk. A container gets what its inputs name, or what it may know as a caller: names cannot be guessed."""
-    if channel.principal == CONTAINER and not header["blob"].startswith("bl-"):
+    if channel.principal in (CONTAINER, RESTRICTED) and not header["blob"].startswith("bl-"):
         raise RemoteFailure("permission_denied", "a container may not read that blob")
     try:
         chunk, total = parts.blobs.read(header["blob"], header["offset"], PAYLOAD_BYTES_MAX)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from modicum.server.api.fields import cut, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import Call, Output, key_of
@@ -23,6 +24,7 @@ WAIT_S_MAX = 60.0
 def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer | asyncio.Future[None]:
     """Take in inputs, opening their call at the first of them."""
     deliveries = parts.deliveries
+    arrived = _inputs(header, payload)
     call = deliveries.calls.get(header["call"])
     if call is None:
         call = _open(parts, channel, header)
@@ -32,22 +34,32 @@ def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         raise RemoteFailure("permission_denied", "this call is somebody else's")
     call.channel = channel
     if call.durable:
-        return asyncio.ensure_future(_spawn(parts, call, header, payload))  # awaited by the channel
-    blobs = header.get("blobs")
+        # Shielded, because the channel cancels what it awaits when it ends: what is stored must also run.
+        return asyncio.shield(_spawn(parts, call, arrived))
     keys = []
-    start = 0
-    for place, size in enumerate(header["sizes"]):
-        blob = blobs.get(str(place)) if blobs else None
-        key = deliveries.add(call, header["first"] + place, payload[start : start + size], blob)
-        start += size
+    for index, data, blob in arrived:
+        key = deliveries.add(call, index, data, blob)
         if key is not None:
             keys.append(key)
     if keys:
         parts.controller.handle(ev.InputsArrived(call.function, tuple(keys)))
-    if len(keys) < len(header["sizes"]):
+    if len(keys) < len(arrived):
         deliveries.settle()
         _resume_pieces(parts, call, header)
     return None
+
+
+_Arrived = list[tuple[int, bytes, str | None]]
+"""Inputs as they came: index, payload, blob."""
+
+
+def _inputs(header: Header, payload: bytes) -> _Arrived:
+    blobs = header.get("blobs") or {}
+    first = whole(header["first"])
+    return [
+        (first + place, data, value_blob(blobs.get(str(place))))
+        for place, data in enumerate(cut(payload, header["sizes"]))
+    ]
 
 
 def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
@@ -59,8 +71,8 @@ def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
         channel.send({"t": "call.failed", "call": header["call"], "code": "not_found", "message": message})
         return None
     if header["kind"] not in KINDS or not str(header["call"]).startswith("fc-"):
-        raise ValueError(header["kind"])
-    call = Call(header["call"], function.id, header["kind"], _owner(channel), channel)
+        raise ValueError(f"{header['call']!r} is no call of the kind {header['kind']!r}")
+    call = Call(header["call"], function.id, header["kind"], _owner(channel), channel, function.app)
     parts.deliveries.open(call)
     return call
 
@@ -74,33 +86,25 @@ def _resume_pieces(parts: Parts, call: Call, header: Header) -> None:
     if call.kind == "gen" and call.container is not None:
         parts.fleet.tell(
             call.container,
-            {"t": "piece.resend", "key": key_of(call.id, 0), "pieces": header.get("pieces", 0)},
+            {"t": "piece.resend", "key": key_of(call.id, 0), "pieces": whole(header.get("pieces", 0))},
         )
 
 
-async def _spawn(parts: Parts, call: Call, header: Header, payload: bytes) -> None:
+async def _spawn(parts: Parts, call: Call, arrived: _Arrived) -> None:
     """Make inputs durable, then let them run."""
-    blobs = header.get("blobs", {})
-    rows = []
-    start = 0
-    for place, size in enumerate(header["sizes"]):
-        index = header["first"] + place
-        rows.append(
-            queries.StoredInput(call.id, index, call.function, payload[start : start + size], blobs.get(str(place)))
-        )
-        start += size
+    rows = [queries.StoredInput(call.id, index, call.function, data, blob) for index, data, blob in arrived]
     new = await parts.database.submit(queries.add_inputs(rows))
     keys = [parts.deliveries.add(call, row.index, row.payload, row.blob) for row in rows if row.index in new]
-    arrived = tuple(key for key in keys if key is not None)
-    if arrived:
-        parts.controller.handle(ev.InputsArrived(call.function, arrived))
+    fresh = tuple(key for key in keys if key is not None)
+    if fresh:
+        parts.controller.handle(ev.InputsArrived(call.function, fresh))
     elif not call.open:
         parts.deliveries.calls.pop(call.id, None)
 
 
 async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Give a spawned input's output, waiting for it."""
-    call_id, index = header["call"], int(header["index"])
+    call_id, index = header["call"], whole(header["index"])
     wait_s = min(float(header["wait_s"]), WAIT_S_MAX)
     output = await _wait(parts, call_id, index, wait_s)
     if output is None:
@@ -147,9 +151,9 @@ def abandon(parts: Parts, call: Call) -> None:
 def acknowledge(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """A generator's reader is further: that is credit for the generator."""
     call = parts.deliveries.calls.get(header["call"])
-    if call is not None and call.container is not None:
+    if call is not None and call.container is not None and call.owner == _owner(channel):
         key = key_of(call.id, 0)
-        parts.fleet.tell(call.container, {"t": "piece.ack", "key": key, "pieces": header["pieces"]})
+        parts.fleet.tell(call.container, {"t": "piece.ack", "key": key, "pieces": whole(header["pieces"])})
     return None
 
 

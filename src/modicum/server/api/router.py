@@ -26,6 +26,9 @@ HANDLERS: dict[str, Handler] = {
     **status.HANDLERS,
 }
 
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+"""What a handler raises when a field is missing or makes no sense."""
+
 
 class Router:
     """Gets every message of every connection."""
@@ -34,7 +37,7 @@ class Router:
         self.parts: Parts | None = None
 
     def __call__(self, channel: Channel, header: Header, payload: bytes) -> Awaitable[Answer] | Answer:
-        """Answer a message. A handler's `KeyError` or `TypeError` means a field that is missing or makes no sense."""
+        """Answer a message. Raises `RemoteFailure`."""
         assert self.parts is not None
         kind = header["t"]
         if channel.principal not in MAY_SEND.get(kind, ()):
@@ -43,7 +46,18 @@ class Router:
             raise RemoteFailure("permission_denied", f"a {channel.principal} may not send {kind!r}")
         try:
             result = HANDLERS[kind](self.parts, channel, header, payload)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            log.exception("malformed message", extra={"type": kind, "principal": channel.principal})
-            raise RemoteFailure("invalid", f"the message {kind!r} is malformed: {error!r}") from None
-        return result
+        except MALFORMED as error:
+            raise _refusal(channel, kind, error) from None
+        return _later(channel, kind, result) if isinstance(result, Awaitable) else result
+
+
+async def _later(channel: Channel, kind: str, result: Awaitable[Answer]) -> Answer:
+    try:
+        return await result
+    except MALFORMED as error:
+        raise _refusal(channel, kind, error) from None
+
+
+def _refusal(channel: Channel, kind: str, error: Exception) -> RemoteFailure:
+    log.error("malformed message", extra={"type": kind, "principal": channel.principal}, exc_info=error)
+    return RemoteFailure("invalid", f"the message {kind!r} is malformed: {error!r}")

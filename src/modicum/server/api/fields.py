@@ -1,0 +1,43 @@
+"""Which fields of a message make sense? It comes from anybody: what is wrong in it is found before it does harm."""
+
+from __future__ import annotations
+
+import re
+from math import inf
+from typing import Any
+
+_VALUE = re.compile(r"bl-[0-9a-f]{16,64}")
+
+
+def whole(value: Any) -> int:
+    """Return a whole number from 0 up. Raises `ValueError`."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no whole number from 0 up")
+    return value
+
+
+def seconds(value: Any) -> float:
+    """Return a time above 0. Raises `ValueError`."""
+    if type(value) not in (int, float) or not 0 < value < inf:
+        raise ValueError(f"{value!r} is no time in seconds")
+    return value  # type: ignore[no-any-return]
+
+
+def value_blob(name: Any) -> str | None:
+    """Return the name of a value's blob, or None where there is none. Raises `ValueError`, also for other blobs."""
+    if name is None or (isinstance(name, str) and _VALUE.fullmatch(name)):
+        return name
+    raise ValueError(f"{name!r} is no blob of a value")
+
+
+def cut(payload: bytes, sizes: list[Any]) -> list[bytes]:
+    """Return the parts of a payload. Raises `ValueError` if these sizes do not make up exactly all of it."""
+    parts = []
+    start = 0
+    for size in sizes:
+        stop = start + whole(size)
+        parts.append(payload[start:stop])
+        start = stop
+    if start != len(payload):
+        raise ValueError(f"parts of {start} bytes in a payload of {len(payload)}")
+    return parts
