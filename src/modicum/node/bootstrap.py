@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import control, network
-from .kernel import MS_BIND, MS_NODEV, MS_NOSUID, Kernel, kernel
+from .kernel import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, Kernel, kernel
 from .layout import Layout
 from .netns import start_helper
 from .removal import remove_tree
+
+_CGROUPS = "/sys/fs/cgroup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,21 @@ def lay_grounds(layout: Layout, control_fd: int, calls: Kernel = kernel) -> Grou
         init=init,
         leftovers=tuple(layout.containers.iterdir()),
     )
+
+
+def hide_cgroups(hidden: bool, calls: Kernel = kernel) -> None:
+    """Cover the machine's cgroups for the runtimes to come, or show them. They are the keeper's in any case."""
+    if hidden == _is_mounted_over(_CGROUPS):
+        return
+    if hidden:
+        calls.mount("modicum", _CGROUPS, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64k")
+    else:
+        calls.unmount(_CGROUPS)
+
+
+def _is_mounted_over(target: str) -> bool:
+    mounts = [line.split() for line in _lines("/proc/self/mountinfo")]
+    return any(fields[4] == target and fields[-2] == "modicum" for fields in mounts)
 
 
 def remove_leftovers(leftovers: tuple[Path, ...]) -> None:

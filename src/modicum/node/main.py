@@ -141,7 +141,7 @@ async def _prepare(grounds: Grounds) -> tuple[SlotPool, Choice, Caller]:
     _, namespaces = await helper.ask({"number": None})
     pool.fill()
     paths = [f"/proc/{os.getpid()}/fd/{descriptor}" for descriptor in namespaces]
-    choice = await asyncio.to_thread(choose, grounds.init, bundles, paths[0], paths[1])
+    choice = await asyncio.to_thread(choose, grounds.init, bundles, (paths[0], paths[1]), bootstrap.hide_cgroups)
     for descriptor in namespaces:
         os.close(descriptor)
     return pool, choice, keeper

@@ -194,7 +194,6 @@ def _first_process(blueprint: Blueprint, control: int, failure: tuple[int, int],
         os.setsid()
         calls.set_hostname("modicum-node")
         calls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        calls.mount("modicum", "/sys/fs/cgroup", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64k")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         if control != CONTROL_FD:

@@ -238,7 +238,7 @@ def kill_namespace(identity: str) -> int:
     """
     killed: set[int] = set()
     while identity and (pids := _processes_in(identity) - killed):
-        for pid in pids:
+        for pid in sorted(pids):  # its init first, which is the oldest: or another could still end it by itself, well
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

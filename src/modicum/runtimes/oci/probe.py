@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from .runtime import Binary, close_door, remove_flat
 _TIMEOUT_S = 20.0
 _ID = "probe"
 
-CANDIDATES = ("crun", "runc")
+Names = tuple[str, ...]
+
+CANDIDATES: Names = ("crun", "runc")
 """In order of preference: crun takes 5 ms for a container, runc 30."""
 
 
@@ -29,19 +32,29 @@ class Choice:
     reason: str
 
 
-def choose(init: str, directory: Path, user_namespace: str, network_namespace: str) -> Choice:
+def choose(
+    init: str,
+    directory: Path,
+    namespaces: tuple[str, str],
+    hide_cgroups: Callable[[bool], None],
+    names: Names = CANDIDATES,
+) -> Choice:
     """Return the first runtime that can run a container here, its seccomp filter compiled.
 
-    Takes about 30 ms and blocks. Raises `RuntimeFailure` with what each of them said.
+    `namespaces` are paths of a user and a network namespace. `hide_cgroups` is called with whether a runtime must not
+    see the machine's cgroups: crun refuses some that it sees, runc insists on seeing them (and, told that it is
+    unprivileged, does not mind that it may not use them). Takes about 30 ms and blocks. Raises `RuntimeFailure` with
+    what each of them said.
     """
     failures: list[str] = []
-    for name in CANDIDATES:
+    for name in names:
         path = shutil.which(name)
         if path is None:
             failures.append(f"{name} is not installed")
             continue
         try:
-            binary = _try(name, path, init, directory, (user_namespace, network_namespace))
+            hide_cgroups(name == "crun")
+            binary = _try(name, path, init, directory, namespaces)
         except (RuntimeFailure, OSError, subprocess.SubprocessError) as failure:
             failures.append(f"{name}: {failure}")
             continue
@@ -54,7 +67,7 @@ def _try(name: str, path: str, init: str, directory: Path, namespaces: tuple[str
         binary = Binary(name, path, ("--no-new-keyring",), ("--log-format", "json", "--cgroup-manager", "disabled"))
         binary = dataclasses.replace(binary, filter=_compile_filter(binary, init, directory, namespaces))
     else:
-        binary = Binary(name, path, ("--no-new-keyring",), ("--log-format", "json"))
+        binary = Binary(name, path, ("--no-new-keyring",), ("--log-format", "json", "--rootless", "true"))
     with _Bundle(binary, init, directory, namespaces) as bundle:
         bundle.invoke("run", *binary.run_options, "--bundle", str(bundle.path), _ID)
     return binary

@@ -1,0 +1,194 @@
+"""What every runtime promises (`runtimes/base.py`), run inside a node's namespaces.
+
+A program: `python -m tests.conformance.runtime_checks --home H RUNTIME ROOT`, started as a node would be. It prints one
+line of JSON per check: its name and what went wrong, or null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modicum.node import bootstrap
+from modicum.node.control import Caller
+from modicum.node.layout import Layout
+from modicum.node.namespaces import CONTROL_FD
+from modicum.node.overlay import Overlays
+from modicum.node.slots import SlotPool
+from modicum.runtimes.base import BindMount, ContainerSpec, Exit, Runtime, RuntimeFailure
+from modicum.runtimes.oci import OciRuntime, choose
+
+
+@dataclass
+class Case:
+    """A runtime, and a fresh root for each container."""
+
+    runtime: Runtime
+    fresh_root: Callable[[], Path]
+    scratch: Path
+    count: int = 0
+
+    async def run(self, *argv: str, **fields: Any) -> tuple[Exit, str]:
+        """Run a container to its end; return that and its output."""
+        read_end, write_end = os.pipe()
+        try:
+            process = await self.runtime.start(self.spec(argv, write_end, **fields))
+            ended = await process.wait()
+        finally:
+            os.close(write_end)
+            with os.fdopen(read_end, "rb") as output:
+                said = output.read().decode()
+        return ended, said
+
+    def spec(self, argv: tuple[str, ...], output: int, **fields: Any) -> ContainerSpec:
+        """Return a specification with a root of its own."""
+        self.count += 1
+        common: dict[str, Any] = {"env": {"PATH": "/usr/bin"}, "cwd": "/", "hostname": "box", **fields}
+        return ContainerSpec(f"co-{self.count}", self.fresh_root(), argv, stdout=output, stderr=output, **common)
+
+
+async def check_exit_status_and_output(case: Case) -> None:
+    ended, said = await case.run("sh", "-c", "echo hello; exit 7")
+    assert (ended, said) == (Exit(7), "hello\n"), (ended, said)
+
+
+async def check_a_signal_is_told_apart(case: Case) -> None:
+    ended, _ = await case.run("sh", "-c", "kill -TERM $$")
+    assert (ended.code, ended.signal, ended.oom) == (143, 15, False), ended
+
+
+async def check_environment_folder_and_name(case: Case) -> None:
+    program = "import os, socket; print(os.environ['A'], os.getcwd(), socket.gethostname())"
+    env = {"PATH": "/usr/bin", "A": "b c=d"}
+    _, said = await case.run("python3", "-S", "-c", program, env=env, cwd="/tmp", hostname="other")
+    assert said == "b c=d /tmp other\n", said
+
+
+async def check_mounts(case: Case) -> None:
+    shared = case.scratch / f"shared-{case.runtime.name}"
+    shared.mkdir()
+    (shared / "file").write_text("seen\n")
+    mounts = (BindMount(shared, "/run/new/rw", read_only=False), BindMount(shared, "/run/new/ro"))
+    ended, said = await case.run(
+        "sh", "-c", "cat /run/new/ro/file; echo x > /run/new/rw/made; echo x > /run/new/ro/y", mounts=mounts
+    )
+    assert said.startswith("seen\n"), said
+    assert ended.code != 0
+    assert [path.name for path in sorted(shared.iterdir())] == ["file", "made"]
+
+
+async def check_without_network(case: Case) -> None:
+    _, said = await case.run("ls", "/sys/class/net", network=False)
+    assert "lo" in said.split()
+    assert "eth0" not in said.split()
+    assert "eth0" in (await case.run("ls", "/sys/class/net"))[1].split()
+
+
+async def check_a_kill_ends_all_and_may_be_repeated(case: Case) -> None:
+    read_end, write_end = os.pipe()
+    process = await case.runtime.start(
+        case.spec(("sh", "-c", "trap '' TERM INT; sleep 100 & sleep 100; true"), write_end)
+    )
+    os.close(write_end)
+    process.kill()
+    process.kill()
+    ended = await asyncio.wait_for(process.wait(), 5)
+    assert ended.signal == 9, ended
+    assert await process.wait() == ended
+    process.kill()
+    assert os.read(read_end, 1) == b"", "the end of its output says that no process is left"
+    os.close(read_end)
+
+
+async def check_a_start_that_fails_raises(case: Case) -> None:
+    with pytest.raises(RuntimeFailure, match="hostname"):
+        await case.run("true", hostname="x" * 100)
+    assert (await case.run("true"))[0] == Exit(0)
+
+
+async def check_many_at_once(case: Case) -> None:
+    ends = await asyncio.gather(*(case.run("sh", "-c", f"exit {number}") for number in range(8)))
+    assert [ended.code for ended, _ in ends] == list(range(8))
+
+
+async def check_hardening(case: Case) -> None:
+    _, said = await case.run("cat", "/proc/self/status")
+    status = dict(line.split(":\t") for line in said.splitlines() if ":\t" in line)
+    assert (status["Seccomp"], status["NoNewPrivs"], status["CapBnd"]) == ("2", "1", "00000000800405fb"), status
+    assert (await case.run("unshare", "--user", "true"))[0].code != 0
+
+
+CHECKS: list[Callable[[Case], Awaitable[None]]] = [
+    check_exit_status_and_output,
+    check_a_signal_is_told_apart,
+    check_environment_folder_and_name,
+    check_mounts,
+    check_without_network,
+    check_a_kill_ends_all_and_may_be_repeated,
+    check_a_start_that_fails_raises,
+    check_many_at_once,
+    check_hardening,
+]
+
+
+async def _main(layout: Layout, name: str, root: Path) -> None:
+    grounds = bootstrap.lay_grounds(layout, CONTROL_FD)
+    keeper, helper = Caller(grounds.keeper), Caller(grounds.helper)
+    networks = {"containers": str(grounds.plan.containers), "uplink": str(grounds.plan.uplink)}
+    await helper.ask({**networks, "bridge": grounds.bridge})
+    pool = SlotPool(keeper, helper, grounds.plan.size)
+    bundles = layout.run / "bundles"
+    bundles.mkdir()
+    _, namespaces = await helper.ask({"number": None})
+    user, network = (f"/proc/{os.getpid()}/fd/{descriptor}" for descriptor in namespaces)
+    choice = choose(grounds.init, bundles, (user, network), bootstrap.hide_cgroups, (name,))
+    overlays = Overlays(layout.run)
+
+    def fresh_root() -> Path:
+        fresh_root.count += 1  # type: ignore[attr-defined]
+        place = layout.containers / f"{fresh_root.count}"  # type: ignore[attr-defined]
+        for folder in (place, place / "upper", place / "work", layout.run / place.name):
+            folder.mkdir()
+        overlays.mount(layout.run / place.name, [root], place / "upper", place / "work")
+        return layout.run / place.name
+
+    fresh_root.count = 0  # type: ignore[attr-defined]
+    case = Case(OciRuntime(choice.binary, grounds.init, bundles, pool, os.getpid()), fresh_root, layout.temporary)
+    for check in CHECKS:
+        wrong = None
+        try:
+            async with asyncio.timeout(20):
+                await check(case)
+        except Exception:
+            wrong = traceback.format_exc()
+        print(json.dumps([check.__name__, wrong]), flush=True)
+    print(json.dumps(["nothing is left", _left(bundles)]), flush=True)
+
+
+KEPT = ("state", "probe-root")
+
+
+def _left(bundles: Path) -> str | None:
+    left = [str(path) for path in (*bundles.iterdir(), *(bundles / "state").iterdir()) if path.name not in KEPT]
+    return f"files: {left}" if left else None
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("runtime")
+    parser.add_argument("root", type=Path)
+    arguments = parser.parse_args()
+    asyncio.run(_main(Layout(arguments.home), arguments.runtime, arguments.root))
+    sys.stdout.flush()
+    os._exit(0)
