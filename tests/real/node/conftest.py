@@ -27,8 +27,20 @@ def root(person: Person) -> Iterator[Path]:
     remove(folder)
 
 
+@pytest.fixture(scope="session")
+def tun() -> Iterator[None]:
+    """Let ordinary users make a way out for containers, as udev does on any usual machine."""
+    device = Path("/dev/net/tun")
+    mode = device.stat().st_mode
+    if os.geteuid() == 0:
+        device.chmod(0o666)
+    yield
+    if os.geteuid() == 0:
+        device.chmod(mode)
+
+
 @pytest.fixture
-async def idle(person: Person, root: Path) -> AsyncIterator[Bench]:
+async def idle(person: Person, root: Path, tun: None) -> AsyncIterator[Bench]:
     """A home whose keeper has not been started."""
     home = Path(tempfile.mkdtemp(prefix="modicum-node-"))
     async for made in bench(person, home, root):

@@ -8,7 +8,22 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PROGRAMS = ("cat", "dash", "env", "id", "ls", "mkdir", "mount", "nproc", "rm", "setsid", "sleep", "touch", "true", "unshare")
+PROGRAMS = (
+    "cat",
+    "dash",
+    "env",
+    "id",
+    "ls",
+    "mkdir",
+    "mount",
+    "nproc",
+    "rm",
+    "setsid",
+    "sleep",
+    "touch",
+    "true",
+    "unshare",
+)
 PYTHON = "/usr/bin/python3"
 _LEFT_OUT = shutil.ignore_patterns(
     "test", "tests", "idlelib", "lib2to3", "tkinter", "ensurepip", "__pycache__", "config-*"

@@ -174,6 +174,15 @@ async def test_an_init_that_is_killed_takes_its_container_along(node: Bench) -> 
     await node.until(lambda: not (_find(node, "sleep 1000") or node.files()), "nothing left")
 
 
+async def test_a_program_that_is_killed_ends_its_container(node: Bench) -> None:
+    container = await node.begin("sh", "-c", "sleep 1000 & sleep 2000; true")
+    await node.until(lambda: _find(node, "sleep 2000"), "its program")
+    shell = next(pid for pid, command in node.processes().items() if command.startswith("sh -c"))
+    kill(shell)
+    assert (await node.ended(container))["signal"] == 9
+    await node.until(lambda: not (_find(node, "sleep") or node.files()), "nothing left")
+
+
 async def test_a_runtime_that_is_killed_takes_its_container_along(node: Bench) -> None:
     container = await node.begin("sh", "-c", "sleep 1000; true")
     await node.until(lambda: _find(node, "sleep 1000"), "its program")

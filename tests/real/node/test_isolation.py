@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +68,21 @@ async def test_an_address_that_the_host_gains_is_closed_too(world: Outside, node
         subprocess.run(["ip", "addr", "del", "198.51.100.9/32", "dev", "mod-out"], check=True)
 
 
+async def test_pasta_is_as_closed_as_slirp4netns(world: Outside, idle: Bench) -> None:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    broken = folder / "slirp4netns"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    await idle.start(PATH=f"{folder}:{os.environ['PATH']}")
+    shutil.rmtree(folder)
+    assert idle.server.hello["network"] == "network by pasta"
+    answers = await ask(
+        idle, *((address, world.port) for address in (world.beyond, world.host, "10.0.2.2", "127.0.0.1"))
+    )
+    assert [address for address, answer in answers.items() if answer.startswith("hello")] == [world.beyond]
+
+
 async def test_metadata_services_are_closed(node: Bench) -> None:
     answers = await ask(node, ("169.254.169.254", 80), ("100.100.100.200", 80))
     assert set(answers.values()) == {"OSError"}
@@ -72,6 +90,7 @@ async def test_metadata_services_are_closed(node: Bench) -> None:
 
 async def test_containers_cannot_reach_each_other(node: Bench) -> None:
     program = """
+import shutil
 import socket
 listener = socket.create_server(("0.0.0.0", 7777))
 probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
