@@ -21,7 +21,7 @@ BENCHMARKS = ("call_latency", "map_throughput", "mixed_map", "payloads", "whole_
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("benchmarks", nargs="*", default=BENCHMARKS, choices=[*BENCHMARKS, []], metavar="BENCHMARK")
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"of {', '.join(BENCHMARKS)}; default: all")
     parser.add_argument("--peers", help="the Python that has Ray")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
@@ -29,13 +29,13 @@ def main() -> None:
     setting = Setting(sys.executable, asked.peers, asked.rounds)
     where = machine()
     reports = []
-    for name in asked.benchmarks:
+    for name in asked.benchmarks or BENCHMARKS:
         report: Report = importlib.import_module(name).measure(setting)
         print(report.markdown(), flush=True)
         reports.append(report)
     budget = _budget(reports)
     print(budget)
-    if tuple(asked.benchmarks) == BENCHMARKS:
+    if not asked.benchmarks:
         _write(where, budget, reports)
 
 
