@@ -9,9 +9,9 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -99,6 +99,10 @@ MUTANTS = [
     Mutant("room made for one is taken by another", "autoscale", "return {node for other", "return set() and {node for other"),
     Mutant("the one who was idle shortest goes", "autoscale", "key=lambda each: each.resting_since)", "key=lambda each: -each.resting_since)"),
     Mutant("who has most comes first", "autoscale", "return not pool.queue, pool.live", "return not pool.queue, -pool.live"),
+    Mutant("nobody waits for what will go later", "cluster", "(each.yielding and patient)", "False"),
+    Mutant("what will go later is as good as gone", "cluster", "(each.yielding and patient)", "each.yielding"),
+    Mutant("a busy function shares with nobody", "lifecycle", "container.yielding = True", "pass"),
+    Mutant("suspects of a crash run side by side", "lifecycle", "pool.experience.distrust(len(container.load))", "pass"),
     Mutant("a node's report is not believed", "state", "if each.id not in reported]", "if False]"),
     Mutant("a lost node keeps its containers", "state", "for container in list(node.containers.values()):", "for container in []:"),
     Mutant("work begins before the nodes have reported", "state", "self.recovered = False", "self.recovered = True"),
@@ -160,6 +164,14 @@ def load_unit_modules() -> list[ModuleType]:
 UNIT_MODULES = load_unit_modules()
 
 
+@cache
+def compiled(name: str, text: str = "", becomes: str = "") -> CodeType:
+    """A module of the core, with one text in it replaced."""
+    source = (Path(core.__path__[0]) / f"{name}.py").read_text()
+    assert not text or source.count(text) == 1, f"{name} has {source.count(text)} × {text!r}"
+    return compile(source.replace(text, becomes) if text else source, f"mutant of {name}.py", "exec")
+
+
 @contextmanager
 def grown(mutant: Mutant) -> Iterator[dict[str, ModuleType]]:
     """The core once more, as a package of its own, with the fault in it."""
@@ -173,11 +185,8 @@ def grown(mutant: Mutant) -> Iterator[dict[str, ModuleType]]:
         sys.modules[f"mutant_core.{name}" if name else "mutant_core"] = module
     try:
         for name in MUTATED:
-            source = (Path(core.__path__[0]) / f"{name}.py").read_text()
-            if name == mutant.module:
-                assert source.count(mutant.text) == 1, f"{name} has {source.count(mutant.text)} × {mutant.text!r}"
-                source = source.replace(mutant.text, mutant.becomes)
-            exec(compile(source, f"mutant of {name}.py", "exec"), modules[name].__dict__)
+            faulty = name == mutant.module
+            exec(compiled(name, *((mutant.text, mutant.becomes) if faulty else ())), modules[name].__dict__)
         yield modules
     finally:
         for name in modules:

@@ -211,6 +211,45 @@ def test_a_busy_function_shares_with_one_that_has_nothing(core: Driver) -> None:
     assert core.feed(ContainerReady("co-t3")) == [Send("co-t3", (Dispatch("g:0", 1),))]
 
 
+def test_only_as_many_busy_ones_go_as_must(core: Driver) -> None:
+    core.open(FunctionSpec("f", "app", cpu=0.5, min_containers=3), FunctionSpec("g", "app", cpu=0.5), cpus=1.5)
+    core.feed(FunctionAdded(FunctionSpec("f", "app", cpu=0.5)))
+    for number in (1, 2, 3):
+        core.feed(ContainerReady(f"co-t{number}"))
+    core.feed(InputsArrived("f", keys(100)))
+    core.feed(InputsArrived("g", keys(1, "g")))
+    core.feed(InputsArrived("g", keys(1, "h")))
+    actions = [
+        core.end(each.id, *((f"c:{number}", 1) for number in range(3)), at=1.0) for each in core.state.containers()
+    ]
+    assert sum(isinstance(action, DrainContainer) for each in actions for action in each) == 1
+
+
+def test_one_that_becomes_idle_goes_before_one_that_is_to_go_later(core: Driver) -> None:
+    core.open(
+        FunctionSpec("f", "app", cpu=0.5, min_containers=2),
+        FunctionSpec("g", "app", cpu=0.5),
+        FunctionSpec("h", "app", cpu=0.5),
+        cpus=1.5,
+    )
+    core.feed(FunctionAdded(FunctionSpec("f", "app", cpu=0.5)))
+    core.feed(ContainerReady("co-t1"))
+    core.feed(ContainerReady("co-t2"))
+    core.feed(InputsArrived("f", keys(100)))
+    core.feed(InputsArrived("g", keys(1, "g")))
+    core.feed(ContainerReady("co-t3"))
+    assert core.feed(InputsArrived("h", keys(1, "h"))) == []  # one of f is to go for it
+    assert core.end("co-t3", ("g:0", 1), at=1.0)[1:] == [DrainContainer("co-t3", "h needs its place")]
+    assert core.feed(gone("co-t3")) == [StartContainer("co-t4", "h", "n", ANY)]
+
+
+def test_inputs_look_for_room_although_their_minimum_did_in_vain(core: Driver) -> None:
+    core.open(FunctionSpec("g", "app", cpu=64.0, min_containers=1), cpus=1)
+    core.feed(ContainerReady("co-t1"))
+    assert core.feed(FunctionAdded(FunctionSpec("f", "app", min_containers=1))) == []
+    assert core.feed(InputsArrived("f", keys(1))) == [DrainContainer("co-t1", "f needs its place")]
+
+
 def test_whole_machines_are_shared_by_time(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", cpu=64.0), FunctionSpec("g", "app", cpu=64.0))
     play = Play(core, lambda key: 0.1)

@@ -163,8 +163,8 @@ class Autoscaler:
     def _make_room(self, turn: Turn, pool: Pool) -> None:
         """Have others go, so that there will be room for a container of this pool; the mildest way that does."""
         need, closed = self._cluster.need(pool.spec), self._closed_to(pool)
-        for candidates in self._candidates(pool, turn.now):
-            plan = self._cluster.plan(need, candidates, closed)
+        for candidates, patient in self._candidates(pool, turn.now):
+            plan = self._cluster.plan(need, candidates, closed, patient=patient)
             if plan is not None:
                 break
         else:
@@ -177,8 +177,8 @@ class Autoscaler:
             else:
                 self._lifecycle.drain(turn, victim, f"{pool.spec.id} needs its place")
 
-    def _candidates(self, pool: Pool, now: float) -> Iterator[list[Container]]:
-        """Who may have to go for this pool: longer and longer lists, the better candidates always first.
+    def _candidates(self, pool: Pool, now: float) -> Iterator[tuple[list[Container], bool]]:
+        """Who may have to go for this pool, and whether it must be patient: longer lists, better candidates first.
 
         Idle containers above the minimum of their function, the longest idle first. Then busy ones of functions that
         would still have more than this one; they go after what they run now. Without them a function with a long queue,
@@ -188,16 +188,18 @@ class Autoscaler:
         pools = sorted(self._pools.values(), key=lambda each: -each.live)
         idle = [each for other in pools for each in _first(other.idle.values(), other.live - other.spec.min_containers)]
         candidates = sorted(idle, key=lambda each: each.resting_since)
-        yield candidates
+        yield candidates, False
         working = {other: [each for each in other.containers.values() if each.load] for other in pools}
         for other, busy in working.items():
-            spare = other.live - max(other.spec.min_containers, pool.live + 1)
-            candidates += _first(sorted(busy, key=lambda each: each.moved), spare)
-        yield candidates
+            going = sum(each.yielding for each in busy)
+            spare = other.live - going - max(other.spec.min_containers, pool.live + 1)
+            staying = [each for each in busy if not each.yielding]
+            candidates = candidates + _first(sorted(staying, key=lambda each: each.moved), spare)
+        yield candidates, True
         if pool.queue and not pool.live:
             last = [each for other in pools for each in other.idle.values()]
             last += [each for busy in working.values() for each in busy if now >= each.since + SLICE_S]
-            yield candidates + [each for each in last if each not in candidates]
+            yield candidates + [each for each in last if each not in candidates and not each.yielding], True
 
     def _closed_to(self, pool: Pool) -> set[str]:
         """Nodes on which others go for somebody who comes before this pool: it must not take that room."""

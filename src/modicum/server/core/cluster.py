@@ -36,9 +36,9 @@ class Node:
         memory_mib = self.memory_mib - self.used.memory_mib + sum(each.memory_mib for each in leaving)
         return Need(cpu_milli, memory_mib)
 
-    def leaving(self) -> list[Container]:
-        """Containers that will go by themselves."""
-        return [each for each in self.containers.values() if each.state in ENDING or each.yielding]
+    def leaving(self, patient: bool) -> list[Container]:
+        """Containers that are ending; for the patient also those that will, once they have run what they run now."""
+        return [each for each in self.containers.values() if each.state in ENDING or (each.yielding and patient)]
 
 
 class Plan(NamedTuple):
@@ -116,20 +116,23 @@ class Cluster:
         container.state = state
         container.since = now
 
-    def plan(self, need: Need, candidates: list[Container], closed: Collection[str] = ()) -> Plan | None:
+    def plan(
+        self, need: Need, candidates: list[Container], closed: Collection[str] = (), *, patient: bool = True
+    ) -> Plan | None:
         """Which of the candidates, the first of them first, must go so that there will be room for `need`.
 
         Nobody when what is leaving already makes room; no plan when not even all of them would do. Of several nodes,
-        except the closed ones, that is chosen whose last victim comes first.
+        except the closed ones, that is chosen whose last victim comes first. Who is not `patient` does not count on
+        containers that have something to run before they go.
         """
-        plans = [_plan(node, need, candidates) for node in self.nodes.values() if node.id not in closed]
+        plans = [_plan(node, need, candidates, patient) for node in self.nodes.values() if node.id not in closed]
         possible = [plan for plan in plans if plan is not None]
         order = {candidate.id: place for place, candidate in enumerate(candidates)}
         return min(possible, key=lambda plan: order[plan.victims[-1].id] if plan.victims else -1, default=None)
 
 
-def _plan(node: Node, need: Need, candidates: list[Container]) -> Plan | None:
-    leaving = node.leaving()
+def _plan(node: Node, need: Need, candidates: list[Container], patient: bool) -> Plan | None:
+    leaving = node.leaving(patient)
     victims: list[Container] = []
     for candidate in [each for each in candidates if each.node == node.id]:
         if _fits(need, node.free_with(leaving + victims)):
