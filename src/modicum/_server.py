@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
 
 from modicum import _context, config
@@ -88,6 +89,8 @@ def ask(link: socket.socket, header: Header, payload: bytes = b"") -> Header:
 def start() -> socket.socket:
     """Start a server in the background, unless another client just did, and return a connection to it."""
     process = _spawn()
+    # It may end before us; without this it would then stay a zombie, and look alive to whoever waits for its end.
+    threading.Thread(target=process.wait, name="modicum-server-end", daemon=True).start()
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline:
         link = _try_connect(directory())
