@@ -23,16 +23,19 @@ def new_blob() -> str:
 def put(blob: str, data: bytes) -> Operation[None]:
     """Store `data` under the name `blob`. Doing it again with the same data is harmless."""
     offsets = range(0, max(len(data), 1), PAYLOAD_BYTES_MAX)
-    for start in range(0, len(offsets), CHUNKS_AHEAD):
-        yield Request(
-            *(
-                (
-                    {"t": "blob.put", "blob": blob, "offset": offset, "total": len(data)},
-                    data[offset : offset + PAYLOAD_BYTES_MAX],
+    received = -1
+    while received < len(data):  # a server that was restarted in between has not counted the chunks before
+        for start in range(0, len(offsets), CHUNKS_AHEAD):
+            answers = yield Request(
+                *(
+                    (
+                        {"t": "blob.put", "blob": blob, "offset": offset, "total": len(data)},
+                        data[offset : offset + PAYLOAD_BYTES_MAX],
+                    )
+                    for offset in offsets[start : start + CHUNKS_AHEAD]
                 )
-                for offset in offsets[start : start + CHUNKS_AHEAD]
             )
-        )
+            received = max(header["received"] for header, _ in answers)
 
 
 def get(blob: str) -> Operation[bytearray]:
