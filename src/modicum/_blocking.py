@@ -92,12 +92,16 @@ class _Lane:
         try:
             if kind is Receive:
                 return self._receive(exchange.timeout_s)  # type: ignore[attr-defined]
-            if kind is Send:
-                return self._send(exchange)  # type: ignore[arg-type]
             if kind is Request:
                 return self._request(exchange)  # type: ignore[arg-type]
         except OSError as error:
             raise ConnectionLost from error
+        if kind is Send:
+            try:
+                self._send(exchange)  # type: ignore[arg-type]
+            except OSError:
+                pass  # what has come before is still there to be received; behind it the loss is noticed
+            return None
         if kind is Pull:
             return self._pull(exchange.count)  # type: ignore[attr-defined]
         assert kind is Reconnect

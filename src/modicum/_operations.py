@@ -105,10 +105,12 @@ def generate(function: str, call: str, arguments: bytes) -> Operation[None]:
     inputs = _Inputs(call, function, "gen")
     inputs.hold(0, arguments)
     incoming = _Incoming(call)
+    count: int | None = None
     while True:
         try:
             yield from inputs.send(pieces=incoming.next)
-            while True:
+            # Around a lost connection the end may come before the last items.
+            while count is None or incoming.items < count:
                 header, payload = yield Receive()
                 if header["t"] == "call.piece":
                     item = incoming.take(header, payload)
@@ -118,10 +120,11 @@ def generate(function: str, call: str, arguments: bytes) -> Operation[None]:
                         yield Send(incoming.acknowledgement())
                 elif header["t"] == "call.outputs":
                     _, status, _, blob = header["outputs"][0]
-                    yield from _value(status, payload, blob)
-                    return
+                    count = yield from _value(status, payload, blob)
                 else:
                     _raise_failed(header)
+            yield from _forget(call)
+            return
         except ConnectionLost:
             yield Reconnect()
 
@@ -153,7 +156,15 @@ def map_(function: str, call: str, encode: Any, order_outputs: bool, return_exce
             if not ok and not return_exceptions:
                 raise value
             yield Item(value)
-    yield Send(({"t": "call.forget", "call": call}, b""))
+    yield from _forget(call)
+
+
+def _forget(call: str) -> Operation[None]:
+    """Say that nobody waits any longer. A server that is gone meanwhile has forgotten it anyway."""
+    try:
+        yield Send(({"t": "call.forget", "call": call}, b""))
+    except ConnectionLost:
+        pass
 
 
 class _Inputs:
@@ -291,6 +302,7 @@ class _Incoming:
 
     def __init__(self, call: str) -> None:
         self.next = 0
+        self.items = 0
         self._call = call
         self._parts: list[bytes] = []
         self._acknowledged = 0
@@ -307,6 +319,7 @@ class _Incoming:
             return None
         item = b"".join(self._parts)
         self._parts = []
+        self.items += 1
         return item
 
     def should_acknowledge(self) -> bool:

@@ -41,8 +41,8 @@ class Agent:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._queue: deque[Input] = deque()
-        self._running: dict[str, int] = {}
-        self._moving = threading.Lock()  # an input is always in the queue or running, whoever looks
+        # Key to attempt of all that came and whose output the server has not acknowledged. The reading thread's alone.
+        self._held: dict[str, int] = {}
         self._wake = threading.Lock()
         self._wake.acquire()
         self._exiting = False
@@ -144,11 +144,10 @@ class Agent:
 
     def take(self) -> Input | None:
         """Return the next input, None if there is none now."""
-        with self._moving:
-            if not self._queue:
-                return None
+        try:
             item = self._queue.popleft()
-            self._running[item[0]] = item[1]
+        except IndexError:
+            return None
         if not self._queue:
             self._batch.flush()  # nothing follows soon that these outputs could wait for
         return item
@@ -164,8 +163,6 @@ class Agent:
 
             blob, value = store(self.link, value), b""
         self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
-        self._running.pop(key, None)
-        self.pieces.pop(key, None)
         if not self._queue:
             self._batch.flush()
 
@@ -191,14 +188,20 @@ class Agent:
     def _on_run(self, header: Header, payload: bytes) -> None:
         start = 0
         for key, attempt, size, blob in header["inputs"]:
+            self._held[key] = attempt
             self._queue.append((key, attempt, payload[start : start + size], blob))
             start += size
         self.on_work()
 
     def _on_take_back(self, header: Header, payload: bytes) -> None:
-        with self._moving:
-            count = min(header["count"], len(self._queue))
-            taken = [self._queue.pop()[0] for _ in range(count)]
+        taken: list[str] = []
+        while len(taken) < header["count"]:
+            try:
+                taken.append(self._queue.pop()[0])
+            except IndexError:  # the main thread was faster
+                break
+        for key in taken:
+            del self._held[key]
         self._batch.flush()  # the one that runs is slow: what is done must not wait for it
         self.link.send({"t": "agent.taken", "keys": taken})
 
@@ -207,7 +210,12 @@ class Agent:
             self.on_cancel(key)
 
     def _on_outputs_ack(self, header: Header, payload: bytes) -> None:
-        self._batch.acknowledged(header["seq"])
+        for key, attempt, *_ in self._batch.acknowledged(header["seq"]):
+            if self._held.get(key) == attempt:
+                del self._held[key]
+                pieces = self.pieces.pop(key, None)
+                if pieces is not None:
+                    pieces.forget()
 
     def _on_piece_ack(self, header: Header, payload: bytes) -> None:
         pieces = self.pieces.get(header["key"])
@@ -236,9 +244,7 @@ class Agent:
             pass  # it was free: the main thread will look at the queue anyway
 
     def _hello(self) -> Header:
-        with self._moving:
-            holding = [[key, attempt] for key, attempt in self._running.items()]
-            holding += [[item[0], item[1]] for item in self._queue]
+        holding = [[key, attempt] for key, attempt in self._held.items()]
         return {"t": "agent.hello", "r": 1, "build": os.environ.get("MODICUM_BUILD", ""), "holding": holding}
 
 
@@ -254,7 +260,7 @@ class _Batch:
         self._printed = False
         self._since = 0.0
         self._seq = 0
-        self._sent: deque[int] = deque()
+        self._sent: deque[tuple[int, list[list[Any]]]] = deque()
 
     def add(self, entry: list[Any], value: bytes, printed: bool) -> None:
         with self._lock:
@@ -278,11 +284,16 @@ class _Batch:
             with self._lock:
                 self._send()
 
-    def acknowledged(self, seq: int) -> None:
+    def acknowledged(self, seq: int) -> list[list[Any]]:
+        """Forget the frames up to this one and return what was in them."""
         done: list[object] = []
-        while self._sent and self._sent[0] <= seq:
-            done.append(self._sent.popleft())
+        entries: list[list[Any]] = []
+        while self._sent and self._sent[0][0] <= seq:
+            number, sent = self._sent.popleft()
+            done.append(number)
+            entries += sent
         self._agent.link.forget(done)
+        return entries
 
     def _send(self) -> None:
         if not self._entries:
@@ -291,6 +302,6 @@ class _Batch:
         header: Header = {"t": "agent.outputs", "seq": self._seq, "outputs": self._entries}
         if self._printed:
             header["printed"] = True
-        self._sent.append(self._seq)
+        self._sent.append((self._seq, self._entries))
         self._agent.link.send_kept(self._seq, header, b"".join(self._values))
         self._entries, self._values, self._bytes, self._printed = [], [], 0, False

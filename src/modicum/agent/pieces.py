@@ -58,6 +58,10 @@ class Pieces:
             self._moved.notify_all()
         self._link.forget(gone)
 
+    def forget(self) -> None:
+        """The reader has them all."""
+        self.acknowledged(self._next)
+
     def resend(self) -> None:
         """Send all that has not been acknowledged once more: its reader has a new connection."""
         with self._moved:

@@ -175,7 +175,7 @@ class Deliveries:
             if blob is not None:
                 call.blobs.append(blob)
         channel.send({**header, "outputs": entries}, b"".join(parts))
-        if call.kind in ("sync", "gen") and not call.blobs:
+        if call.kind == "sync" and not call.blobs:
             self.calls.pop(call.id, None)
 
     def _spilled(self, call: Call, channel: Channel, output: Output) -> tuple[bytes, str | None]:

@@ -68,6 +68,7 @@ class Call:
     blobs: list[str] = field(default_factory=list)
     waiters: dict[int, list[asyncio.Future[Output]]] = field(default_factory=dict)
     container: str | None = None
+    pieces: int = 0  # of a generator: how many its caller had when he last said so
 
     @property
     def durable(self) -> bool:
@@ -89,6 +90,7 @@ class Container:
     killer: asyncio.TimerHandle | None = None
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
+    held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
 
 
 @dataclass(slots=True, eq=False)

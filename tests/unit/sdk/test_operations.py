@@ -365,3 +365,23 @@ def test_generator_that_fails() -> None:
     payload = dump_exception(ValueError("enough"))
     with pytest.raises(ValueError, match="enough"):
         operation.send(({"t": "call.outputs", "outputs": [[0, "exception", len(payload), None]]}, payload))
+
+
+def test_generator_whose_end_comes_before_its_last_items() -> None:
+    operation = _operations.generate("fu-1", CALL, b"")
+    next(operation)
+    operation.send(None)
+    end = dumps(2)
+    assert isinstance(operation.send(({"t": "call.outputs", "outputs": [[0, "done", len(end), None]]}, end)), Receive)
+    got: list[object] = []
+    exchange: object = None
+    for number in range(2):
+        item = operation.send(({"t": "call.piece", "piece": number, "end": True}, dumps(number)))
+        assert isinstance(item, Item)
+        got.append(item.value)
+        exchange = operation.send(None)
+    assert got == [0, 1]
+    assert isinstance(exchange, Send)
+    assert exchange.messages[0][0] == {"t": "call.forget", "call": CALL}
+    with pytest.raises(StopIteration):
+        operation.throw(ConnectionLost())

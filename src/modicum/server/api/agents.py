@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
+from modicum.server.api.calls import resume_pieces
 from modicum.server.api.fields import cut, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
@@ -28,8 +29,14 @@ def _container(parts: Parts, channel: Channel) -> Container:
 def _settle_in(parts: Parts, container: Container) -> None:
     """Let the core know of an agent's hello, once."""
     ready, container.ready = container.ready, None
-    if ready is not None:
-        parts.controller.handle(ready)
+    if ready is None:
+        return
+    container.held = frozenset(held.key for held in ready.held)
+    parts.controller.handle(ready)
+    for key in container.held:
+        call = parts.deliveries.calls.get(split_key(key)[0])
+        if call is not None:
+            resume_pieces(parts, call)
 
 
 def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

@@ -24,7 +24,7 @@ WAIT_S_MAX = 60.0
 def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer | asyncio.Future[None]:
     """Take in inputs, opening their call at the first of them."""
     deliveries = parts.deliveries
-    arrived = _inputs(header, payload)
+    arrived, pieces = _inputs(header, payload), whole(header.get("pieces", 0))
     call = deliveries.calls.get(header["call"])
     if call is None:
         call = _open(parts, channel, header)
@@ -32,7 +32,7 @@ def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
             return None
     elif call.owner != _owner(channel):
         raise RemoteFailure("permission_denied", "this call is somebody else's")
-    call.channel = channel
+    call.channel, call.pieces = channel, pieces
     if call.durable:
         # Shielded, because the channel cancels what it awaits when it ends: what is stored must also run.
         return asyncio.shield(_spawn(parts, call, arrived))
@@ -45,7 +45,7 @@ def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         parts.controller.handle(ev.InputsArrived(call.function, tuple(keys)))
     if len(keys) < len(arrived):
         deliveries.settle()
-        _resume_pieces(parts, call, header)
+        resume_pieces(parts, call)
     return None
 
 
@@ -81,13 +81,15 @@ def _owner(channel: Channel) -> str:
     return channel.name if channel.principal == CONTAINER else channel.principal
 
 
-def _resume_pieces(parts: Parts, call: Call, header: Header) -> None:
-    """A caller came back to his generator: have its agent send again what he does not have."""
-    if call.kind == "gen" and call.container is not None:
-        parts.fleet.tell(
-            call.container,
-            {"t": "piece.resend", "key": key_of(call.id, 0), "pieces": whole(header.get("pieces", 0))},
-        )
+def resume_pieces(parts: Parts, call: Call) -> None:
+    """A generator's caller came back, or its agent did: have the agent send again what the caller does not have."""
+    if call.kind != "gen":
+        return
+    key = key_of(call.id, 0)
+    if call.container is None:  # another server gave it the input
+        call.container = next((c.id for c in parts.fleet.containers.values() if key in c.held), None)
+    if call.container is not None:
+        parts.fleet.tell(call.container, {"t": "piece.resend", "key": key, "pieces": call.pieces})
 
 
 async def _spawn(parts: Parts, call: Call, arrived: _Arrived) -> None:

@@ -1,0 +1,326 @@
+"""The way of a call through a whole server: a caller, a node and an agent, each a connection that remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from modicum.server.api.router import Router
+from modicum.server.core import events as ev
+from modicum.server.main import Server
+from modicum.server.parts import Parts
+from modicum.stores import queries
+from modicum.wire.channel import RemoteFailure
+from modicum.wire.frames import Frame, Header
+from tests.unit.server.parts import Wire, ask
+
+BLOB = "bl-" + "0" * 24
+OPTIONS = {"min_containers": 0, "max_containers": 1, "scaledown_window": 60, "timeout": 300, "startup_timeout": 300}
+SPEC = {"module": "m", "qualname": "f", "generator": False, "async": False}
+CREATE = {"t": "function.create", "name": "f", "image": "im-1", "source": None, "options": OPTIONS, "spec": SPEC}
+NODE = {"t": "node.hello", "node": "n", "cpus": 2.0, "memory_bytes": 1 << 33, "layers": ["la-1"]}
+LOOP_TURNS = 20
+
+
+class World:
+    """A server with one app of one function, a node, a caller, and a container as soon as it is wanted."""
+
+    def __init__(self, server: Server, parts: Parts, router: Router) -> None:
+        self.server, self.parts, self.router = server, parts, router
+        self.user, self.node = Wire("user"), Wire("node")
+        self.function = ""
+
+    async def begin(self) -> None:
+        self.parts.builds.restore("im-1", ["la-1"], {"env": {"A": "b"}})
+        await self.tell(self.node, {**NODE, "containers": []})
+        app = (await self.tell(self.user, {"t": "app.create", "name": "a", "key": "k"}))["app"]
+        await self.tell(self.user, {"t": "app.attach", "app": app})
+        made = await self.tell(self.user, {**CREATE, "app": app}, b"code")
+        self.function = made["function"]
+        self.parts.controller.handle(ev.Recovered())
+
+    async def tell(self, channel: Wire, header: Header, payload: bytes = b"") -> Any:
+        return await ask(self.router, channel, header, payload)
+
+    async def settle(self) -> None:
+        for _ in range(LOOP_TURNS):
+            await asyncio.sleep(0)
+
+    async def inputs(
+        self, call: str = "fc-1", kind: str = "sync", count: int = 1, channel: Wire | None = None, **fields: Any
+    ) -> Any:
+        header = {"t": "call.inputs", "call": call, "function": self.function, "kind": kind, "first": 0}
+        return await self.tell(channel or self.user, {**header, "sizes": [1] * count, **fields}, b"x" * count)
+
+    async def container(self) -> tuple[str, Wire]:
+        """Let the node's container connect; return its id and its agent's connection."""
+        await self.settle()
+        for header, _ in self.node.sent:
+            if header["t"] == "container.start":
+                return header["container"], await self.agent(header["container"])
+        raise AssertionError("none was started")
+
+    async def agent(self, container: str, holding: list[list[Any]] | None = None) -> Wire:
+        wire = Wire("container", container)
+        answer, _ = await self.tell(wire, {"t": "agent.hello", "build": "x", "holding": holding or []})
+        assert answer["function"] == SPEC
+        await self.settle()
+        return wire
+
+
+@pytest.fixture
+async def world(assembled: tuple[Server, Parts, Router]) -> World:
+    made = World(*assembled)
+    await made.begin()
+    return made
+
+
+def run_of(agent: Wire) -> list[list[Any]]:
+    return [entry for header, _ in agent.take() if header["t"] == "run" for entry in header["inputs"]]
+
+
+def outputs(seq: int, *entries: list[Any]) -> Header:
+    return {"t": "agent.outputs", "seq": seq, "outputs": list(entries)}
+
+
+def of(frames: list[Frame], kind: str) -> list[Frame]:
+    return [frame for frame in frames if frame[0]["t"] == kind]
+
+
+async def test_the_whole_way_of_a_call(world: World) -> None:
+    await world.inputs()
+    container, agent = await world.container()
+    start = of(world.node.sent, "container.start")[0][0]["spec"]
+    assert start["layers"] == ["la-1"]
+    assert start["env"]["A"] == "b"
+    ((key, attempt, size, blob),) = run_of(agent)
+    assert (key, attempt, size, blob) == ("fc-1:0", 1, 1, None)
+    await world.tell(agent, outputs(1, [key, attempt, "ok", 0.01, 5, None]), b"value")
+    ((header, payload),) = of(world.user.take(), "call.outputs")
+    assert (header["call"], header["outputs"], payload) == ("fc-1", [[0, "ok", 5, None]], b"value")
+    assert not world.parts.deliveries.calls
+    assert container in world.parts.fleet.containers
+
+
+async def test_a_function_that_is_not_there(world: World) -> None:
+    with pytest.raises(RemoteFailure, match="fu-none does not exist"):
+        await world.inputs("fc-1", "spawn", function="fu-none")
+    header = {"t": "call.inputs", "call": "fc-1", "function": "fu-none", "kind": "map", "first": 0, "sizes": [0]}
+    assert world.router(world.user, header, b"") is None  # one-way: the refusal is a message of its own
+    (failed,) = of(world.user.take(), "call.failed")
+    assert failed[0]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sizes": [2]},
+        {"sizes": [-1, 2]},
+        {"sizes": ["1"]},
+        {"sizes": [0.5, 0.5]},
+        {"sizes": None},
+        {"first": -1},
+        {"first": "0"},
+        {"first": None},
+        {"kind": "other"},
+        {"kind": []},
+        {"call": "no call"},
+        {"call": ["fc-1"]},
+        {"call": None},
+        {"function": {}},
+        {"blobs": {"0": "../../etc/passwd"}},
+        {"blobs": {"0": "src-" + "0" * 32}},
+        {"blobs": {"0": 5}},
+        {"blobs": [BLOB]},
+        {"pieces": -1, "kind": "gen"},
+    ],
+    ids=repr,
+)
+async def test_inputs_that_make_no_sense_leave_nothing(world: World, fields: dict[str, Any]) -> None:
+    with pytest.raises(RemoteFailure) as caught:
+        await world.inputs(**fields)
+    assert caught.value.code in ("invalid", "not_found")
+    assert not world.parts.deliveries.calls
+    assert not world.parts.deliveries.inputs
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["fc-1:0", 1, "internal", 0.0, 1, None],
+        ["fc-1:0", 1, "ok", 0.0, 2, None],
+        ["fc-1:0", 1, "ok", 0.0, -1, None],
+        ["fc-1:0", 1, "ok", "soon", 1, None],
+        ["fc-1:0", 1, "ok", 0.0, 1, "src-" + "0" * 32],
+        ["fc-1:0", 1, "ok", 0.0, 1, "../x"],
+        ["fc-1:0", 1, [], 0.0, 1, None],
+        ["fc-1:0"],
+        None,
+    ],
+    ids=repr,
+)
+async def test_outputs_that_make_no_sense_change_nothing(world: World, entry: Any) -> None:
+    await world.inputs()
+    _, agent = await world.container()
+    with pytest.raises(RemoteFailure, match="malformed"):
+        await world.tell(agent, outputs(1, entry), b"x")
+    assert not of(world.user.take(), "call.outputs")
+    await world.tell(agent, outputs(1, ["fc-1:0", 1, "ok", 0.0, 1, None]), b"x")
+    assert of(world.user.take(), "call.outputs")
+
+
+async def test_a_container_speaks_of_its_own_inputs_alone(world: World) -> None:
+    await world.inputs("fc-1")
+    _, agent = await world.container()
+    await world.inputs("fc-2", "map", channel=world.user)
+    forged = outputs(1, ["fc-9:0", 1, "ok", 0.0, 1, None], ["fc-1:0", 7, "ok", 0.0, 1, None])
+    await world.tell(agent, forged, b"xy")
+    assert not of(world.user.take(), "call.outputs")
+    with pytest.raises(RemoteFailure, match="not expected"):
+        await world.tell(Wire("container", "co-other"), outputs(1, ["fc-1:0", 1, "ok", 0.0, 1, None]), b"x")
+
+
+async def test_somebody_elses_call(world: World) -> None:
+    await world.inputs("fc-1", "map", 2)
+    other = Wire("container", "co-other")
+    with pytest.raises(RemoteFailure, match="somebody else's") as caught:
+        await world.inputs("fc-1", "map", 2, channel=other)
+    assert caught.value.code == "permission_denied"
+    await world.tell(other, {"t": "call.forget", "call": "fc-1"})
+    await world.tell(other, {"t": "call.ack", "call": "fc-1", "pieces": 5})
+    assert "fc-1" in world.parts.deliveries.calls
+    await world.tell(world.user, {"t": "call.forget", "call": "fc-1"})
+    assert "fc-1" not in world.parts.deliveries.calls
+
+
+async def test_inputs_that_come_again_are_joined(world: World) -> None:
+    await world.inputs("fc-1", "map", 3)
+    _, agent = await world.container()
+    first = run_of(agent)
+    again = Wire("user")
+    await world.inputs("fc-1", "map", 3, channel=again)
+    assert run_of(agent) == []
+    await world.tell(agent, outputs(1, [first[0][0], 1, "ok", 0.0, 1, None]), b"v")
+    assert not of(world.user.take(), "call.outputs")
+    assert of(again.take(), "call.outputs")[0][0]["outputs"] == [[0, "ok", 1, None]]
+
+
+async def test_an_agents_frames_behind_its_hello_are_looked_at_after_it(world: World) -> None:
+    """It reconnects and sends again, in one go, what the server had not acknowledged."""
+    await world.inputs()
+    container, _ = await world.container()
+    again = Wire("container", container)
+    await world.tell(again, {"t": "agent.hello", "build": "x", "holding": [["fc-1:0", 1]]})
+    await world.tell(again, outputs(1, ["fc-1:0", 1, "ok", 0.0, 1, None]), b"v")
+    assert of(world.user.take(), "call.outputs")[0][1] == b"v"
+    await world.settle()
+    assert not run_of(again)
+
+
+async def test_inputs_that_a_new_hello_does_not_name_are_sent_again(world: World) -> None:
+    await world.inputs()
+    container, _ = await world.container()
+    agent = await world.agent(container)
+    assert [entry[0] for entry in run_of(agent)] == ["fc-1:0"]
+
+
+async def test_spawned_inputs_are_stored_before_the_answer(world: World) -> None:
+    assert await world.inputs("fc-1", "spawn", 2) is None
+    assert await world.parts.database.submit(queries.output("fc-1", 1)) == queries.StoredOutput(None, b"", None)
+    await world.inputs("fc-1", "spawn", 2)
+    _, agent = await world.container()
+    entry = run_of(agent)[0]
+    with pytest.raises(RemoteFailure) as caught:
+        await world.tell(world.user, {"t": "call.get", "call": "fc-none", "index": 0, "wait_s": 0})
+    assert caught.value.code == "not_found"
+    get = {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0}
+    assert await world.tell(world.user, get) == {"pending": True}
+    waiting = asyncio.ensure_future(world.tell(world.user, {**get, "wait_s": 30}))
+    await world.settle()
+    await world.tell(agent, outputs(1, [entry[0], 1, "ok", 0.0, 1, None]), b"v")
+    assert (await waiting)[1] == b"v"
+    assert (await world.tell(world.user, get))[1] == b"v"
+
+
+async def test_a_spawn_whose_caller_goes_away_runs_all_the_same(world: World) -> None:
+    answer = asyncio.ensure_future(world.inputs("fc-1", "spawn"))
+    await asyncio.sleep(0)
+    answer.cancel()
+    await asyncio.gather(answer, return_exceptions=True)
+    await world.parts.database.submit(lambda connection: None)
+    _, agent = await world.container()
+    assert [entry[0] for entry in run_of(agent)] == ["fc-1:0"]
+
+
+async def test_a_caller_that_does_not_come_back_is_given_up(world: World) -> None:
+    await world.inputs("fc-1", "map", 2)
+    _, agent = await world.container()
+    ended = Wire("user")
+    ended.closed = True
+    call = world.parts.deliveries.calls["fc-1"]
+    call.channel = ended
+    world.server._closed(ended)
+    assert call.channel is None
+    from modicum.server.main import _abandon
+
+    _abandon(world.parts, [call])
+    assert not world.parts.deliveries.calls
+    assert [header["keys"] for header, _ in of(agent.take(), "cancel")]
+
+
+# -- generators ------------------------------------------------------------------------------------------------
+
+
+async def generating(world: World) -> tuple[str, Wire]:
+    await world.inputs("fc-1", "gen", pieces=0)
+    return await world.container()
+
+
+def piece(number: int) -> Header:
+    return {"t": "agent.piece", "key": "fc-1:0", "piece": number, "end": True}
+
+
+async def test_pieces_and_credit(world: World) -> None:
+    _, agent = await generating(world)
+    await world.tell(agent, piece(0), b"item")
+    assert of(world.user.take(), "call.piece") == [
+        ({"t": "call.piece", "call": "fc-1", "piece": 0, "end": True}, b"item")
+    ]
+    await world.tell(world.user, {"t": "call.ack", "call": "fc-1", "pieces": 1})
+    assert of(agent.take(), "piece.ack") == [({"t": "piece.ack", "key": "fc-1:0", "pieces": 1}, b"")]
+    with pytest.raises(RemoteFailure, match="malformed"):
+        await world.tell(world.user, {"t": "call.ack", "call": "fc-1", "pieces": "all"})
+
+
+async def test_a_caller_who_comes_back_gets_what_he_has_not(world: World) -> None:
+    _, agent = await generating(world)
+    agent.take()
+    await world.inputs("fc-1", "gen", channel=Wire("user"), pieces=3)
+    assert of(agent.take(), "piece.resend") == [({"t": "piece.resend", "key": "fc-1:0", "pieces": 3}, b"")]
+
+
+async def adopted(world: World, holding: list[list[Any]]) -> Wire:
+    """A container of the server before this one connects."""
+    await world.tell(world.node, {**NODE, "containers": [{"id": "co-old", "function": world.function}]})
+    return await world.agent("co-old", holding)
+
+
+async def test_an_adopted_generator_goes_on_for_a_caller_who_is_there_first(world: World) -> None:
+    await world.inputs("fc-1", "gen", pieces=2)
+    agent = await adopted(world, [["fc-1:0", 1]])
+    assert of(agent.take(), "piece.resend")[0][0]["pieces"] == 2
+    await world.tell(agent, piece(2), b"item")
+    assert of(world.user.take(), "call.piece")[0][1] == b"item"
+
+
+async def test_an_adopted_generator_goes_on_for_a_caller_who_comes_later(world: World) -> None:
+    agent = await adopted(world, [["fc-1:0", 1]])
+    await world.tell(agent, piece(2), b"nobody is there")
+    await world.tell(agent, outputs(1, ["fc-1:0", 1, "done", 0.0, 1, None]), b"3")
+    await world.inputs("fc-1", "gen", pieces=2)
+    assert of(world.user.take(), "call.outputs")[0][0]["outputs"] == [[0, "done", 1, None]]
+    assert of(agent.take(), "piece.resend")[0][0]["pieces"] == 2
+    await world.tell(agent, piece(2), b"item")
+    assert of(world.user.take(), "call.piece")[0][1] == b"item"
