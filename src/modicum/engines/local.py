@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -24,7 +25,10 @@ from modicum.wire.version import PROTOCOL
 
 CHECK_EVERY_S = 1.0
 STOP_S = 10.0
+LOG_BYTES_MAX = 1 << 20
 _POLL_S = 0.02
+
+log = logging.getLogger("modicum.engine")
 
 _KEPT = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "USER"})
 
@@ -33,7 +37,7 @@ class LocalEngine:
     """The engine of one machine."""
 
     def __init__(self, home: Path) -> None:
-        self._layout = Layout(home.absolute())
+        self._layout = Layout(home.resolve())
         self._watching: asyncio.Task[None] | None = None
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -76,7 +80,10 @@ class LocalEngine:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
-            self._ensure_keeper()
+            try:
+                self._ensure_keeper()
+            except OSError as failure:  # no process, no descriptor: the next look may find some
+                log.warning("keeper not started", extra={"why": str(failure)})
 
     def _ensure_keeper(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]
@@ -85,12 +92,14 @@ class LocalEngine:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         """Two that start at once end as one: the keeper's lock decides."""
-        with open(self._layout.keeper_log, "ab") as log:
+        path = self._layout.keeper_log
+        is_long = path.exists() and path.stat().st_size > LOG_BYTES_MAX
+        with open(path, "wb" if is_long else "ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "modicum.node.keeper", "--home", str(self._layout.home)],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 cwd="/",
                 env=keeper_environment(os.environ),
                 start_new_session=True,

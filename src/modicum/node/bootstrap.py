@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import resource
 import shutil
 import socket
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Grounds:
 def lay_grounds(layout: Layout, control_fd: int, calls: Kernel = kernel) -> Grounds:
     """Prepare the namespaces that the keeper has made. Raises `OSError`; the keeper then tries again."""
     os.environ.pop("PYTHONPATH", None)  # it was for this interpreter only
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each container takes five descriptors
     init = shutil.which("catatonit")
     if init is None:
         raise FileNotFoundError("catatonit is missing: install the package catatonit")

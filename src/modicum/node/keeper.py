@@ -226,11 +226,26 @@ def _log(sentence: str) -> None:
     print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} keeper: {sentence}", file=sys.stderr, flush=True)
 
 
+def _is_only_one(layout: Layout) -> bool:
+    """Take the home's lock, for as long as this process lives.
+
+    An engine that only looks whether there is a keeper holds it for a moment: hence the second look.
+    """
+    lock = os.open(layout.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    for pause in (0.02, 0.1, 0.0):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(pause)
+    return False
+
+
 def main() -> int:
     """Be the keeper of one home. Ends at once, well, if it has one already."""
     parser = argparse.ArgumentParser(prog="modicum.node.keeper")
     parser.add_argument("--home", type=Path, required=True)
-    layout = Layout(parser.parse_args().home.absolute())
+    layout = Layout(parser.parse_args().home.resolve())
     os.environ["MODICUM_HOME"] = str(layout.home)  # so that each of our processes can be seen to be this home's
     try:
         maps = id_maps()
@@ -238,10 +253,7 @@ def main() -> int:
     except (NoSubordinateIds, WrongOwner, OSError) as failure:
         _log(str(failure))
         return 1
-    lock = os.open(layout.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _is_only_one(layout):
         return 0
     try:
         Keeper(layout, maps).run()

@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 import uuid
 from collections.abc import Awaitable
 from pathlib import Path
@@ -96,11 +97,11 @@ class Node:
     def _handle(self, channel: Channel, header: Header, payload: bytes) -> Awaitable[Answer] | Answer:
         match header["t"]:
             case "container.start":
-                return self._start(header)
+                return self._answer(self._containers.start(header["container"], header["spec"]))
             case "container.kill":
                 self._containers.kill(header["container"])
             case "logs.flush":
-                return self._flush(header)
+                return self._answer(self._containers.flush(header["containers"]))
             case "image.build":
                 self._build(header)
             case "image.cancel":
@@ -113,12 +114,15 @@ class Node:
                 raise RemoteFailure("unknown_message", f"the node knows no message {other!r}")
         return None
 
-    async def _start(self, header: Header) -> Answer:
-        await self._containers.start(header["container"], header["spec"])
-        return None
-
-    async def _flush(self, header: Header) -> Answer:
-        await self._containers.flush(header["containers"])
+    async def _answer(self, work: Awaitable[None]) -> Answer:
+        """Answer when the work is done. Whatever goes wrong the server is told: it waits for an answer."""
+        try:
+            await work
+        except RemoteFailure:
+            raise
+        except Exception as failure:
+            traceback.print_exc()
+            raise RemoteFailure("internal", f"the node failed: {type(failure).__name__}: {failure}") from failure
         return None
 
     def _build(self, header: Header) -> None:

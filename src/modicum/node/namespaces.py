@@ -91,10 +91,22 @@ def start_node(blueprint: Blueprint, control: int, on_network: Callable[[int], N
     except (NodeNotStarted, OSError, subprocess.SubprocessError) as failure:
         os.kill(maker, signal.SIGKILL)
         os.waitpid(maker, 0)
-        raise NodeNotStarted(str(failure)) from failure
+        raise NodeNotStarted(f"{failure}{_hint(blueprint.maps)}") from failure
     finally:
         os.close(ready[0])
         os.close(go[1])
+
+
+def _hint(maps: IdMaps) -> str:
+    """Return what forbids an ordinary user to have namespaces here, if anything known does."""
+    settings = {"kernel/apparmor_restrict_unprivileged_userns": "1", "kernel/unprivileged_userns_clone": "0"}
+    for name, forbidding in ({} if maps.privileged else settings).items():
+        path = Path("/proc/sys", name)
+        if path.exists() and path.read_text(encoding="ascii").strip() == forbidding:
+            switched = "0" if forbidding == "1" else "1"
+            command = f"sysctl {name.replace('/', '.')}={switched}"
+            return f"; ordinary users may have no namespaces here: have root run {command}"
+    return ""
 
 
 def package_parent() -> str:

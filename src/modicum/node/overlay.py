@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,13 @@ class Overlays:
         data = f"lowerdir={lower},{paths},userxattr,volatile"
         if len(data) > _OPTIONS_BYTES_MAX:
             raise TooManyLayers(f"{len(layers)} layers are more than one mount can name")
-        self._calls.mount("overlay", str(root), "overlay", MS_NODEV | MS_NOSUID, data)
+        try:
+            self._calls.mount("overlay", str(root), "overlay", MS_NODEV | MS_NOSUID, data)
+        except OSError as failure:
+            if failure.errno != errno.EINVAL:
+                raise
+            hint = "the file system of $MODICUM_HOME cannot hold container changes, or Linux is older than 5.11"
+            raise OSError(failure.errno, f"{failure.strerror} ({hint})") from failure
 
     def unmount(self, root: Path) -> None:
         """Unmount it; if something still holds it, hide it now and let the kernel finish."""

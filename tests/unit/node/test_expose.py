@@ -17,8 +17,8 @@ def test_open_paths_need_nothing() -> None:
 
 
 def test_the_topmost_closed_directory_is_covered() -> None:
-    found = plan(["/root/a/b/venv", "/root/home/node"], all_open_but("/root", "/root/a"))
-    assert found == Plan(("/root",), ("/root/a/b/venv", "/root/home/node"), ())
+    found = plan(["/root/a/b/venv", "/root/house/node"], all_open_but("/root", "/root/a"))
+    assert found == Plan(("/root",), ("/root/a/b/venv", "/root/house/node"), ())
 
 
 def test_what_lies_inside_another_is_bound_once() -> None:
