@@ -97,19 +97,21 @@ def _parse(raw: Callable[..., Any], arguments: list[str]) -> dict[str, Any]:
     options: list[click.Parameter] = []
     for parameter in inspect.signature(raw).parameters.values():
         flag = "--" + parameter.name.replace("_", "-")
-        required = parameter.default is parameter.empty
-        default = None if required else parameter.default
+        needed: dict[str, Any] = (
+            {"required": True} if parameter.default is parameter.empty else {"default": parameter.default}
+        )
         if parameter.annotation in (bool, "bool"):
             both = f"{flag}/--no-{flag[2:]}"
-            options.append(click.Option([both, parameter.name], required=required, default=default))
+            options.append(click.Option([both, parameter.name], **needed))
             continue
         kind = _TYPES.get(parameter.annotation)
         if kind is None and parameter.annotation is not parameter.empty:
             raise InvalidError(f"parameter {parameter.name!r} has the unparseable annotation {parameter.annotation!r}")
-        options.append(click.Option([flag, parameter.name], type=kind, required=required, default=default))
-    values: dict[str, Any] = {}
-    command = click.Command(raw.__name__, params=options, callback=values.update, help=raw.__doc__)
-    command.main(arguments, prog_name=raw.__name__, standalone_mode=False)
+        options.append(click.Option([flag, parameter.name], type=kind, **needed))
+    command = click.Command(raw.__name__, params=options, callback=dict, help=raw.__doc__)
+    values = command.main(arguments, prog_name=raw.__name__, standalone_mode=False)
+    if not isinstance(values, dict):
+        sys.exit(values)  # it has shown its help
     return values
 
 

@@ -1,0 +1,103 @@
+"""What references name, and what is said when they name nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from modicum.cli.reference import load
+from modicum.exception import InvalidError, NotFoundError
+
+Write = Callable[[str, str], str]
+APP = "import modicum\napp = modicum.App('x')\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Write a file; return its path. What tests import is forgotten again."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.chdir(tmp_path)
+    before = set(sys.modules)
+
+    def make(name: str, text: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    yield make
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_a_file(write: Write) -> None:
+    path = write("ref_one.py", APP)
+    found = load(path, as_module=False)
+    assert (found.app.name, found.name, found.where) == ("x", None, path)
+    assert load(f"{path}::f", as_module=False).name == "f"
+    assert load(f"{path}::", as_module=False).name is None
+
+
+def test_a_file_sees_its_neighbours(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("sub/ref_neighbour.py", "x = 5\n")
+    path = write("sub/ref_two.py", f"import ref_neighbour\n{APP}assert ref_neighbour.x == 5\n")
+    monkeypatch.chdir("/")
+    assert load(path, as_module=False).app.name == "x"
+
+
+def test_a_module(write: Write) -> None:
+    write("ref_pack/__init__.py", "")
+    write("ref_pack/mod.py", APP)
+    found = load("ref_pack.mod::f", as_module=True)
+    assert (found.app.name, found.name, found.where) == ("x", "f", "ref_pack.mod")
+
+
+def test_the_app_named_app_wins(write: Write) -> None:
+    path = write("ref_many.py", f"{APP}other = modicum.App('y')\n")
+    assert load(path, as_module=False).app.name == "x"
+    path = write("ref_alias.py", "import modicum\nmine = also = modicum.App('z')\n")
+    assert load(path, as_module=False).app.name == "z"
+
+
+def test_several_apps_and_none(write: Write) -> None:
+    path = write("ref_two_apps.py", "import modicum\na = modicum.App('a')\nb = modicum.App('b')\n")
+    with pytest.raises(InvalidError, match="defines 2 apps and none is named `app`"):
+        load(path, as_module=False)
+    path = write("ref_none.py", "x = 1\n")
+    with pytest.raises(InvalidError, match=r"defines no modicum.App; it needs one"):
+        load(path, as_module=False)
+
+
+def test_no_file_and_no_module(write: Write) -> None:
+    with pytest.raises(NotFoundError, match=r"there is no file nowhere.py; to name a module use `-m`"):
+        load("nowhere.py", as_module=False)
+    with pytest.raises(
+        InvalidError, match=r"nowhere.mod cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
+    ):
+        load("nowhere.mod", as_module=True)
+    path = write("text.txt", "")
+    with pytest.raises(InvalidError, match="is no Python file"):
+        load(path, as_module=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("raise LookupError('mine')", "LookupError: mine"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("def broken(:", "SyntaxError: "),
+        ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
+    ],
+)
+def test_a_file_that_fails(write: Write, capsys: pytest.CaptureFixture[str], line: str, reason: str) -> None:
+    path = write("ref_fails.py", f"{line}\n")
+    with pytest.raises(InvalidError, match=r"ref_fails.py cannot be imported"):
+        load(path, as_module=False)
+    shown = capsys.readouterr().err
+    assert reason in shown
+    assert path in shown
+    assert "cli/reference.py" not in shown
+    assert "importlib" not in shown
