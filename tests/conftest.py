@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-MARKED = {"sim", "conformance", "real", "guest"}
+MARKED = {"sim", "conformance", "processes", "real", "guest"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
