@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,8 +65,9 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(deliveries_, "ACKNOWLEDGE_EVERY_S", 0.001)
+    shutil.copy(empty_store, tmp_path / "store.db")
     made = World(tmp_path)
     yield made
     made.database.close()

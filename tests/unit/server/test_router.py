@@ -20,10 +20,18 @@ from tests.unit.server.parts import Wire, ask
 PRINCIPALS = (USER, CONTAINER, RESTRICTED, NODE)
 
 
+@pytest.fixture
+def bare() -> Router:
+    """A router whose handlers are the test's own."""
+    made = Router()
+    made.parts = object()  # type: ignore[assignment]
+    return made
+
+
 @pytest.mark.parametrize("principal", PRINCIPALS)
 @pytest.mark.parametrize("kind", sorted(MAY_SEND))
 async def test_every_message_of_every_principal(
-    router: Router, monkeypatch: pytest.MonkeyPatch, kind: str, principal: str
+    bare: Router, monkeypatch: pytest.MonkeyPatch, kind: str, principal: str
 ) -> None:
     def reached(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
         return {"reached": header["t"], "payload": payload}
@@ -31,10 +39,10 @@ async def test_every_message_of_every_principal(
     monkeypatch.setitem(HANDLERS, kind, reached)
     channel = Wire(principal)
     if principal in MAY_SEND[kind]:
-        assert await ask(router, channel, {"t": kind}, b"p") == {"reached": kind, "payload": b"p"}
+        assert await ask(bare, channel, {"t": kind}, b"p") == {"reached": kind, "payload": b"p"}
     else:
         with pytest.raises(RemoteFailure, match=f"a {principal} may not send '{kind}'") as caught:
-            await ask(router, channel, {"t": kind})
+            await ask(bare, channel, {"t": kind})
         assert caught.value.code == "permission_denied"
 
 
@@ -61,9 +69,9 @@ def test_what_users_and_containers_may_not() -> None:
 
 @pytest.mark.parametrize("principal", [*PRINCIPALS, "", "somebody"])
 @pytest.mark.parametrize("kind", ["", "nothing", "HELLO", "run", "call.outputs", "__class__"])
-async def test_unknown_messages(router: Router, kind: str, principal: str) -> None:
+async def test_unknown_messages(bare: Router, kind: str, principal: str) -> None:
     with pytest.raises(RemoteFailure, match="does not know the message") as caught:
-        await ask(router, Wire(principal), {"t": kind})
+        await ask(bare, Wire(principal), {"t": kind})
     assert caught.value.code == "unimplemented"
 
 
@@ -86,21 +94,21 @@ async def test_messages_without_any_field(router: Router, kind: str) -> None:
     assert caught.value.code in ("invalid", "conflict", "not_found")
 
 
-async def test_a_fault_of_a_later_part_of_a_handler(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_a_later_part_of_a_handler(bare: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     async def later(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
         await asyncio.sleep(0)
         raise KeyError("missing")
 
     monkeypatch.setitem(HANDLERS, "ping", later)
     with pytest.raises(RemoteFailure, match="malformed: KeyError") as caught:
-        await ask(router, Wire(USER), {"t": "ping"})
+        await ask(bare, Wire(USER), {"t": "ping"})
     assert caught.value.code == "invalid"
 
 
-async def test_a_fault_of_ours_is_not_called_malformed(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_is_not_called_malformed(bare: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any) -> Answer:
         raise RuntimeError("ours")
 
     monkeypatch.setitem(router_.HANDLERS, "ping", broken)
     with pytest.raises(RuntimeError, match="ours"):
-        await ask(router, Wire(USER), {"t": "ping"})
+        await ask(bare, Wire(USER), {"t": "ping"})
