@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.real.bases import share
+
 ROOT = Path(__file__).resolve().parents[2]
 ORDINARY = "modicum-test"
 GONE_WITHIN_S = 5.0
@@ -69,14 +71,20 @@ KEPT = {"PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "
 class Installation:
     """One home and the processes that serve it."""
 
-    def __init__(self, person: Person, home: Path) -> None:
+    def __init__(self, person: Person, home: Path, variables: dict[str, str] | None = None) -> None:
         self.person = person
         self.home = home
+        self.variables = variables or {}
 
     def argv(self, *arguments: str) -> list[str]:
         """Return the command line of `modicum ARGUMENTS`."""
-        command = [self.person.python, "-m", "modicum.cli.main", *arguments]
-        return self.person.command("env", f"MODICUM_HOME={self.home}", *command)
+        return self.python("-m", "modicum.cli.main", *arguments)
+
+    def python(self, *arguments: str, **variables: str) -> list[str]:
+        """Return the command line of `python ARGUMENTS`, with more variables."""
+        environment = {"MODICUM_HOME": str(self.home), **self.variables, **variables}
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        return self.person.command("env", *settings, self.person.python, *arguments)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `modicum ARGUMENTS` with its output in pipes."""
@@ -133,12 +141,15 @@ class Installation:
         return found
 
 
-def install(person: Person) -> Iterator[Installation]:
+def install(
+    person: Person, variables: dict[str, str] | None = None, folder: Path | None = None
+) -> Iterator[Installation]:
     """Give `person` a fresh home; at the end stop everything in it, see that nothing is left, and remove it."""
-    home = Path(tempfile.mkdtemp(prefix="modicum-home-"))
+    home = folder or Path(tempfile.mkdtemp(prefix="modicum-home-"))
     account = pwd.getpwnam(person.name)
     os.chown(home, account.pw_uid, account.pw_gid)
-    installation = Installation(person, home)
+    share(person.name, home)
+    installation = Installation(person, home, variables)
     yield installation
     installation.stop()
     assert str(home) not in Path("/proc/self/mountinfo").read_text()

@@ -16,6 +16,7 @@ from typing import Any
 from modicum.image import Image
 from modicum.server.images.plan import plan
 from modicum.wire.frames import Decoder, Frame, Header, encode
+from tests.real.bases import share
 from tests.real.installation import Person, wait_until
 
 TIMEOUT_S = 240.0
@@ -166,6 +167,8 @@ def make(person: Person) -> Iterator[NodeSite]:
     kept = os.environ.get("MODICUM_TEST_STORE")
     home = Path(kept, person.name) if kept else Path(tempfile.mkdtemp(prefix="modicum-images-"))
     home.mkdir(parents=True, exist_ok=True)
+    if not kept:
+        share(person.name, home)
     site = NodeSite(person, home)
     try:
         site.connect()
