@@ -123,14 +123,14 @@ class LocalEngine:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STOP_S
         asked = 0
-        while self._is_kept():
+        for child in self._children:
+            child.terminate()  # one that has just been started holds no lock yet
+        while self._is_kept() or any(child.poll() is None for child in self._children):
             pid = self.status().get("pid", 0)  # unknown for a moment when it has just been started
             if pid and (pid != asked or loop.time() > deadline):
                 _signal(pid, signal.SIGTERM if pid != asked else signal.SIGKILL)
                 asked = pid
             await asyncio.sleep(_POLL_S)
-        for child in self._children:
-            child.wait()
         self._children.clear()
 
 

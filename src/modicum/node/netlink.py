@@ -94,12 +94,13 @@ def bridge(name: str) -> Request:
     return _NEWLINK, _CREATE | _EXCL, _link(up=True) + _name(name) + info
 
 
-def veth(name: str, master: int, peer: str, peer_namespace: int) -> Request:
+def veth(name: str, master: int, peer: str, peer_namespace: int, mtu: int) -> Request:
     """Make a pair: `name`, up, here on the bridge `master`; `peer` in the namespace of that descriptor."""
-    other = _link() + _name(peer) + _attribute(_IFLA_NET_NS_FD, struct.pack("=I", peer_namespace))
+    size = _attribute(_IFLA_MTU, struct.pack("=I", mtu))
+    other = _link() + _name(peer) + size + _attribute(_IFLA_NET_NS_FD, struct.pack("=I", peer_namespace))
     data = _attribute(_INFO_DATA, _attribute(_VETH_PEER, other), nested=True)
     info = _attribute(_IFLA_LINKINFO, _attribute(_INFO_KIND, b"veth") + data, nested=True)
-    body = _link(up=True) + _name(name) + _attribute(_IFLA_MASTER, struct.pack("=I", master)) + info
+    body = _link(up=True) + _name(name) + size + _attribute(_IFLA_MASTER, struct.pack("=I", master)) + info
     return _NEWLINK, _CREATE | _EXCL, body
 
 
@@ -109,10 +110,9 @@ def isolate(index: int) -> Request:
     return _SETLINK, 0, _link(index, family=socket.AF_BRIDGE) + flag
 
 
-def up(index: int, mtu: int | None = None) -> Request:
+def up(index: int) -> Request:
     """Bring an interface up."""
-    size = b"" if mtu is None else _attribute(_IFLA_MTU, struct.pack("=I", mtu))
-    return _NEWLINK, 0, _link(index, up=True) + size
+    return _NEWLINK, 0, _link(index, up=True)
 
 
 def address(index: int, value: ipaddress.IPv4Interface) -> Request:

@@ -111,7 +111,7 @@ def _furnish(namespace: int, plan: network.Plan | None, bridge: int, number: int
     if plan is not None and number is not None:
         name = f"ve{number}"
         with netlink.Netlink() as link:
-            link.run(netlink.veth(name, bridge, "eth0", namespace))
+            link.run(netlink.veth(name, bridge, "eth0", namespace, network.MTU))
             link.run(netlink.isolate(socket.if_nametoindex(name)))
     with _inside(namespace, calls):
         link = netlink.Netlink()
