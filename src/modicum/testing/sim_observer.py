@@ -31,7 +31,6 @@ from modicum.server.core.events import (
     Recovered,
 )
 
-
 GAVE_WAY = "another function needs its place"
 """Why a container goes that was asked to while it was busy."""
 
