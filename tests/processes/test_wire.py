@@ -146,6 +146,7 @@ def base_of(kind: str, app: App) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", sorted(FIELDS))
 def test_wrong_types_in_every_field(client: Client, app: App, kind: str) -> None:
+    programs.speak.remote("so that reading the log waits for nothing")
     for field in FIELDS[kind]:
         for value in VALUES:
             if (kind, field) in {("app.create", "name"), ("app.create", "key")} and value != "":

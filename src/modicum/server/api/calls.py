@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from modicum.server.api.fields import cut, value_blob, whole
+from modicum.server.api.fields import cut, patience, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import Call, Output, key_of
@@ -107,7 +107,7 @@ async def _spawn(parts: Parts, call: Call, arrived: _Arrived) -> None:
 async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Give a spawned input's output, waiting for it."""
     call_id, index = header["call"], whole(header["index"])
-    wait_s = min(float(header["wait_s"]), WAIT_S_MAX)
+    wait_s = patience(header["wait_s"], WAIT_S_MAX)
     output = await _wait(parts, call_id, index, wait_s)
     if output is None:
         return {"pending": True}

@@ -23,6 +23,13 @@ def seconds(value: Any) -> float:
     return value  # type: ignore[no-any-return]
 
 
+def patience(value: Any, most: float) -> float:
+    """Return how many seconds to wait, at most `most`. Raises `ValueError`."""
+    if type(value) not in (int, float) or not value >= 0:
+        raise ValueError(f"{value!r} is no time to wait in seconds")
+    return min(value, most)  # type: ignore[no-any-return]
+
+
 def value_blob(name: Any) -> str | None:
     """Return the name of a value's blob, or None where there is none. Raises `ValueError`, also for other blobs."""
     if name is None or (isinstance(name, str) and _VALUE.fullmatch(name)):
