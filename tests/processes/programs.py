@@ -139,3 +139,16 @@ def lambda_maker(n: int) -> object:
 def speak(text: str) -> None:
     print(text)
     print(text.upper(), file=sys.stderr)
+
+
+@app.function()
+def count_then_crash(n: int) -> Iterator[int]:
+    yield from range(n)
+    time.sleep(0.2)
+    os._exit(5)
+
+
+@app.function()
+def print_then_crash(text: str) -> None:
+    print(text)
+    os._exit(6)

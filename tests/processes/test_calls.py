@@ -242,6 +242,13 @@ def test_generator_that_fails_gives_its_items_first() -> None:
         next(results)
 
 
+def test_generator_that_has_given_items_is_not_run_again() -> None:
+    results = programs.count_then_crash.remote_gen(3)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(InternalFailure, match="lost after it had given items"):
+        next(results)
+
+
 def test_generator_of_large_items() -> None:
     items = list(programs.count.remote_gen(5, 3_000_000))
     assert [len(item) for item in items if isinstance(item, bytes)] == [3_000_000] * 5

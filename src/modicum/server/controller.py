@@ -100,6 +100,9 @@ class Controller:
             waiting = inputs.get(dispatch.key)
             if waiting is None:
                 continue  # nobody wants it any longer; the core hears of that by an event of its own
+            if waiting.call.begun:
+                self._refuse_second_run(action.container, dispatch.key, waiting)
+                continue
             payload = waiting.payload
             if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
                 self._fleet.tell(action.container, {"t": "run", "inputs": entries}, b"".join(parts))
@@ -110,6 +113,13 @@ class Controller:
             waiting.call.container = action.container
         if entries:
             self._fleet.tell(action.container, {"t": "run", "inputs": entries}, b"".join(parts))
+
+    def _refuse_second_run(self, container: str, key: str, waiting: records.Input) -> None:
+        """A generator of which its caller has items is never run again in silence."""
+        self._events.append(ev.InputsCancelled(waiting.call.function, (key,)))
+        self._events.append(ev.InputsTakenBack(container, (key,)))
+        message = "the generator's container was lost after it had given items; it is not begun again by itself"
+        self._deliveries.finish(key, records.Output(INTERNAL, message.encode(), None))
 
     def _fail(self, action: act.FailInputs) -> None:
         error = self._fleet.start_errors.pop(action.message, None)

@@ -35,7 +35,7 @@ class Fleet:
         self.nodes: dict[str, Channel] = {}
         self.node_facts: dict[str, Header] = {}
         self.node_joined = asyncio.Event()
-        self.start_errors: dict[str, Output] = {}
+        self.start_errors: dict[str, Output] = {}  # by the message under which the core fails inputs for them
         self.owner = 0
         self._moved = asyncio.Event()
 
@@ -47,18 +47,28 @@ class Fleet:
         channel.name = node
         reported = []
         for entry in header["containers"]:
-            function = self.functions.get(entry["function"])
-            container = Container(entry["id"], entry["function"], function.app if function else "", node)
-            if entry["id"] not in self.containers:
-                self.containers[entry["id"]] = container
-                container.listener = await self._links.listen_container(entry["id"], self.owner)
             reported.append(ev.Reported(entry["id"], entry["function"]))
+            await self._adopt(entry["id"], entry["function"], node)
+        if channel.closed:
+            return  # it was lost again meanwhile, and will say what it has when it comes back
+        running = {each.container for each in reported}
+        for container in [c for c in self.containers.values() if c.node == node and c.id not in running]:
+            self.exited(container.id, ev.ExitReason.NODE_LOST, "its node does not know of it any longer")
         self.nodes[node] = channel
         self.node_facts[node] = header
         memory_mib = header["memory_bytes"] >> 20
         self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported)))
         self.node_joined.set()
         log.info("node joined", extra={"node": node, "containers": len(reported)})
+
+    async def _adopt(self, container_id: str, function_id: str, node: str) -> None:
+        container = self.containers.get(container_id)
+        if container is None:
+            function = self.functions.get(function_id)
+            container = Container(container_id, function_id, function.app if function else "", node)
+            self.containers[container_id] = container
+        if container.listener is None:
+            container.listener = await self._links.listen_container(container_id, self.owner)
 
     def node_leaves(self, channel: Channel) -> None:
         """A node's connection has ended."""
@@ -95,14 +105,20 @@ class Fleet:
         container.starting = asyncio.ensure_future(self._start(container, function))
 
     async def _start(self, container: Container, function: Function) -> None:
+        channel = self.nodes.get(container.node)
+        if channel is None:
+            return  # the node is gone, and that is an event of its own
         try:
-            channel = self.nodes[container.node]
             container.listener = await self._links.listen_container(container.id, self.owner)
+            if container.id not in self.containers:
+                container.listener.close()
+                self._links.remove(container.id)
+                return
             spec = self._spec(container, function)
             await channel.request({"t": "container.start", "container": container.id, "spec": spec})
-        except (KeyError, ChannelClosed):
-            pass  # the node is gone, and that is an event of its own
-        except (RemoteFailure, OSError) as failure:
+        except ChannelClosed:
+            pass  # as above
+        except (RemoteFailure, OSError, KeyError) as failure:
             log.warning("start failed", extra={"container": container.id, "why": str(failure)})
             self.exited(container.id, ev.ExitReason.START_FAILED, str(failure))
 

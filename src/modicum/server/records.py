@@ -69,6 +69,7 @@ class Call:
     waiters: dict[int, list[asyncio.Future[Output]]] = field(default_factory=dict)
     container: str | None = None
     pieces: int = 0  # of a generator: how many its caller had when he last said so
+    begun: bool = False  # of a generator: its caller may have some
 
     @property
     def durable(self) -> bool:
@@ -88,6 +89,7 @@ class Container:
     listener: asyncio.Server | None = None
     starting: asyncio.Task[None] | None = None
     killer: asyncio.TimerHandle | None = None
+    flushing: asyncio.Task[None] | None = None  # the last outputs that wait for what they printed
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 
 from modicum.server.api.calls import resume_pieces
 from modicum.server.api.fields import cut, value_blob, whole
@@ -66,14 +65,16 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     return answer, function.serialized
 
 
-def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer | Awaitable[Answer]:
+def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Inputs have ended. What they printed is on its way through the node: it comes first."""
     container = _container(parts, channel)
     arrived, ended = _outputs(header, payload)
     sent = parts.deliveries.announce(container, whole(header["seq"]))
-    if header.get("printed"):
-        return _after_output(parts, container, sent, arrived, ended)
-    _take_in(parts, container, sent, arrived, ended)
+    if header.get("printed") or container.flushing is not None:
+        after = _after_output(parts, container, container.flushing, sent, arrived, ended)
+        container.flushing = asyncio.ensure_future(after)  # its parent is the container's record
+    else:
+        _take_in(parts, container, sent, arrived, ended)
     return None
 
 
@@ -90,11 +91,20 @@ def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[e
 
 
 async def _after_output(
-    parts: Parts, container: Container, sent: Sent, arrived: dict[str, Output], ended: tuple[ev.Output, ...]
-) -> Answer:
+    parts: Parts,
+    container: Container,
+    earlier: asyncio.Task[None] | None,
+    sent: Sent,
+    arrived: dict[str, Output],
+    ended: tuple[ev.Output, ...],
+) -> None:
+    """Take outputs in when what they printed is in the log, and after those that came before them."""
+    if earlier is not None:
+        await earlier
     await parts.fleet.flush_output(container)
+    if container.flushing is asyncio.current_task():
+        container.flushing = None
     _take_in(parts, container, sent, arrived, ended)
-    return None
 
 
 def _take_in(
@@ -129,6 +139,7 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     fields = {"piece": whole(header["piece"]), "end": bool(header["end"])}
     call = parts.deliveries.calls.get(call_id)
     if call is not None and call.channel is not None and call.container == container.id:
+        call.begun = True
         call.channel.send({"t": "call.piece", "call": call_id, **fields}, payload)
     return None
 

@@ -32,7 +32,7 @@ def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
             return None
     elif call.owner != _owner(channel):
         raise RemoteFailure("permission_denied", "this call is somebody else's")
-    call.channel, call.pieces = channel, pieces
+    call.channel, call.pieces, call.begun = channel, pieces, call.begun or pieces > 0
     if call.durable:
         # Shielded, because the channel cancels what it awaits when it ends: what is stored must also run.
         return asyncio.shield(_spawn(parts, call, arrived))

@@ -26,7 +26,11 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         reason, detail = ExitReason.OOM, "it ran out of memory"
     elif container is not None and container.killer is not None:
         reason = ExitReason.FINISHED
-    parts.fleet.exited(header["container"], reason, detail)
+    if container is not None and container.flushing is not None:
+        # Its last outputs are here and wait for what they printed: they ended before their container did.
+        container.flushing.add_done_callback(lambda _: parts.fleet.exited(container.id, reason, detail))
+    else:
+        parts.fleet.exited(header["container"], reason, detail)
     return None
 
 
