@@ -43,6 +43,9 @@ from .kernel import (
 
 _ALL = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
 
+_BY_SIGNAL = 128
+"""A shell's way to say in an exit status that a signal ended a process."""
+
 CONTROL_FD = 3
 """Where the node finds its socket to the keeper."""
 
@@ -173,7 +176,8 @@ def _make(blueprint: Blueprint, control: int, ready: int, go: int, calls: Kernel
     os.close(ready)
     os.close(control)
     _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status) & 0xFF
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else _BY_SIGNAL - code
 
 
 def _enter_namespaces(blueprint: Blueprint, calls: Kernel) -> None:

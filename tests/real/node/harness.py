@@ -117,6 +117,7 @@ class Bench:
         self.maps = maps
         self.server = Server(self.layout, maps)
         self.keeper: subprocess.Popen[bytes] | None = None
+        self.delegated: list[Path] = []
         self._count = 0
 
     async def start(self, **environment: str) -> None:
@@ -219,7 +220,9 @@ class Bench:
     def cgroups(self) -> list[str]:
         """Return the home's cgroups."""
         root = Path("/sys/fs/cgroup")
-        return [str(path) for pattern in ("modicum", "*/modicum") for path in root.glob(f"{pattern}/{self.layout.key}")]
+        found = [path for pattern in ("modicum", "*/modicum") for path in root.glob(f"{pattern}/{self.layout.key}")]
+        mine = [path for path in found if path not in self.delegated]
+        return [str(path) for path in (*mine, *(slot for path in self.delegated for slot in path.glob("*/")))]
 
     def files(self) -> list[str]:
         """Return what containers have left on the disk."""

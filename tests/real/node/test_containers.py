@@ -87,33 +87,6 @@ async def test_many_at_once(node: Bench) -> None:
     assert [out for _, out, _ in results] == [f"{number}\n" for number in range(16)]
 
 
-async def test_too_many_processes(node: Bench) -> None:
-    if not node.maps.privileged:
-        pytest.skip("limits need root, or a delegated cgroup")
-    program = """
-import os, time
-count = 0
-try:
-    while count < 100:
-        if os.fork() == 0:
-            time.sleep(60)
-        count += 1
-except BlockingIOError:
-    pass
-print(count)
-"""
-    assert 10 <= int(await node.python(program, limits={"pids": 20})) <= 20
-
-
-async def test_too_much_memory(node: Bench) -> None:
-    if not node.maps.privileged:
-        pytest.skip("limits need root, or a delegated cgroup")
-    program = "x = bytearray(256 << 20)"
-    container = await node.begin("python3", "-S", "-c", program, limits={"memory_bytes": 64 << 20})
-    ended = await node.ended(container, within_s=60)
-    assert (ended["signal"], ended["oom"]) == (9, True)
-
-
 async def test_marks_are_stripped_and_name_the_input(node: Bench) -> None:
     program = r"""
 import os
