@@ -43,6 +43,36 @@ print(os.getuid(), os.getpid() > 1, socket.gethostname(), os.getcwd(), os.enviro
     assert said.split("\n")[0] == "1000 True box /root x=1 y"
 
 
+async def test_ordinary_programs_work(node: Bench) -> None:
+    program = """
+import asyncio, concurrent.futures as futures, fcntl, mmap, multiprocessing, os, resource, select, signal, socket
+import subprocess, sys, tempfile, threading, time
+with futures.ThreadPoolExecutor(4) as pool:
+    assert sum(pool.map(abs, range(-9, 1))) == 45
+with multiprocessing.Pool(2) as pool:
+    assert pool.map(abs, [-1, -2]) == [1, 2]
+assert subprocess.run(["sh", "-c", "exit 3"]).returncode == 3
+assert asyncio.run(asyncio.sleep(0, "awake")) == "awake"
+with tempfile.NamedTemporaryFile() as file:
+    file.truncate(4096)
+    mmap.mmap(file.fileno(), 4096)[:2] = b"ok"
+    fcntl.flock(file, fcntl.LOCK_EX)
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+signal.setitimer(signal.ITIMER_REAL, 100)
+os.sched_setaffinity(0, os.sched_getaffinity(0))
+os.setpriority(os.PRIO_PROCESS, 0, 5)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+a, b = socket.socketpair()
+a.send(os.getrandom(4)); b.recv(4)
+os.memfd_create("x"), os.eventfd(0), os.pidfd_open(os.getpid())
+os.listxattr("/root"), os.statvfs("/"), os.sync()
+master, slave = os.openpty()
+os.write(master, b"x")
+print("all well")
+"""
+    assert (await node.python(program)).endswith("all well\n")
+
+
 async def test_what_one_container_writes_no_other_sees(node: Bench) -> None:
     await node.shell("echo mine > /etc/mine; rm -r /usr/lib64; mkdir /usr/lib64")
     code, out, _ = await node.shell("ls /etc/mine /usr/lib64")
