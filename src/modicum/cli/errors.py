@@ -23,6 +23,9 @@ def reporting_errors() -> Iterator[None]:
         click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
         click.echo(str(error) or type(error).__name__, err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from modicum._alias import install_as_modal
@@ -24,7 +26,7 @@ def main() -> None:
     """Run the command line; `import modal` means this package from here on."""
     install_as_modal()
     with reporting_errors():
-        cli.main(standalone_mode=True)
+        sys.exit(cli.main(standalone_mode=False))  # else click itself would report, and end an interrupted run with 1
 
 
 if __name__ == "__main__":
