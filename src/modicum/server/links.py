@@ -40,6 +40,11 @@ class Links:
         """Remove a container's socket directory. In this namespace nothing is mounted below it."""
         shutil.rmtree(self._home / "links" / container, ignore_errors=True)
 
+    def remove_sockets(self) -> None:
+        """Remove the user's and the node's socket: this server serves them no longer. Containers keep theirs."""
+        for folder in ("sock", "links/node"):
+            (self._home / folder / "s").unlink(missing_ok=True)
+
     async def _listen(self, folder: Path, principal: str, name: str, owner: int | None) -> asyncio.Server:
         folder.parent.mkdir(mode=0o711, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -98,6 +98,7 @@ class Server:
         if everything:
             await self._end_everything(parts)
         node_listener.close()
+        self._links.remove_sockets()
         await asyncio.sleep(0)  # lets the answer to the stop request leave
         parts.database.close()
         (self._settings.home / "server.json").unlink(missing_ok=True)
