@@ -66,6 +66,17 @@ def count(n: int, size: int = 0) -> Iterator[int | bytes]:
         yield bytes(size) if size else i
 
 
+@app.function(max_containers=1)
+def count_alone(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@app.function(max_containers=1)
+async def slow_count_alone(n: int) -> AsyncIterator[int]:
+    for i in range(n):
+        yield i
+
+
 @app.function()
 def count_then_fail(n: int) -> Iterator[int]:
     yield from range(n)

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -254,11 +255,12 @@ def test_generator_of_large_items() -> None:
     assert [len(item) for item in items if isinstance(item, bytes)] == [3_000_000] * 5
 
 
-def test_generator_given_up_early_frees_its_container() -> None:
-    results = programs.count.remote_gen(1_000_000)
+@pytest.mark.parametrize("function", [programs.count_alone, programs.slow_count_alone])
+def test_generator_given_up_early_frees_its_only_container(function: Any) -> None:
+    results = function.remote_gen(1_000_000)
     assert next(results) == 0
-    results.close()  # type: ignore[attr-defined]
-    assert list(programs.count.remote_gen(3)) == [0, 1, 2]
+    results.close()
+    assert list(function.remote_gen(3)) == [0, 1, 2]
 
 
 # -- values ----------------------------------------------------------------------------------------------------

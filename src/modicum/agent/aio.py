@@ -73,9 +73,7 @@ class _Server:
             return EXCEPTION, self._agent.failure(error)
 
     async def _run_generator(self, item: Input) -> tuple[str, bytes]:
-        from modicum.agent.pieces import Pieces
-
-        pieces = self._agent.pieces[item[0]] = Pieces(self._agent.link, item[0])
+        pieces = self._agent.open_pieces(item[0])
         count = 0
         try:
             args, kwargs = await self._arguments(item)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from modicum.agent.pieces import Pieces
     from modicum.wire.frames import Header
 
     Input = tuple[str, int, bytes, "str | None"]  # key, attempt, payload, blob
@@ -43,11 +44,13 @@ class Agent:
         self._queue: deque[Input] = deque()
         # Key to attempt of all that came and whose output the server has not acknowledged. The reading thread's alone.
         self._held: dict[str, int] = {}
+        # Those of them that nobody wants any longer. They still get an output: it frees their place.
+        self._cancelled: set[str] = set()
         self._wake = threading.Lock()
         self._wake.acquire()
         self._exiting = False
         self._batch = _Batch(self)
-        self.pieces: dict[str, Any] = {}
+        self.pieces: dict[str, Pieces] = {}
         self.on_work: Callable[[], None] = self._release
         self.on_cancel: Callable[[str], None] = lambda key: None
         self.link = Link(directory, self._hello)
@@ -114,9 +117,7 @@ class Agent:
             return EXCEPTION, self.failure(error)
 
     def _run_generator(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
-        from modicum.agent.pieces import Pieces
-
-        pieces = self.pieces[item[0]] = Pieces(self.link, item[0])
+        pieces = self.open_pieces(item[0])
         count = 0
         try:
             args, kwargs = self.arguments(item)
@@ -126,6 +127,15 @@ class Agent:
             return GENERATOR_DONE, dumps(count)
         except BaseException as error:  # noqa: BLE001
             return EXCEPTION, self.failure(error)
+
+    def open_pieces(self, key: str) -> Pieces:
+        """Return the outlet of a generator that begins now."""
+        from modicum.agent.pieces import Pieces
+
+        pieces = self.pieces[key] = Pieces(self.link, key)
+        if key in self._cancelled:  # the reading thread was here before there was anything to cancel
+            pieces.cancel()
+        return pieces
 
     def arguments(self, item: Input) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and keyword arguments of an input."""
@@ -189,6 +199,7 @@ class Agent:
         start = 0
         for key, attempt, size, blob in header["inputs"]:
             self._held[key] = attempt
+            self._cancelled.discard(key)  # a caller who came back wants it again
             self._queue.append((key, attempt, payload[start : start + size], blob))
             start += size
         self.on_work()
@@ -202,17 +213,25 @@ class Agent:
                 break
         for key in taken:
             del self._held[key]
+            self._cancelled.discard(key)
         self._batch.flush()  # the one that runs is slow: what is done must not wait for it
         self.link.send({"t": "agent.taken", "keys": taken})
 
     def _on_cancel_inputs(self, header: Header, payload: bytes) -> None:
         for key in header["keys"]:
+            if key not in self._held:
+                continue  # it is over
+            self._cancelled.add(key)
+            pieces = self.pieces.get(key)
+            if pieces is not None:
+                pieces.cancel()
             self.on_cancel(key)
 
     def _on_outputs_ack(self, header: Header, payload: bytes) -> None:
         for key, attempt, *_ in self._batch.acknowledged(header["seq"]):
             if self._held.get(key) == attempt:
                 del self._held[key]
+                self._cancelled.discard(key)
                 pieces = self.pieces.pop(key, None)
                 if pieces is not None:
                     pieces.forget()

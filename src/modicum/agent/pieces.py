@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from modicum.exception import InputCancellation
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
 from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES
 
@@ -25,13 +26,22 @@ class Pieces:
         self._sizes: deque[int] = deque()
         self._ahead = 0
         self._moved = threading.Condition()
+        self._cancelled = False
 
     def send(self, item: bytes) -> None:
-        """Send one item; blocks while the reader is a window behind."""
+        """Send one item; blocks while the reader is a window behind. Raises `InputCancellation` once nobody reads."""
         for chunk, end in cut(item):
             with self._moved:
-                self._moved.wait_for(self.has_room)
+                self._moved.wait_for(lambda: self._cancelled or self.has_room())
+            if self._cancelled:
+                raise InputCancellation("the generator was given up by its caller")
             self.send_nowait(chunk, end)
+
+    def cancel(self) -> None:
+        """Nobody reads any longer: `send` raises, in whichever thread it waits."""
+        with self._moved:
+            self._cancelled = True
+            self._moved.notify_all()
 
     def has_room(self) -> bool:
         """Return whether another piece fits into the window."""

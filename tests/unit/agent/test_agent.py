@@ -16,6 +16,7 @@ from modicum.agent.blobs import BlobLost, fetch, store
 from modicum.agent.link import Link
 from modicum.agent.loop import Agent
 from modicum.agent.pieces import Pieces, cut
+from modicum.exception import InputCancellation
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Decoder, Frame, Header, encode
 from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES, INLINE_BYTES_MAX
 from modicum.wire.values import dumps, load_exception, loads
@@ -255,6 +256,25 @@ def test_sending_blocks_until_the_reader_follows() -> None:
     assert recorder.kept["fc-1:0", AHEAD_PIECES]["piece"] == AHEAD_PIECES
 
 
+def test_sending_ends_when_nobody_reads_any_longer() -> None:
+    pieces = Pieces(Recorder(), "fc-1:0")  # type: ignore[arg-type]
+
+    def send() -> BaseException:
+        try:
+            for _ in range(AHEAD_PIECES + 1):
+                pieces.send(b"x")
+        except InputCancellation as error:
+            return error
+        raise AssertionError("it was not told")
+
+    thread, results = in_thread(send)
+    thread.join(0.05)
+    assert thread.is_alive()
+    pieces.cancel()
+    thread.join(5)
+    assert isinstance(results[0], InputCancellation)
+
+
 def test_only_what_has_not_arrived_is_sent_again() -> None:
     recorder = Recorder()
     pieces = Pieces(recorder, "k")  # type: ignore[arg-type]
@@ -374,6 +394,42 @@ def test_pieces_of_a_finished_generator_are_kept_until_its_output_has_arrived(se
     agent._on_piece_ack({"key": "g", "pieces": 3}, b"")  # harmless
     agent._on_piece_resend({"key": "g", "pieces": 3}, b"")
     assert server.quiet()
+
+
+def test_a_generator_that_nobody_reads_ends_and_is_answered(server: Server, agent: Agent) -> None:
+    closed = threading.Event()
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    data = dumps(((), {}))
+    agent._on_run({"inputs": [["g", 1, len(data), None]]}, data)
+    in_thread(lambda: agent._serve(endless, True))
+    for _ in range(AHEAD_PIECES):
+        assert server.receive()[0]["t"] == "agent.piece"
+    agent._on_cancel_inputs({"keys": ["g"]}, b"")
+    header, value = server.receive()
+    assert header["outputs"][0][:3] == ["g", 1, "exception"]
+    assert isinstance(load_exception(value), InputCancellation)
+    assert closed.wait(5)
+    agent._on_outputs_ack({"seq": header["seq"]}, b"")
+    assert not agent._cancelled
+    assert not agent.link._kept
+    agent._on_cancel_inputs({"keys": ["g"]}, b"")  # too late: harmless
+    assert not agent._cancelled
+    agent._on_exit({}, b"")
+
+
+def test_a_generator_may_be_given_up_before_it_begins(agent: Agent) -> None:
+    give(agent, "g")
+    assert agent.take() is not None
+    agent._on_cancel_inputs({"keys": ["g"]}, b"")
+    status, value = agent._run_generator(lambda: iter(range(3)), ("g", 1, dumps(((), {})), None))
+    assert (status, type(load_exception(value))) == ("exception", InputCancellation)
 
 
 def test_functions_end_with_a_value_or_an_exception(agent: Agent) -> None:
