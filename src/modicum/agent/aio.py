@@ -7,6 +7,7 @@ import time
 
 from modicum import _context
 from modicum.agent import output
+from modicum.agent.loop import cancelled
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, SUCCESS
 from modicum.wire.values import dumps
 
@@ -57,8 +58,13 @@ class _Server:
         _context.enter(key)
         output.begin(key)
         started = time.perf_counter()
-        self._task = asyncio.ensure_future(self._run_one(item))
-        status, value = await self._task
+        task = self._task = asyncio.ensure_future(self._run_one(item))
+        try:
+            status, value = await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            status, value = EXCEPTION, cancelled()  # before its first step, where nothing could catch it
         run_s = time.perf_counter() - started
         self._task = None
         printed = output.end()

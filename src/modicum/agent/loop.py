@@ -153,14 +153,17 @@ class Agent:
     # -- outputs -------------------------------------------------------------------------------------------
 
     def take(self) -> Input | None:
-        """Return the next input, None if there is none now."""
-        try:
-            item = self._queue.popleft()
-        except IndexError:
-            return None
-        if not self._queue:
-            self._batch.flush()  # nothing follows soon that these outputs could wait for
-        return item
+        """Return the next input that is still wanted, None if there is none now."""
+        while True:
+            try:
+                item = self._queue.popleft()
+            except IndexError:
+                return None
+            if not self._queue:
+                self._batch.flush()  # nothing follows soon that these outputs could wait for
+            if item[0] not in self._cancelled:
+                return item
+            self.finish(item[0], item[1], EXCEPTION, 0.0, cancelled(), False)
 
     def finish(self, key: str, attempt: int, status: str, run_s: float, value: bytes, printed: bool) -> None:
         """Send an input's output, or keep it for a moment if others follow.
@@ -265,6 +268,13 @@ class Agent:
     def _hello(self) -> Header:
         holding = [[key, attempt] for key, attempt in self._held.items()]
         return {"t": "agent.hello", "r": 1, "build": os.environ.get("MODICUM_BUILD", ""), "holding": holding}
+
+
+def cancelled() -> bytes:
+    """Return the output of an input that was cancelled before it began."""
+    from modicum.exception import InputCancellation
+
+    return dump_exception(InputCancellation("cancelled before it began"))
 
 
 class _Batch:

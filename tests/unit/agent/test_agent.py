@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from modicum.agent import aio
 from modicum.agent import loop as loop_
 from modicum.agent.blobs import BlobLost, fetch, store
 from modicum.agent.link import Link
@@ -430,6 +431,47 @@ def test_a_generator_may_be_given_up_before_it_begins(agent: Agent) -> None:
     agent._on_cancel_inputs({"keys": ["g"]}, b"")
     status, value = agent._run_generator(lambda: iter(range(3)), ("g", 1, dumps(((), {})), None))
     assert (status, type(load_exception(value))) == ("exception", InputCancellation)
+
+
+def test_what_is_cancelled_in_the_queue_is_answered_and_never_run(server: Server, agent: Agent) -> None:
+    give(agent, "a", "b", "c")
+    agent._on_cancel_inputs({"keys": ["a", "c"]}, b"")
+    item = agent.take()
+    assert item is not None
+    assert item[0] == "b"
+    assert agent.take() is None
+    agent._batch.flush()
+    entries = [entry for _ in range(2) for entry in server.receive()[0]["outputs"]]
+    assert [entry[:3] for entry in entries] == [["a", 1, "exception"], ["c", 1, "exception"]]
+    give(agent, "a", attempt=2)  # its caller has come back
+    assert agent.take() == ("a", 2, b"x", None)
+
+
+def test_an_async_input_may_be_cancelled_before_its_first_step(
+    server: Server, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def double(x: int) -> int:
+        return 2 * x
+
+    take = agent.take
+
+    def take_and_cancel() -> Any:
+        item = take()
+        if item is not None and item[0] == "a":
+            agent._on_cancel_inputs({"keys": ["a"]}, b"")
+        return item
+
+    monkeypatch.setattr(agent, "take", take_and_cancel)
+    data = dumps(((4,), {}))
+    agent._on_run({"inputs": [["a", 1, len(data), None], ["b", 1, len(data), None]]}, data + data)
+    thread, _ = in_thread(lambda: aio.serve(agent, double, False))
+    outputs: list[tuple[str, str]] = []
+    while len(outputs) < 2:
+        outputs += [(entry[0], entry[2]) for entry in server.receive()[0]["outputs"]]
+    assert outputs == [("a", "exception"), ("b", "ok")]
+    agent._on_exit({}, b"")
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_functions_end_with_a_value_or_an_exception(agent: Agent) -> None:
