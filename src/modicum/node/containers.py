@@ -79,13 +79,14 @@ class Containers:
         tracked = self._tracked[container_id] = _Tracked(container_id, spec.get("function", ""), self._deliver)
         await asyncio.shield(self._own(self._start(tracked, spec)))
 
-    def kill(self, container_id: str) -> None:
-        """End one at once; its exit follows. Harmless when there is none."""
+    def kill(self, container_id: str) -> bool:
+        """End one at once; its exit follows. Returns whether there is such a one."""
         tracked = self._tracked.get(container_id)
         if tracked is not None:
             tracked.is_unwanted = True
             if tracked.running is not None:
                 tracked.running.kill()
+        return tracked is not None
 
     async def flush(self, container_ids: list[str]) -> None:
         """Return when the server has all that these have written up to now."""

@@ -99,7 +99,7 @@ class Node:
             case "container.start":
                 return self._answer(self._containers.start(header["container"], header["spec"]))
             case "container.kill":
-                self._containers.kill(header["container"])
+                return {"known": self._containers.kill(header["container"])}
             case "logs.flush":
                 return self._answer(self._containers.flush(header["containers"]))
             case "image.build":

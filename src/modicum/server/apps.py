@@ -116,6 +116,7 @@ class Apps:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
+        self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
         for function in app.functions.values():
             self._fleet.functions.pop(function, None)
             for call in [c for c in self._deliveries.calls.values() if c.function == function]:

@@ -65,10 +65,16 @@ class Controller:
         try:
             while self._events:
                 for action in self.state.handle(self._events.popleft(), time.monotonic()):
-                    self._performers[type(action)](action)
+                    self._perform(action)
         finally:
             self._handling = False
         self._arm()
+
+    def _perform(self, action: act.Action) -> None:
+        try:
+            self._performers[type(action)](action)
+        except Exception:
+            log.exception("action failed", extra={"action": repr(action)[:500]})
 
     def _arm(self) -> None:
         deadline = self.state.next_deadline()

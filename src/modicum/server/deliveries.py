@@ -7,19 +7,24 @@ input, in the store. Until then the agent keeps it and would send it again to th
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from modicum.blobs.base import Blobs
-from modicum.server.records import Call, Container, Input, Output, Sent, key_of, split_key
+from modicum.server.records import Call, Container, Input, Output, Sent, key_of
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
 
+log = logging.getLogger("modicum.deliveries")
+
 ACKNOWLEDGE_EVERY_S = 0.02
 """Acknowledgements wait so long for company: a frame for each output would cost the agent a wake-up each."""
+
+STORE_AGAIN_S = 1.0
 
 SPILL_BYTES = 8 << 20
 """When so much waits in a caller's connection, further large outputs go to him as blobs, from disk."""
@@ -35,8 +40,8 @@ class Deliveries:
         self._database = database
         self.calls: dict[str, Call] = {}
         self.inputs: dict[str, Input] = {}
-        self._arriving: dict[str, tuple[Output, Sent]] = {}
-        self._unclaimed: dict[str, tuple[Output, Sent, float]] = {}
+        self._arriving: dict[str, Output] = {}
+        self._unclaimed: dict[str, tuple[Output, float]] = {}
         self._pending_acks: set[Container] = set()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._outbox: dict[Call, list[tuple[int, Output]]] = {}
@@ -53,18 +58,20 @@ class Deliveries:
 
     def arrive(self, sent: Sent, outputs: dict[str, Output]) -> None:
         """Take in a frame's outputs; the core says next which of them count (`accept`)."""
+        for output in outputs.values():
+            output.frame = sent
         sent.open -= 1
-        self._arriving = {key: (output, sent) for key, output in outputs.items()}
+        self._arriving = outputs
 
     def accept(self, keys: Iterable[str]) -> None:
         """These of the arriving outputs are the final ones of their inputs."""
         for key in keys:
-            output, sent = self._arriving[key]
+            output = self._arriving[key]
             if key in self.inputs:
-                self.finish(key, output, sent)
+                self.finish(key, output)
             else:  # its caller lost his connection, or the server was restarted: he will ask again
-                sent.open += 1
-                self._unclaimed[key] = output, sent, time.monotonic()
+                _hold(output)
+                self._unclaimed[key] = output, time.monotonic()
 
     def settle(self) -> None:
         """Send what has been accepted, and acknowledge soon what is safe."""
@@ -75,39 +82,44 @@ class Deliveries:
         if self._ack_timer is None and self._pending_acks:
             self._ack_timer = asyncio.get_running_loop().call_later(ACKNOWLEDGE_EVERY_S, self._acknowledge)
 
-    def finish(self, key: str, output: Output, sent: Sent | None = None) -> None:
-        """An input has ended. `sent` is the agent's frame that brought the output, None if the server made it."""
+    def finish(self, key: str, output: Output) -> None:
+        """An input has ended, in its container or because the core says so."""
         waiting = self.inputs.pop(key, None)
         if waiting is None:
             return
         call = waiting.call
+        _hold(output)
+        if call.durable:
+            self._store(waiting, output)
+            return
         call.open.discard(waiting.index)
         if waiting.blob is not None:
             self._blobs.delete(waiting.blob)
-        if call.durable:
-            self._store(call, waiting.index, output, sent)
-            return
         if call.channel is None:
             call.outputs[waiting.index] = output
             return
-        if sent is not None:
-            sent.channels.add(call.channel)
         self._outbox.setdefault(call, []).append((waiting.index, output))
-        if sent is None:
+        if output.frame is None:
             asyncio.get_running_loop().call_soon(self.settle)
 
-    def _store(self, call: Call, index: int, output: Output, sent: Sent | None) -> None:
-        if sent is not None:
-            sent.open += 1
+    def _store(self, waiting: Input, output: Output) -> None:
+        """Make a spawned input's output durable, however often that has to be tried."""
+        call, index = waiting.call, waiting.index
         stored = self._database.submit(
             queries.add_output(call.id, index, output.status, output.payload, output.blob, time.time())
         )
 
         def committed(future: asyncio.Future[None]) -> None:
-            if future.cancelled() or future.exception() is not None:
-                return  # not durable: the agent keeps it, and the next server gets it
-            if sent is not None:
-                sent.open -= 1
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                log.error("output not stored", extra={"call": call.id, "index": index}, exc_info=error)
+                asyncio.get_running_loop().call_later(STORE_AGAIN_S, self._store, waiting, output)
+                return
+            _release(output)
+            call.open.discard(index)
+            if waiting.blob is not None:
+                self._blobs.delete(waiting.blob)
             for waiter in call.waiters.pop(index, []):
                 if not waiter.done():
                     waiter.set_result(output)
@@ -131,13 +143,14 @@ class Deliveries:
         if index in call.outputs:  # it ended while its caller was away
             self._outbox.setdefault(call, []).append((index, call.outputs.pop(index)))
             return None
+        if index in call.open:
+            return None  # it has ended and is being stored
         self.inputs[key] = Input(call, index, payload, blob)
         call.open.add(index)
         unclaimed = self._unclaimed.pop(key, None)
         if unclaimed is not None:
-            output, sent, _ = unclaimed
-            sent.open -= 1
-            self.finish(key, output, sent)
+            _release(unclaimed[0])
+            self.finish(key, unclaimed[0])
             return None
         return key
 
@@ -150,6 +163,8 @@ class Deliveries:
             dropped = self.inputs.pop(key, None)
             if dropped is not None and dropped.blob is not None:
                 self._blobs.delete(dropped.blob)
+        for output in call.outputs.values():
+            _release(output)
         for blob in [*call.blobs, *(output.blob for output in call.outputs.values())]:
             if blob is not None:
                 self._blobs.delete(blob)
@@ -175,6 +190,10 @@ class Deliveries:
             if blob is not None:
                 call.blobs.append(blob)
         channel.send({**header, "outputs": entries}, b"".join(parts))
+        for _, output in outputs:
+            _release(output)
+            if output.frame is not None:
+                output.frame.written[channel] = channel.written
         if call.kind == "sync" and not call.blobs:
             self.calls.pop(call.id, None)
 
@@ -207,17 +226,35 @@ class Deliveries:
     def expire_unclaimed(self, older_than_s: float) -> None:
         """Forget outputs that nobody asked for."""
         limit = time.monotonic() - older_than_s
-        for key, (output, sent, since) in list(self._unclaimed.items()):
+        for key, (output, since) in list(self._unclaimed.items()):
             if since < limit:
-                sent.open -= 1
+                _release(output)
                 del self._unclaimed[key]
                 if output.blob is not None:
                     self._blobs.delete(output.blob)
 
+    def blobs_in_use(self) -> set[str]:
+        """Return the blobs that inputs and outputs name which are not at their end yet."""
+        outputs = [output for call in self.calls.values() for output in call.outputs.values()]
+        outputs += [output for output, _ in self._unclaimed.values()]
+        named = [*(each.blob for each in self.inputs.values()), *(each.blob for each in outputs)]
+        named += [blob for call in self.calls.values() for blob in call.blobs]
+        return {blob for blob in named if blob is not None}
+
+
+def _hold(output: Output) -> None:
+    """The agent must keep the frame that brought this output."""
+    if output.frame is not None:
+        output.frame.open += 1
+
+
+def _release(output: Output) -> None:
+    if output.frame is not None:
+        output.frame.open -= 1
+
 
 def _is_safe(frame: Sent) -> bool:
     """Return whether all that came in a frame is stored, or in sockets of callers."""
-    return frame.open == 0 and all(channel.closed or channel.buffered == 0 for channel in frame.channels)
-
-
-__all__ = ["Deliveries", "split_key"]
+    if frame.open:
+        return False
+    return all(channel.closed or channel.written - channel.buffered >= end for channel, end in frame.written.items())

@@ -13,7 +13,7 @@ from modicum.server.links import Links
 from modicum.server.records import Container, Function, Output
 from modicum.server.settings import Settings
 from modicum.wire.channel import Channel, ChannelClosed, RemoteFailure
-from modicum.wire.frames import Header
+from modicum.wire.frames import Header, ProtocolError
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.fleet")
@@ -38,6 +38,7 @@ class Fleet:
         self.start_errors: dict[str, Output] = {}  # by the message under which the core fails inputs for them
         self.owner = 0
         self._moved = asyncio.Event()
+        self._killing: set[asyncio.Task[None]] = set()
 
     # -- nodes ---------------------------------------------------------------------------------------------
 
@@ -45,30 +46,37 @@ class Fleet:
         """A node has said hello: take in what it runs, and make it known."""
         node = header["node"]
         channel.name = node
-        reported = []
-        for entry in header["containers"]:
-            reported.append(ev.Reported(entry["id"], entry["function"]))
-            await self._adopt(entry["id"], entry["function"], node)
-        if channel.closed:
-            return  # it was lost again meanwhile, and will say what it has when it comes back
+        reported = [ev.Reported(entry["id"], entry["function"]) for entry in header["containers"]]
         running = {each.container for each in reported}
+        for each in reported:
+            self._adopt(each, node)
         for container in [c for c in self.containers.values() if c.node == node and c.id not in running]:
             self.exited(container.id, ev.ExitReason.NODE_LOST, "its node does not know of it any longer")
         self.nodes[node] = channel
         self.node_facts[node] = header
         memory_mib = header["memory_bytes"] >> 20
         self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported)))
+        # The core knows of them before their agents can speak.
+        for container in [c for c in self.containers.values() if c.node == node and c.listener is None]:
+            if container.id in running:
+                await self._listen(container)
         self.node_joined.set()
         log.info("node joined", extra={"node": node, "containers": len(reported)})
 
-    async def _adopt(self, container_id: str, function_id: str, node: str) -> None:
-        container = self.containers.get(container_id)
-        if container is None:
-            function = self.functions.get(function_id)
-            container = Container(container_id, function_id, function.app if function else "", node)
-            self.containers[container_id] = container
-        if container.listener is None:
-            container.listener = await self._links.listen_container(container_id, self.owner)
+    def _adopt(self, reported: ev.Reported, node: str) -> None:
+        if reported.container not in self.containers:
+            function = self.functions.get(reported.function)
+            app = function.app if function is not None else ""
+            self.containers[reported.container] = Container(reported.container, reported.function, app, node)
+
+    async def _listen(self, container: Container) -> None:
+        """Open a container's socket, unless the container has gone meanwhile."""
+        listener = await self._links.listen_container(container.id, self.owner)
+        if container.id in self.containers:
+            container.listener = listener
+        else:
+            listener.close()
+            self._links.remove(container.id)
 
     def node_leaves(self, channel: Channel) -> None:
         """A node's connection has ended."""
@@ -109,16 +117,14 @@ class Fleet:
         if channel is None:
             return  # the node is gone, and that is an event of its own
         try:
-            container.listener = await self._links.listen_container(container.id, self.owner)
-            if container.id not in self.containers:
-                container.listener.close()
-                self._links.remove(container.id)
+            await self._listen(container)
+            if container.listener is None:
                 return
             spec = self._spec(container, function)
             await channel.request({"t": "container.start", "container": container.id, "spec": spec})
         except ChannelClosed:
             pass  # as above
-        except (RemoteFailure, OSError, KeyError) as failure:
+        except (RemoteFailure, ProtocolError, OSError, KeyError) as failure:
             log.warning("start failed", extra={"container": container.id, "why": str(failure)})
             self.exited(container.id, ev.ExitReason.START_FAILED, str(failure))
 
@@ -155,22 +161,32 @@ class Fleet:
             pass  # then there is nothing more to come
 
     def drain(self, container_id: str, reason: str) -> None:
-        """Ask a container to end, and kill it if it does not."""
+        """Ask a container to end; the core has it killed if it does not."""
         container = self.containers.get(container_id)
         if container is None:
             return
         log.info("drain", extra={"container": container_id, "why": reason})
+        container.draining = True
         self.tell(container_id, {"t": "exit"})
-        later = asyncio.get_running_loop().call_later
-        container.killer = later(self._settings.drain_grace_s, self.kill, container_id, "it did not end when asked to")
 
     def kill(self, container_id: str, reason: str) -> None:
         """Have a container's node end it at once."""
         container = self.containers.get(container_id)
         channel = self.nodes.get(container.node) if container is not None else None
-        if channel is not None:
-            log.info("kill", extra={"container": container_id, "why": reason})
-            channel.send({"t": "container.kill", "container": container_id, "reason": reason, "r": 0})
+        if channel is None:
+            return  # it went with its node
+        log.info("kill", extra={"container": container_id, "why": reason})
+        killing = asyncio.ensure_future(self._kill(channel, container_id, reason))
+        self._killing.add(killing)  # ends with the node's answer, or with its connection
+        killing.add_done_callback(self._killing.discard)
+
+    async def _kill(self, channel: Channel, container_id: str, reason: str) -> None:
+        try:
+            header, _ = await channel.request({"t": "container.kill", "container": container_id, "reason": reason})
+        except (ChannelClosed, RemoteFailure):
+            return
+        if not header["known"]:
+            self.exited(container_id, ev.ExitReason.KILLED, "its node does not know of it")
 
     def exited(self, container_id: str, reason: ev.ExitReason, detail: str) -> None:
         """A container is gone."""
@@ -193,8 +209,6 @@ class Fleet:
     def _remove(self, container: Container) -> None:
         self.containers.pop(container.id, None)
         self.changed()
-        if container.killer is not None:
-            container.killer.cancel()
         if container.channel is not None:
             container.channel.close()
             container.channel = None

@@ -25,7 +25,10 @@ class _Log:
         self._segment_bytes = max(limit // 8, 64 * 1024)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._segments = sorted(int(entry.name) for entry in os.scandir(folder)) or [0]
-        self._file = open(folder / self._name(self._segments[-1]), "ab")
+        newest = folder / self._name(self._segments[-1])
+        if newest.exists():
+            os.truncate(newest, _whole_records(newest.read_bytes()))
+        self._file = open(newest, "ab")
         self.end = self._segments[-1] + self._file.tell()
         self.ended = False
         self.moved = asyncio.Event()
@@ -81,6 +84,18 @@ class _Log:
             entries.append((_STREAMS[stream], source, data[stop - size : stop]))
             place = stop
         return cursor + place, entries, dropped
+
+
+def _whole_records(data: bytes) -> int:
+    """Return how many bytes of a segment are whole records: a kill or a full disk may have cut the last one short."""
+    end = 0
+    while end + _ENTRY.size <= len(data):
+        _, source_len, size = _ENTRY.unpack_from(data, end)
+        stop = end + _ENTRY.size + source_len + size
+        if stop > len(data):
+            break
+        end = stop
+    return end
 
 
 class Logs:

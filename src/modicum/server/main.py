@@ -28,6 +28,7 @@ from modicum.server.api import calls
 from modicum.server.api.router import Router
 from modicum.server.apps import Apps
 from modicum.server.builds import Builds
+from modicum.server.cgroup import leave_clients_cgroups
 from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.core.state import State
@@ -47,20 +48,26 @@ from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.server")
 
-HOUSEKEEPING_EVERY_S = 10.0
+HOUSEKEEPING_EVERY_S = 30.0
+BLOB_ORPHANED_S = 3600.0
+"""A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""
 
 
 def main(engine: Callable[[Path], Engine] = LocalEngine) -> None:
     """Run a server until it is told to stop. Exits with 0 if one runs already."""
     parser = argparse.ArgumentParser(prog="modicum-server", description=__doc__)
     parser.add_argument("--home", help="the server's directory (default: MODICUM_HOME, else ~/.modicum)")
-    settings = settings_.read(os.environ, parser.parse_args().home)
+    parser.add_argument("--detached", action="store_true", help="leave the cgroups of whoever starts it")
+    arguments = parser.parse_args()
+    settings = settings_.read(os.environ, arguments.home)
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = open(settings.home / "server.lock", "w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(0)
+    if arguments.detached:
+        leave_clients_cgroups()
     configure()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Server(settings, engine(settings.home)).run())
@@ -139,7 +146,6 @@ class Server:
             key = parts.deliveries.add(call, waiting.index, waiting.payload, waiting.blob)
             if key is not None:
                 parts.controller.handle(ev.InputsArrived(waiting.function, (key,)))
-        parts.blobs.sweep(stored.blobs, "bl-", time.time() - parts.settings.unclaimed_s)
         for log_id in parts.logs.known():
             if log_id not in parts.apps.by_id:
                 parts.logs.remove(log_id)
@@ -167,8 +173,10 @@ class Server:
 
     async def _keep_house(self, parts: Parts) -> None:
         while True:
-            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
+            stored = await parts.database.submit(queries.blobs)
+            parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
 
     async def _end_everything(self, parts: Parts) -> None:
         for app in list(parts.apps.by_id):

@@ -51,6 +51,7 @@ class Output:
     status: str
     payload: bytes
     blob: str | None
+    frame: Sent | None = None  # the agent's frame that brought it; None if the server made it
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +89,7 @@ class Container:
     channel: Channel | None = None
     listener: asyncio.Server | None = None
     starting: asyncio.Task[None] | None = None
-    killer: asyncio.TimerHandle | None = None
+    draining: bool = False
     flushing: asyncio.Task[None] | None = None  # the last outputs that wait for what they printed
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
@@ -100,8 +101,8 @@ class Sent:
     """A frame of outputs from an agent that it keeps until all of them are safe."""
 
     seq: int
-    open: int = 0
-    channels: set[Channel] = field(default_factory=set)
+    open: int = 0  # what of it is neither stored nor written to a caller
+    written: dict[Channel, int] = field(default_factory=dict)  # how far callers' connections must have got
 
 
 def key_of(call: str, index: int) -> str:

@@ -23,9 +23,6 @@ class Settings:
     client_grace_s: float = _setting(2.0, "Seconds that an app outlives its last client's connection.")
     reattach_grace_s: float = _setting(15.0, "Seconds that a restarted server waits for the clients of its apps.")
     node_wait_s: float = _setting(60.0, "Seconds that a build or a start waits for a node to be there.")
-    drain_grace_s: float = _setting(
-        30.0, "Seconds that a container has to end when it is asked to, before it is killed."
-    )
     log_bytes_max: int = _setting(64 << 20, "Bytes of output kept for each app; older output is dropped.")
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 

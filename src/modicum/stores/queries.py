@@ -115,13 +115,11 @@ class Everything:
     functions: list[tuple[str, str, str, dict[str, Any], bytes]]
     images: list[tuple[str, list[str], dict[str, Any]]]
     inputs: list[StoredInput]
-    blobs: set[str]
 
 
 def everything(connection: Connection) -> Everything:
     """Return all that a server needs to go on where the last one ended."""
     waiting = select(inputs).where(inputs.c.status.is_(None)).order_by(inputs.c.number)
-    named = connection.execute(select(inputs.c.blob, inputs.c.output_blob)).all()
     return Everything(
         apps=[(row.id, row.name, row.key) for row in connection.execute(select(apps))],
         functions=[
@@ -133,8 +131,13 @@ def everything(connection: Connection) -> Everything:
             StoredInput(row.call, row.position, row.function, row.payload, row.blob)
             for row in connection.execute(waiting)
         ],
-        blobs={blob for row in named for blob in row if blob},
     )
+
+
+def blobs(connection: Connection) -> set[str]:
+    """Return the blobs that spawned inputs and their outputs name."""
+    named = connection.execute(select(inputs.c.blob, inputs.c.output_blob)).all()
+    return {blob for row in named for blob in row if blob}
 
 
 def _execute(connection: Connection, statement: Any) -> None:

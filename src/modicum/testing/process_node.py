@@ -58,8 +58,9 @@ class ProcessNode:
         if kind == "container.start":
             return self._start(header["container"], header["spec"])
         if kind == "container.kill":
+            known = header["container"] in self.processes
             self.kill(header["container"])
-            return None
+            return {"known": known}
         if kind == "image.build":
             channel.send({"t": "build.output", "build": header["build"], "size": 8}, b"building")
             channel.send({"t": "build.done", "build": header["build"], "config": {}})

@@ -42,6 +42,7 @@ class Channel(asyncio.BufferedProtocol):
         self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+        self.written = 0
         self.closed = False
         self.principal = ""
         self.name = ""
@@ -118,6 +119,7 @@ class Channel(asyncio.BufferedProtocol):
     def _write(self, header: Header, payload: bytes) -> None:
         assert self._transport is not None
         parts = encode_parts(header, payload)
+        self.written += sum(map(len, parts))
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:

@@ -65,7 +65,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 
   to the node
     container.start container, spec → nothing; an error if it could not be started
-    container.kill  container, reason → nothing
+    container.kill  container, reason → known: whether there is such a container; its exit follows
     image.build     build, layers [{id, step}, …] → nothing; `build.done` or `build.failed` follows
     image.cancel    build → nothing
     logs.flush      containers → nothing; all their output up to now has been sent

@@ -23,6 +23,7 @@ class Wire(Channel):
         self.name = name or principal
         self.sent: list[Frame] = []
         self.waiting = 0
+        self.knows = True
 
     def send(self, header: Header, payload: bytes = b"") -> None:
         if not self.closed:
@@ -30,7 +31,7 @@ class Wire(Channel):
 
     async def request(self, header: Header, payload: bytes = b"") -> Frame:
         self.send(header, payload)
-        return {"t": "reply"}, b""
+        return {"t": "reply", "known": self.knows}, b""
 
     @property
     def buffered(self) -> int:

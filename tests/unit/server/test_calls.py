@@ -149,7 +149,7 @@ async def test_inputs_that_make_no_sense_leave_nothing(world: World, fields: dic
 @pytest.mark.parametrize(
     "entry",
     [
-        ["fc-1:0", 1, "internal", 0.0, 1, None],
+        ["fc-1:0", 1, "timeout", 0.0, 1, None],
         ["fc-1:0", 1, "ok", 0.0, 2, None],
         ["fc-1:0", 1, "ok", 0.0, -1, None],
         ["fc-1:0", 1, "ok", "soon", 1, None],
@@ -236,7 +236,7 @@ async def test_spawned_inputs_are_stored_before_the_answer(world: World) -> None
         await world.tell(world.user, {"t": "call.get", "call": "fc-none", "index": 0, "wait_s": 0})
     assert caught.value.code == "not_found"
     get = {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0}
-    assert await world.tell(world.user, get) == {"pending": True}
+    assert await world.tell(world.user, get) == {"pending": True, "why": "its 1 container is busy"}
     waiting = asyncio.ensure_future(world.tell(world.user, {**get, "wait_s": 30}))
     await world.settle()
     await world.tell(agent, outputs(1, [entry[0], 1, "ok", 0.0, 1, None]), b"v")
@@ -324,3 +324,51 @@ async def test_an_adopted_generator_goes_on_for_a_caller_who_comes_later(world: 
     assert of(agent.take(), "piece.resend")[0][0]["pieces"] == 2
     await world.tell(agent, piece(2), b"item")
     assert of(world.user.take(), "call.piece")[0][1] == b"item"
+
+
+async def test_app_that_ends_before_anything_started_tells_its_callers(world: World) -> None:
+    world.node.close()
+    world.server._closed(world.node)
+    await world.inputs()
+    (app,) = world.parts.apps.by_id
+    await world.tell(world.user, {"t": "app.stop", "app": app})
+    ((header, payload),) = of(world.user.take(), "call.outputs")
+    assert header["outputs"][0][1] == "terminated"
+    assert payload
+
+
+async def test_killed_container_that_its_node_does_not_know_is_gone(world: World) -> None:
+    await world.inputs()
+    await world.container()
+    world.node.knows = False
+    (app,) = world.parts.apps.by_id
+    await world.tell(world.user, {"t": "app.stop", "app": app})
+    assert not world.parts.fleet.containers
+
+
+async def test_printed_outputs_come_before_the_end_of_their_container(world: World) -> None:
+    await world.inputs()
+    container, agent = await world.container()
+    ((key, attempt, _, _),) = run_of(agent)
+    await world.tell(agent, {**outputs(1, [key, attempt, "ok", 0.01, 5, None]), "printed": True}, b"value")
+    end = {"t": "node.exited", "container": container, "code": 139, "signal": None, "oom": False, "detail": ""}
+    await world.tell(world.node, end)
+    await world.settle()
+    ((header, _),) = of(world.user.take(), "call.outputs")
+    assert header["outputs"] == [[0, "ok", 5, None]]
+    assert container not in world.parts.fleet.containers
+
+
+async def test_generator_whose_caller_has_items_is_not_begun_again(world: World) -> None:
+    await world.inputs(kind="gen")
+    container, agent = await world.container()
+    ((key, _, _, _),) = run_of(agent)
+    await world.tell(agent, {"t": "agent.piece", "key": key, "piece": 0, "end": True}, b"item")
+    end = {"t": "node.exited", "container": container, "code": 1, "signal": None, "oom": False, "detail": ""}
+    await world.tell(world.node, end)
+    world.node.take()
+    await world.inputs("fc-2")  # another input of the function, so that a container is started again
+    _, agent = await world.container()
+    assert [entry[0] for entry in run_of(agent)] == ["fc-2:0"]
+    failed = [h for h, _ in of(world.user.take(), "call.outputs") if h["call"] == "fc-1"]
+    assert failed[0]["outputs"][0][1] == "internal"

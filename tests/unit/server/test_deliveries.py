@@ -260,3 +260,61 @@ def test_keys() -> None:
     for wrong in ("", "fc-1", "fc-1:", "fc-1:x"):
         with pytest.raises(ValueError, match="invalid literal"):
             split_key(wrong)
+
+
+async def test_output_of_a_caller_who_is_away_is_kept_by_the_agent_until_he_has_it(world: World) -> None:
+    call = world.call("sync")
+    call.channel = None
+    world.arrive({"fc-1:0": ok(b"v")})
+    assert await world.acknowledged() == []
+    call.channel = world.caller
+    assert world.deliveries.add(call, 0, b"in", None) is None
+    world.deliveries.settle()
+    assert world.delivered() == [(0, "ok", b"v", None)]
+    assert await world.acknowledged() == [1]
+
+
+async def test_output_is_safe_although_later_ones_wait_in_the_connection(world: World) -> None:
+    world.call("map", 2)
+    world.caller.written = 100
+    world.arrive({"fc-1:0": ok(b"v")})
+    world.caller.written, world.caller.waiting = 150, 50  # what was written since is still waiting
+    assert await world.acknowledged() == [1]
+
+
+async def test_failed_commit_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries_, "STORE_AGAIN_S", 0.001)
+    call = world.call("spawn")
+    failures = [OSError("disk full")]
+    submit = world.database.submit
+
+    def failing(change: object) -> object:
+        if failures:
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(failures.pop())
+            return future
+        return submit(change)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.database, "submit", failing)
+    world.arrive({"fc-1:0": ok(b"v")})
+    assert call.open == {0}
+    for _ in range(200):
+        await asyncio.sleep(0.005)
+        if not call.open:
+            break
+    assert not call.open
+    assert await world.acknowledged() == [1]
+
+
+async def test_argument_of_a_spawned_input_stays_until_its_output_is_stored(world: World) -> None:
+    call = Call("fc-1", "fu-1", "spawn", "user", world.caller)
+    world.deliveries.open(call)
+    world.blobs.write(BLOB, 0, 1, b"x")
+    world.deliveries.add(call, 0, b"", BLOB)
+    world.arrive({"fc-1:0": ok(b"v")})
+    assert world.blobs.has(BLOB)
+    for _ in range(200):
+        await asyncio.sleep(0.005)
+        if not call.open:
+            break
+    assert not world.blobs.has(BLOB)

@@ -127,3 +127,17 @@ async def test_logs_that_are_not_there(logs: Logs) -> None:
     assert logs.end("ap-none") == 0
     with pytest.raises(KeyError):
         await logs.read("ap-none", 0, 0)
+
+
+async def test_log_that_was_cut_short_goes_on_behind_its_last_whole_record(tmp_path: Path) -> None:
+    first = Logs(tmp_path / "torn", 512 * KIB)
+    first.open("ap-1")
+    first.append("ap-1", [("stdout", "co-1", b"whole"), ("stdout", "co-1", b"torn")])
+    first._logs["ap-1"].close()
+    (segment,) = (tmp_path / "torn" / "ap-1").iterdir()
+    os.truncate(segment, segment.stat().st_size - 2)  # as a kill in mid-write leaves it
+    again = Logs(tmp_path / "torn", 512 * KIB)
+    again.open("ap-1")
+    again.append("ap-1", [("stderr", "co-2", b"later")])
+    assert (await again.read("ap-1", 0, 0))[1] == [("stdout", "co-1", b"whole"), ("stderr", "co-2", b"later")]
+    again.remove("ap-1")

@@ -11,9 +11,9 @@ from modicum.server.parts import Parts
 from modicum.server.records import Container, Output, Sent, split_key
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
-from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, SUCCESS
+from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS
 
-STATUSES = frozenset({SUCCESS, GENERATOR_DONE, EXCEPTION})
+STATUSES = frozenset({SUCCESS, GENERATOR_DONE, EXCEPTION, INTERNAL})
 """How inputs end in a container; all else the server says itself."""
 
 
@@ -42,7 +42,7 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     """An agent is ready for inputs, a first time or again."""
     container = parts.fleet.containers.get(channel.name)
     if container is None:
-        channel.close()
+        asyncio.get_running_loop().call_soon(channel.close)  # behind the answer
         raise RemoteFailure("not_found", "this container is not known")
     function = parts.fleet.functions.get(container.function)
     if function is None:
@@ -128,6 +128,7 @@ def failed(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     message = f"the function could not be loaded in container {container.id}"
     parts.fleet.start_errors[message] = Output(EXCEPTION, payload, None)
     parts.controller.handle(ev.StartFailed(container.id, message))
+    parts.fleet.start_errors.pop(message, None)
     parts.deliveries.settle()
     return None
 

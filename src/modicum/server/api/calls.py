@@ -30,7 +30,7 @@ def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         call = _open(parts, channel, header)
         if call is None:
             return None
-    elif call.owner != _owner(channel):
+    elif call.owner != _owner(channel) and not call.durable:
         raise RemoteFailure("permission_denied", "this call is somebody else's")
     call.channel, call.pieces, call.begun = channel, pieces, call.begun or pieces > 0
     if call.durable:
@@ -110,7 +110,8 @@ async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) ->
     wait_s = patience(header["wait_s"], WAIT_S_MAX)
     output = await _wait(parts, call_id, index, wait_s)
     if output is None:
-        return {"pending": True}
+        call = parts.deliveries.calls.get(call_id)
+        return {"pending": True, "why": parts.controller.state.why_waiting(call.function) if call is not None else ""}
     fields = {"pending": False, "status": output.status, "size": len(output.payload), "blob": output.blob}
     return fields, output.payload
 
@@ -119,12 +120,16 @@ async def _wait(parts: Parts, call_id: str, index: int, wait_s: float) -> Output
     call = parts.deliveries.calls.get(call_id)
     if call is not None and index in call.open and wait_s > 0:
         waiter: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
-        call.waiters.setdefault(index, []).append(waiter)
+        waiters = call.waiters.setdefault(index, [])
+        waiters.append(waiter)
         try:
             async with asyncio.timeout(wait_s):
                 return await waiter
         except TimeoutError:
             return None
+        finally:
+            if waiter in waiters:
+                waiters.remove(waiter)
     stored = await parts.database.submit(queries.output(call_id, index))
     if stored is None:
         raise RemoteFailure(

@@ -24,7 +24,7 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     container = parts.fleet.containers.get(header["container"])
     if header["oom"]:
         reason, detail = ExitReason.OOM, "it ran out of memory"
-    elif container is not None and container.killer is not None:
+    elif container is not None and container.draining:
         reason = ExitReason.FINISHED
     if container is not None and container.flushing is not None:
         # Its last outputs are here and wait for what they printed: they ended before their container did.
