@@ -156,8 +156,25 @@ def test_main_makes_modal_mean_us(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[bool] = []
     monkeypatch.setattr(main_, "install_as_modal", lambda: called.append(True))
     monkeypatch.setattr(main_.cli, "main", lambda **options: called.extend(options.values()))
-    main_.main()
-    assert called == [True, True]
+    with pytest.raises(SystemExit) as ended:
+        main_.main()
+    assert called == [True, False]
+    assert not ended.value.code
+
+
+def test_an_interrupt_is_told_by_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_, "cli", interrupted)
+    monkeypatch.setattr("sys.argv", ["modicum"])
+    with pytest.raises(SystemExit) as ended:
+        main_.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
 
 
 def test_help_and_version() -> None:
