@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 from modicum import _context, config
 from modicum.exception import ConnectionError, VersionError, from_code
@@ -15,6 +16,7 @@ from modicum.wire.version import PROTOCOL, build_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from subprocess import Popen
 
     from modicum.wire.frames import Header
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 START_WITHIN_S = 30.0
 ATTEMPTS = 20
 _POLL_S = 0.01
+
+_served: set[str] = set()
+"""The directories whose server has served this process."""
 
 
 def directory() -> str:
@@ -46,17 +51,17 @@ def connect() -> socket.socket:
 
 
 def _connect_once() -> socket.socket:
-    link = _try_connect(directory())
+    folder = directory()
+    link = _try_connect(folder)
     if _context.socket_directory is not None:
         return _within_container(link)
     if link is None:
         link = start()
-    answer = say_hello(link)
-    if answer["build"] != build_id():
+    # Who has lost his server takes whatever came after it: two clients must not go on replacing each other's.
+    if say_hello(link)["build"] != build_id() and folder not in _served:
         link.close()
-        replace()
-        link = start()
-        say_hello(link)
+        link = replace()
+    _served.add(folder)
     return link
 
 
@@ -87,7 +92,53 @@ def ask(link: socket.socket, header: Header, payload: bytes = b"") -> Header:
 
 
 def start() -> socket.socket:
-    """Start a server in the background, unless another client just did, and return a connection to it."""
+    """Return a connection to a server that is started in the background, unless another client just did that."""
+    with _starting():
+        return _try_connect(directory()) or _launch()
+
+
+def replace() -> socket.socket:
+    """End a local server of another build; what it runs goes on and is adopted by the next, on which hello is said."""
+    with _starting():
+        link = _try_connect(directory())
+        if link is not None:
+            if say_hello(link)["build"] == build_id():
+                return link  # another client was faster
+            pid = ask(link, {"t": "server.status"})["pid"]
+            ask(link, {"t": "server.stop", "all": False})
+            link.close()
+            wait_gone(pid)
+        link = _launch()
+        say_hello(link)
+        return link
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """One client at a time starts a server; the others wait for it rather than start one of their own build."""
+    folder = config.home()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    deadline = time.monotonic() + START_WITHIN_S
+    lock = os.open(os.path.join(folder, "start.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        while not _try_lock(lock) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _try_lock(lock: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _launch() -> socket.socket:
     process = _spawn()
     # It may end before us; without this it would then stay a zombie, and look alive to whoever waits for its end.
     threading.Thread(target=process.wait, name="modicum-server-end", daemon=True).start()
@@ -109,17 +160,6 @@ def running() -> socket.socket | None:
     if link is not None:
         say_hello(link)
     return link
-
-
-def replace() -> None:
-    """End a local server of another build; what it runs goes on and is adopted by the next."""
-    link = _try_connect(directory())
-    if link is None:
-        return
-    pid = ask(link, {"t": "server.status"})["pid"]
-    ask(link, {"t": "server.stop", "all": False})
-    link.close()
-    wait_gone(pid)
 
 
 def wait_gone(pid: int, within_s: float = 15.0) -> bool:
@@ -171,10 +211,9 @@ def _spawn() -> Popen[bytes]:
     import subprocess
 
     folder = config.home()
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     with open(os.path.join(folder, "server.log"), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "modicum.server.main", "--home", folder],
+            [sys.executable, "-m", "modicum.server.main", "--home", folder, "--detached"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
