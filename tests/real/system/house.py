@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modicum import _server
+from modicum.node.layout import Layout
 from tests.real.installation import GONE_WITHIN_S, Installation
 from tests.real.system import traces
 from tests.real.system.traces import Doomed, Process, Trace
@@ -127,6 +128,11 @@ class House:
         self.installation = installation
         self.home = installation.home
         self.build = installation.variables["MODICUM_BUILD"]
+
+    @property
+    def cgroup_key(self) -> str:
+        """The name of the home's cgroups."""
+        return Layout(self.home).key
 
     @contextmanager
     def client(self, **variables: str) -> Iterator[Client]:
