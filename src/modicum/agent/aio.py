@@ -7,7 +7,7 @@ import time
 
 from modicum import _context
 from modicum.agent import output
-from modicum.agent.loop import cancelled
+from modicum.agent.loop import cancelled, failure
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, SUCCESS
 from modicum.wire.values import dumps
 
@@ -76,7 +76,7 @@ class _Server:
             args, kwargs = await self._arguments(item)
             return SUCCESS, dumps(await self._function(*args, **kwargs))
         except BaseException as error:  # noqa: BLE001
-            return EXCEPTION, self._agent.failure(error)
+            return failure(error)
 
     async def _run_generator(self, item: Input) -> tuple[str, bytes]:
         pieces = self._agent.open_pieces(item[0])
@@ -90,7 +90,7 @@ class _Server:
                 count += 1
             return GENERATOR_DONE, dumps(count)
         except BaseException as error:  # noqa: BLE001
-            return EXCEPTION, self._agent.failure(error)
+            return failure(error)
 
     async def _arguments(self, item: Input) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if item[3] is None:

@@ -20,17 +20,17 @@ class BlobLost(Exception):
 
 def fetch(link: Link, blob: str) -> bytearray:
     """Return a blob's bytes."""
-    return _drive(link, _blobs.get(blob))
+    return _drive(link, _blobs.get(blob), "the input's arguments could not be read")
 
 
 def store(link: Link, data: bytes) -> str:
     """Give bytes to the server and return the blob's name."""
     blob = _blobs.new_blob()
-    _drive(link, _blobs.put(blob, data))
+    _drive(link, _blobs.put(blob, data), "the input's output could not be stored")
     return blob
 
 
-def _drive(link: Link, operation: Operation[_T]) -> _T:
+def _drive(link: Link, operation: Operation[_T], failing: str) -> _T:
     answers: Any = None
     while True:
         try:
@@ -40,4 +40,4 @@ def _drive(link: Link, operation: Operation[_T]) -> _T:
         answers = link.request(request.messages)  # type: ignore[attr-defined]
         for header, _ in answers:
             if header["t"] == "error":
-                raise BlobLost(str(header.get("message")))
+                raise BlobLost(f"{failing}: {header.get('message')}")

@@ -17,7 +17,7 @@ from collections import deque
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.link import Link
-from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, SUCCESS
+from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, INTERNAL, SUCCESS
 from modicum.wire.values import dump_exception, dumps, loads
 
 TYPE_CHECKING = False
@@ -114,7 +114,7 @@ class Agent:
             args, kwargs = self.arguments(item)
             return SUCCESS, dumps(function(*args, **kwargs))
         except BaseException as error:  # noqa: BLE001
-            return EXCEPTION, self.failure(error)
+            return failure(error)
 
     def _run_generator(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
         pieces = self.open_pieces(item[0])
@@ -126,7 +126,7 @@ class Agent:
                 count += 1
             return GENERATOR_DONE, dumps(count)
         except BaseException as error:  # noqa: BLE001
-            return EXCEPTION, self.failure(error)
+            return failure(error)
 
     def open_pieces(self, key: str) -> Pieces:
         """Return the outlet of a generator that begins now."""
@@ -145,10 +145,6 @@ class Agent:
 
             data = fetch(self.link, item[3])
         return loads(data)  # type: ignore[no-any-return]
-
-    def failure(self, error: BaseException) -> bytes:
-        """Return a user's exception as bytes, without our own frames."""
-        return dump_exception(error)
 
     # -- outputs -------------------------------------------------------------------------------------------
 
@@ -172,9 +168,12 @@ class Agent:
         """
         blob = None
         if len(value) > INLINE_BYTES_MAX:
-            from modicum.agent.blobs import store
+            from modicum.agent.blobs import BlobLost, store
 
-            blob, value = store(self.link, value), b""
+            try:
+                blob, value = store(self.link, value), b""
+            except BlobLost as error:
+                status, value = failure(error)
         self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
         if not self._queue:
             self._batch.flush()
@@ -268,6 +267,15 @@ class Agent:
     def _hello(self) -> Header:
         holding = [[key, attempt] for key, attempt in self._held.items()]
         return {"t": "agent.hello", "r": 1, "build": os.environ.get("MODICUM_BUILD", ""), "holding": holding}
+
+
+def failure(error: BaseException) -> tuple[str, bytes]:
+    """Return how an input ended: with the user's exception, without our own frames, or by a fault of the platform."""
+    from modicum.agent.blobs import BlobLost
+
+    if isinstance(error, BlobLost):
+        return INTERNAL, str(error).encode()
+    return EXCEPTION, dump_exception(error)
 
 
 def cancelled() -> bytes:

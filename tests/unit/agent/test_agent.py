@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -534,7 +534,7 @@ def test_large_values_go_and_come(server: Server, link: Link, monkeypatch: pytes
     data = os.urandom(1234)
     name = store(link, data)
     assert blobs[name] == data
-    with pytest.raises(BlobLost, match="no longer kept"):
+    with pytest.raises(BlobLost, match="arguments could not be read: no longer kept"):
         fetch(link, "bl-none")
 
 
@@ -563,6 +563,46 @@ def test_a_large_output_goes_as_a_blob(server: Server, agent: Agent) -> None:
     entry = blobs[1]()
     assert entry[4] == 0
     assert len(blobs[0][entry[5]]) == INLINE_BYTES_MAX + 1
+
+
+async def nothing_async() -> None: ...
+
+
+async def count_async() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "generator"),
+    [(lambda: None, False), (lambda: iter(()), True), (nothing_async, False), (count_async, True)],
+)
+def test_arguments_that_the_server_lost_are_no_exception_of_the_users(
+    server: Server, agent: Agent, monkeypatch: pytest.MonkeyPatch, function: Any, generator: bool
+) -> None:
+    lost = {"t": "error", "code": "not_found", "message": "no longer kept"}
+    monkeypatch.setattr(agent.link, "request", lambda messages: [(lost, b"")])
+    agent._on_run({"inputs": [["a", 1, 0, "bl-1"]]}, b"")
+    serve = aio.serve if function in (nothing_async, count_async) else Agent._serve
+    in_thread(lambda: serve(agent, function, generator))
+    header, value = server.receive()
+    assert header["outputs"][0][2] == "internal"
+    assert value == b"the input's arguments could not be read: no longer kept"
+    agent._on_exit({}, b"")
+
+
+def test_an_output_that_the_server_does_not_take_ends_its_input_alone(
+    server: Server, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = {"t": "error", "code": "internal", "message": "no space left on device"}
+    monkeypatch.setattr(agent.link, "request", lambda messages: [(full, b"")])
+    give(agent, "a", "b")
+    finish(agent, bytes(INLINE_BYTES_MAX + 1))
+    finish(agent)
+    agent._batch.flush()
+    outputs: list[str] = []
+    while len(outputs) < 2:
+        outputs += [entry[2] for entry in server.receive()[0]["outputs"]]
+    assert outputs == ["internal", "ok"]
 
 
 def serve_blobs_and_outputs(server: Server) -> tuple[dict[str, bytearray], Callable[[], list[Any]]]:
