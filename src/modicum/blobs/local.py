@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -11,13 +12,19 @@ from modicum.blobs.base import BlobMissing
 _NAME = re.compile(r"(bl|src)-[0-9a-f]{16,64}")
 _PARTIAL = ".partial"
 
+CHUNK_BYTES = 1 << 20
+"""A blob is written in chunks of this size, the last one shorter, in any order."""
+
+BLOB_BYTES_MAX = 64 << 30
+
 
 class LocalBlobs:
     """One file per blob; an incomplete one has a name of its own until its last byte is there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chunk_bytes: int = CHUNK_BYTES) -> None:
         self._folder = folder
-        self._received: dict[str, dict[int, int]] = {}
+        self._chunk_bytes = chunk_bytes
+        self._received: dict[str, set[int]] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def new(self) -> str:
@@ -25,8 +32,10 @@ class LocalBlobs:
 
     def write(self, blob: str, offset: int, total: int, chunk: bytes) -> int:
         path = self._path(blob)
-        if not 0 <= offset <= offset + len(chunk) <= total:
-            raise ValueError(f"{len(chunk)} bytes at {offset} do not fit into a blob of {total}")
+        if not 0 <= offset <= total <= BLOB_BYTES_MAX or offset % self._chunk_bytes:
+            raise ValueError(f"no chunk begins at {offset} of a blob of {total} bytes")
+        if len(chunk) != min(self._chunk_bytes, total - offset):
+            raise ValueError(f"the chunk at {offset} of a blob of {total} bytes cannot have {len(chunk)}")
         if path.exists():
             return total
         partial = path.with_name(path.name + _PARTIAL)
@@ -35,13 +44,14 @@ class LocalBlobs:
             os.pwrite(descriptor, chunk, offset)
         finally:
             os.close(descriptor)
-        chunks = self._received.setdefault(blob, {})
-        chunks[offset] = len(chunk)
-        received = _covered(chunks)
-        if received >= total:
-            partial.rename(path)
+        offsets = self._received.setdefault(blob, set())
+        offsets.add(offset)
+        if len(offsets) * self._chunk_bytes >= total:
             del self._received[blob]
-        return received
+            _check_content(blob, partial)
+            partial.rename(path)
+            return total
+        return len(offsets) * self._chunk_bytes
 
     def read(self, blob: str, offset: int, count: int) -> tuple[bytes, int]:
         try:
@@ -75,11 +85,12 @@ class LocalBlobs:
         return self._folder / blob
 
 
-def _covered(chunks: dict[int, int]) -> int:
-    """Return how many bytes chunks (offset to length) cover; they may overlap."""
-    covered = end = 0
-    for offset in sorted(chunks):
-        stop = offset + chunks[offset]
-        covered += max(stop - max(offset, end), 0)
-        end = max(end, stop)
-    return covered
+def _check_content(blob: str, partial: Path) -> None:
+    """An archive of source is named by its content: nobody may give another app's name to his own code."""
+    if not blob.startswith("src-"):
+        return
+    with open(partial, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(blob.removeprefix("src-")):
+        partial.unlink()
+        raise ValueError(f"the content of {blob} is not what its name says")

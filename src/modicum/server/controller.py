@@ -64,11 +64,18 @@ class Controller:
         self._handling = True
         try:
             while self._events:
-                for action in self.state.handle(self._events.popleft(), time.monotonic()):
+                for action in self._decide(self._events.popleft()):
                     self._perform(action)
         finally:
             self._handling = False
         self._arm()
+
+    def _decide(self, event: ev.Event) -> list[act.Action]:
+        try:
+            return self.state.handle(event, time.monotonic())
+        except Exception:  # a fault of ours; other functions' work must go on
+            log.exception("the core failed", extra={"event": repr(event)[:500]})
+            return []
 
     def _perform(self, action: act.Action) -> None:
         try:

@@ -26,6 +26,10 @@ ACKNOWLEDGE_EVERY_S = 0.02
 
 STORE_AGAIN_S = 1.0
 
+UNCLAIMED_MAX = 10_000
+UNCLAIMED_BYTES_MAX = 256 << 20
+"""Outputs whose callers are away; what is more is not kept."""
+
 SPILL_BYTES = 8 << 20
 """When so much waits in a caller's connection, further large outputs go to him as blobs, from disk."""
 
@@ -42,6 +46,7 @@ class Deliveries:
         self.inputs: dict[str, Input] = {}
         self._arriving: dict[str, Output] = {}
         self._unclaimed: dict[str, tuple[Output, float]] = {}
+        self._unclaimed_bytes = 0
         self._pending_acks: set[Container] = set()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._outbox: dict[Call, list[tuple[int, Output]]] = {}
@@ -51,7 +56,7 @@ class Deliveries:
 
     def announce(self, container: Container, seq: int) -> Sent:
         """An agent's frame of outputs is here; it stays unacknowledged until it has been taken in (`arrive`)."""
-        sent = Sent(seq, open=1)
+        sent = Sent(seq, container.function, open=1)
         container.unacknowledged.append(sent)
         self._pending_acks.add(container)
         return sent
@@ -63,15 +68,20 @@ class Deliveries:
         sent.open -= 1
         self._arriving = outputs
 
+    def may_hold(self, key: str, function: str) -> bool:
+        """Return whether a container of a function may say that it holds an input: not one of another function."""
+        waiting = self.inputs.get(key)
+        return waiting is None or waiting.call.function == function
+
     def accept(self, keys: Iterable[str]) -> None:
         """These of the arriving outputs are the final ones of their inputs."""
         for key in keys:
             output = self._arriving[key]
-            if key in self.inputs:
+            waiting = self.inputs.get(key)
+            if waiting is None:  # its caller lost his connection, or the server was restarted: he will ask again
+                self._keep(key, output)
+            elif _is_from(waiting.call, output):
                 self.finish(key, output)
-            else:  # its caller lost his connection, or the server was restarted: he will ask again
-                _hold(output)
-                self._unclaimed[key] = output, time.monotonic()
 
     def settle(self) -> None:
         """Send what has been accepted, and acknowledge soon what is safe."""
@@ -147,12 +157,25 @@ class Deliveries:
             return None  # it has ended and is being stored
         self.inputs[key] = Input(call, index, payload, blob)
         call.open.add(index)
-        unclaimed = self._unclaimed.pop(key, None)
-        if unclaimed is not None:
-            _release(unclaimed[0])
+        unclaimed = self._unclaimed.get(key)
+        if unclaimed is not None and _is_from(call, unclaimed[0]):
+            self._drop_unclaimed(key)
             self.finish(key, unclaimed[0])
             return None
         return key
+
+    def _keep(self, key: str, output: Output) -> None:
+        if self._unclaimed_bytes + len(output.payload) > UNCLAIMED_BYTES_MAX or len(self._unclaimed) >= UNCLAIMED_MAX:
+            return  # whoever asks for it has it run again
+        _hold(output)
+        self._unclaimed[key] = output, time.monotonic()
+        self._unclaimed_bytes += len(output.payload)
+
+    def _drop_unclaimed(self, key: str) -> Output:
+        output, _ = self._unclaimed.pop(key)
+        self._unclaimed_bytes -= len(output.payload)
+        _release(output)
+        return output
 
     def forget(self, call: Call) -> list[str]:
         """Nobody waits for this call: drop it and return the keys of inputs without an output."""
@@ -228,8 +251,7 @@ class Deliveries:
         limit = time.monotonic() - older_than_s
         for key, (output, since) in list(self._unclaimed.items()):
             if since < limit:
-                _release(output)
-                del self._unclaimed[key]
+                self._drop_unclaimed(key)
                 if output.blob is not None:
                     self._blobs.delete(output.blob)
 
@@ -240,6 +262,11 @@ class Deliveries:
         named = [*(each.blob for each in self.inputs.values()), *(each.blob for each in outputs)]
         named += [blob for call in self.calls.values() for blob in call.blobs]
         return {blob for blob in named if blob is not None}
+
+
+def _is_from(call: Call, output: Output) -> bool:
+    """Return whether an output was made by a container of the call's own function."""
+    return output.frame is None or output.frame.function == call.function
 
 
 def _hold(output: Output) -> None:

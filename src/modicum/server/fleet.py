@@ -44,6 +44,8 @@ class Fleet:
 
     async def node_joins(self, channel: Channel, header: Header) -> None:
         """A node has said hello: take in what it runs, and make it known."""
+        if channel in self.nodes.values():
+            raise RemoteFailure("conflict", "this node has said hello")
         node = header["node"]
         channel.name = node
         reported = [ev.Reported(entry["id"], entry["function"]) for entry in header["containers"]]

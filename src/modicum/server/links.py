@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import shutil
+import re
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from modicum.wire.channel import Channel, Handler
+
+_CONTAINER = re.compile(r"co-[0-9a-z]{1,40}")
+
+CONNECTIONS_MAX = 64
+"""One container may have so many: the agent's, and one for each thread of user code that calls other functions."""
 
 
 class Links:
@@ -19,6 +26,7 @@ class Links:
         self._home = home
         self._handler = handler
         self._on_closed = on_closed
+        self._open: Counter[str] = Counter()
 
     async def listen_user(self) -> asyncio.Server:
         """Listen for the user's own processes."""
@@ -30,15 +38,19 @@ class Links:
 
     async def listen_container(self, container: str, owner: int) -> asyncio.Server:
         """Listen for one container."""
-        return await self._listen(self._home / "links" / container, "container", container, owner)
+        return await self._listen(self._home / "links" / _checked(container), "container", container, owner)
 
     def containers(self) -> list[str]:
         """Return the containers that have a socket directory."""
         return [entry.name for entry in os.scandir(self._home / "links") if entry.name != "node"]
 
     def remove(self, container: str) -> None:
-        """Remove a container's socket directory. In this namespace nothing is mounted below it."""
-        shutil.rmtree(self._home / "links" / container, ignore_errors=True)
+        """Remove a container's socket directory, never anything below a directory in it."""
+        folder = self._home / "links" / _checked(container)
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(folder):
+                os.unlink(entry.path)
+            folder.rmdir()
 
     def remove_sockets(self) -> None:
         """Remove the user's and the node's socket: this server serves them no longer. Containers keep theirs."""
@@ -48,23 +60,42 @@ class Links:
     async def _listen(self, folder: Path, principal: str, name: str, owner: int | None) -> asyncio.Server:
         folder.parent.mkdir(mode=0o711, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        # The directory may belong to the node, which runs hostile code: nothing here follows a link that it makes.
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
         try:
-            path = f"/proc/self/fd/{handle}/s"  # a path of any length: a socket's own may have 107 bytes
-            (folder / "s").unlink(missing_ok=True)
-            listener.bind(path)
-            os.chmod(path, 0o600)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink("s", dir_fd=handle)
+            listener.bind(f"/proc/self/fd/{handle}/s")  # a path of any length: a socket's own may have 107 bytes
             if owner is not None:
-                os.chown(path, owner, -1)
-                os.chown(folder, owner, -1)
+                os.chown("s", owner, -1, dir_fd=handle, follow_symlinks=False)
+                os.fchown(handle, owner, -1)
         finally:
+            os.umask(before)
             os.close(handle)
         listener.setblocking(False)
         return await asyncio.get_running_loop().create_unix_server(lambda: self._accept(principal, name), sock=listener)
 
     def _accept(self, principal: str, name: str) -> Channel:
-        channel = Channel(self._handler, self._on_closed)
+        channel = Channel(self._handler, self._closed)
         channel.principal = principal
         channel.name = name
+        if principal == "container":
+            self._open[name] += 1
+            channel.refused = self._open[name] > CONNECTIONS_MAX
         return channel
+
+    def _closed(self, channel: Channel) -> None:
+        if channel.principal == "container":
+            self._open[channel.name] -= 1
+            if not self._open[channel.name]:
+                del self._open[channel.name]
+        self._on_closed(channel)
+
+
+def _checked(container: str) -> str:
+    """Return a container's id if it is one: it becomes part of a path. Raises `ValueError`."""
+    if not _CONTAINER.fullmatch(container):
+        raise ValueError(f"{container!r} is no id of a container")
+    return container

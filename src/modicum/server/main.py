@@ -60,7 +60,7 @@ def main(engine: Callable[[Path], Engine] = LocalEngine) -> None:
     parser.add_argument("--detached", action="store_true", help="leave the cgroups of whoever starts it")
     arguments = parser.parse_args()
     settings = settings_.read(os.environ, arguments.home)
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _claim(settings.home)
     lock = open(settings.home / "server.lock", "w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,6 +71,14 @@ def main(engine: Callable[[Path], Engine] = LocalEngine) -> None:
     configure()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Server(settings, engine(settings.home)).run())
+
+
+def _claim(home: Path) -> None:
+    """Make the home, for its owner's eyes only whatever it was before: what containers leave in it may be set-uid."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if home.stat().st_uid != os.geteuid():
+        sys.exit(f"{home} belongs to somebody else; set MODICUM_HOME to a directory of your own")
+    home.chmod(0o700)
 
 
 class Server:

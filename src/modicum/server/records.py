@@ -101,6 +101,7 @@ class Sent:
     """A frame of outputs from an agent that it keeps until all of them are safe."""
 
     seq: int
+    function: str  # of the container that sent it: its outputs are no other function's
     open: int = 0  # what of it is neither stored nor written to a caller
     written: dict[Channel, int] = field(default_factory=dict)  # how far callers' connections must have got
 

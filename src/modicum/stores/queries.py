@@ -30,6 +30,7 @@ class StoredOutput:
     status: str | None
     payload: bytes
     blob: str | None
+    function: str = ""
 
 
 def add_app(app: str, name: str, key: str, now: float) -> Callable[[Connection], None]:
@@ -96,13 +97,13 @@ def add_output(
 
 def output(call: str, index: int) -> Callable[[Connection], StoredOutput | None]:
     """Return what became of an input, None if there never was such a one."""
-    statement = select(inputs.c.status, inputs.c.output, inputs.c.output_blob).where(
+    statement = select(inputs.c.status, inputs.c.output, inputs.c.output_blob, inputs.c.function).where(
         inputs.c.call == call, inputs.c.position == index
     )
 
     def query(connection: Connection) -> StoredOutput | None:
         row = connection.execute(statement).first()
-        return None if row is None else StoredOutput(row[0], row[1] or b"", row[2])
+        return None if row is None else StoredOutput(row[0], row[1] or b"", row[2], row[3])
 
     return query
 

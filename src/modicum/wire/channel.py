@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 
 from .frames import Decoder, Frame, Header, ProtocolError, encode_parts
@@ -36,13 +37,14 @@ class Channel(asyncio.BufferedProtocol):
         self._handler = handler
         self._on_closed = on_closed
         self._decoder = Decoder()
-        self._incoming = bytearray(256 * 1024)
         self._transport: asyncio.Transport | None = None
         self._pending: dict[int, asyncio.Future[Frame]] = {}
         self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self.written = 0
+        self.faults = 0
+        self.refused = False
         self.closed = False
         self.principal = ""
         self.name = ""
@@ -78,6 +80,11 @@ class Channel(asyncio.BufferedProtocol):
         await self._ended.wait()
 
     @property
+    def working(self) -> int:
+        """How many of the peer's requests are being worked on."""
+        return len(self._tasks)
+
+    @property
     def buffered(self) -> int:
         """Bytes that were sent and are not yet in the peer's socket."""
         return self._transport.get_write_buffer_size() if self._transport is not None and not self.closed else 0
@@ -85,14 +92,16 @@ class Channel(asyncio.BufferedProtocol):
     # -- what the loop calls -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self.refused:
+            transport.abort()  # type: ignore[attr-defined]
         self._transport = transport  # type: ignore[assignment]  # uvloop's is none of asyncio's classes
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        return self._incoming
+        return _incoming()
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            frames = self._decoder.feed(memoryview(self._incoming)[:nbytes])
+            frames = self._decoder.feed(memoryview(_incoming())[:nbytes])
         except ProtocolError:
             self.abort()
             return
@@ -171,6 +180,17 @@ class Channel(asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_exception_handler({"message": failure.message, "exception": error})
         if "r" in request:
             self.send({"t": "error", "r": request["r"], "code": failure.code, "message": failure.message})
+
+
+_buffers = threading.local()
+
+
+def _incoming() -> bytearray:
+    """Return the buffer into which a thread's connections are read: what comes is taken out of it at once."""
+    buffer: bytearray | None = getattr(_buffers, "incoming", None)
+    if buffer is None:
+        buffer = _buffers.incoming = bytearray(256 * 1024)
+    return buffer
 
 
 async def connect(directory: str, handler: Handler, on_closed: Callable[[Channel], None] | None = None) -> Channel:

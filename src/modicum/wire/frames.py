@@ -29,7 +29,13 @@ HEADER_BYTES_MAX = 1 << 20
 
 _LENGTHS = struct.Struct(">II")
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-_decode = json.JSONDecoder().decode
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 class ProtocolError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ BLOB = "bl-" + "0" * 24
 
 @pytest.fixture
 def blobs(tmp_path: Path) -> LocalBlobs:
-    return LocalBlobs(tmp_path / "blobs")
+    return LocalBlobs(tmp_path / "blobs", chunk_bytes=3)
 
 
 def test_there_when_its_last_byte_is(blobs: LocalBlobs) -> None:
@@ -37,7 +38,7 @@ def test_there_when_its_last_byte_is(blobs: LocalBlobs) -> None:
 def test_chunks_in_any_order_and_twice(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int, random: object
 ) -> None:
-    blobs = LocalBlobs(tmp_path_factory.mktemp("blobs"))
+    blobs = LocalBlobs(tmp_path_factory.mktemp("blobs"), chunk_bytes=size)
     offsets = list(range(0, max(len(data), 1), size))
     order = offsets + offsets[: len(offsets) // 2]
     random.shuffle(order)  # type: ignore[attr-defined]
@@ -51,10 +52,21 @@ def test_empty_blob(blobs: LocalBlobs) -> None:
     assert blobs.read(BLOB, 0, 10) == (b"", 0)
 
 
-def test_overlapping_chunks_do_not_make_it_complete(blobs: LocalBlobs) -> None:
-    blobs.write(BLOB, 0, 20, bytes(10))
-    blobs.write(BLOB, 5, 20, bytes(10))
+def test_the_same_chunk_twice_does_not_make_it_complete(blobs: LocalBlobs) -> None:
+    assert blobs.write(BLOB, 0, 6, b"abc") == 3
+    assert blobs.write(BLOB, 0, 6, b"abc") == 3
     assert not blobs.has(BLOB)
+
+
+def test_archive_of_source_is_what_its_name_says(blobs: LocalBlobs) -> None:
+    name = "src-" + hashlib.sha256(b"code").hexdigest()[:32]
+    blobs.write(name, 0, 4, b"evi")
+    with pytest.raises(ValueError, match="not what its name says"):
+        blobs.write(name, 3, 4, b"l")
+    assert os.listdir(blobs._folder) == []
+    blobs.write(name, 0, 4, b"cod")
+    assert blobs.write(name, 3, 4, b"e") == 4
+    assert blobs.has(name)
 
 
 def test_writing_a_complete_one_again_changes_nothing(blobs: LocalBlobs) -> None:
@@ -90,10 +102,20 @@ def test_names_that_no_blob_has(blobs: LocalBlobs, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "total", "chunk"), [(-1, 5, b"a"), (5, 5, b"a"), (0, 1, b"ab"), (0, -1, b""), (1, 0, b"")]
+    ("offset", "total", "chunk"),
+    [
+        (-1, 5, b"a"),
+        (5, 5, b"a"),
+        (0, 1, b"ab"),
+        (0, -1, b""),
+        (1, 0, b""),
+        (1, 5, b"ab"),
+        (0, 5, b"ab"),
+        (0, 1 << 60, b"abc"),
+    ],
 )
 def test_extents_that_cannot_be(blobs: LocalBlobs, offset: int, total: int, chunk: bytes) -> None:
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="of a blob of"):
         blobs.write(BLOB, offset, total, chunk)
     assert os.listdir(blobs._folder) == []
 
@@ -104,19 +126,20 @@ def test_a_name_of_its_own_for_each(blobs: LocalBlobs) -> None:
 
 
 def test_delete_takes_the_unfinished_too(blobs: LocalBlobs) -> None:
-    blobs.write(BLOB, 0, 2, b"a")
+    blobs.write(BLOB, 0, 4, b"abc")
     blobs.delete(BLOB)
     blobs.delete(BLOB)
     assert os.listdir(blobs._folder) == []
-    assert blobs.write(BLOB, 1, 2, b"b") == 1
+    assert blobs.write(BLOB, 3, 4, b"d") == 3
+    assert not blobs.has(BLOB)
 
 
 def test_sweep_takes_old_ones_that_nobody_names(blobs: LocalBlobs) -> None:
     named, old, young = (f"bl-{n:024x}" for n in range(3))
-    source = "src-" + "0" * 24
+    source = "src-" + hashlib.sha256(b"a").hexdigest()[:24]
     for blob in (named, old, young, source):
         blobs.write(blob, 0, 1, b"a")
-    blobs.write(BLOB[:-1] + "f", 0, 2, b"a")  # unfinished
+    blobs.write(BLOB[:-1] + "f", 0, 4, b"abc")  # unfinished
     for entry in os.scandir(blobs._folder):
         if young not in entry.name:
             os.utime(entry.path, (10, 10))
@@ -125,9 +148,9 @@ def test_sweep_takes_old_ones_that_nobody_names(blobs: LocalBlobs) -> None:
 
 
 def test_an_upload_begun_before_a_restart_is_not_taken_for_complete(blobs: LocalBlobs) -> None:
-    blobs.write(BLOB, 0, 4, b"ab")
-    again = LocalBlobs(blobs._folder)
-    assert again.write(BLOB, 2, 4, b"cd") == 2
+    blobs.write(BLOB, 0, 4, b"abc")
+    again = LocalBlobs(blobs._folder, chunk_bytes=3)
+    assert again.write(BLOB, 3, 4, b"d") == 3
     assert not again.has(BLOB)
-    assert again.write(BLOB, 0, 4, b"ab") == 4
+    assert again.write(BLOB, 0, 4, b"abc") == 4
     assert again.read(BLOB, 0, 4) == (b"abcd", 4)

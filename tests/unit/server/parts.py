@@ -40,6 +40,9 @@ class Wire(Channel):
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = True
+
     def take(self) -> list[Frame]:
         """Return what was sent since the last look."""
         sent, self.sent = self.sent, []

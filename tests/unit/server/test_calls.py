@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,7 +229,9 @@ async def test_inputs_that_a_new_hello_does_not_name_are_sent_again(world: World
 
 async def test_spawned_inputs_are_stored_before_the_answer(world: World) -> None:
     assert await world.inputs("fc-1", "spawn", 2) is None
-    assert await world.parts.database.submit(queries.output("fc-1", 1)) == queries.StoredOutput(None, b"", None)
+    assert await world.parts.database.submit(queries.output("fc-1", 1)) == queries.StoredOutput(
+        None, b"", None, world.function
+    )
     await world.inputs("fc-1", "spawn", 2)
     _, agent = await world.container()
     entry = run_of(agent)[0]
@@ -302,7 +305,8 @@ async def test_a_caller_who_comes_back_gets_what_he_has_not(world: World) -> Non
 
 
 async def adopted(world: World, holding: list[list[Any]]) -> Wire:
-    """A container of the server before this one connects."""
+    """A container of the server before this one connects, as its node reports it."""
+    world.node = Wire("node")
     await world.tell(world.node, {**NODE, "containers": [{"id": "co-old", "function": world.function}]})
     return await world.agent("co-old", holding)
 
@@ -372,3 +376,73 @@ async def test_generator_whose_caller_has_items_is_not_begun_again(world: World)
     assert [entry[0] for entry in run_of(agent)] == ["fc-2:0"]
     failed = [h for h, _ in of(world.user.take(), "call.outputs") if h["call"] == "fc-1"]
     assert failed[0]["outputs"][0][1] == "internal"
+
+
+async def test_a_node_cannot_name_a_path_as_a_container(world: World, tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    for name in ("../../victim", str(tmp_path / "victim"), "co-../x", "node", ""):
+        evil = Wire("node")
+        with pytest.raises(RemoteFailure, match="no id of a container"):
+            await world.tell(evil, {**NODE, "node": "evil", "containers": [{"id": name, "function": "fu-1"}]})
+        with pytest.raises(ValueError, match="no id of a container"):
+            world.server._links.remove(name)
+    assert (tmp_path / "victim").is_dir()
+
+
+async def test_a_container_cannot_answer_for_another_function(world: World) -> None:
+    await world.inputs()
+    await world.container()
+    (app,) = world.parts.apps.by_id
+    made = await world.tell(world.user, {**CREATE, "app": app, "name": "g"}, b"code")
+    world.node.take()
+    await world.inputs("fc-2", function=made["function"])
+    await world.settle()
+    (start,) = of(world.node.sent, "container.start")
+    evil = await world.agent(start[0]["container"], holding=[["fc-1:0", 1]])
+    await world.tell(evil, outputs(1, ["fc-1:0", 1, "ok", 0.0, 6, None]), b"forged")
+    assert [h["call"] for h, _ in of(world.user.take(), "call.outputs")] == []
+
+
+async def test_an_output_that_nobody_asked_for_yet_is_given_to_its_own_function_alone(world: World) -> None:
+    await world.inputs()
+    _, agent = await world.container()
+    await world.tell(agent, {"t": "agent.hello", "build": "x", "holding": [["fc-9:0", 1]]})
+    await world.settle()
+    await world.tell(agent, outputs(1, ["fc-9:0", 1, "ok", 0.0, 6, None]), b"forged")
+    (app,) = world.parts.apps.by_id
+    made = await world.tell(world.user, {**CREATE, "app": app, "name": "g"}, b"code")
+    await world.inputs("fc-9", function=made["function"])
+    assert [h["call"] for h, _ in of(world.user.take(), "call.outputs")] == []
+
+
+async def test_a_container_sees_calls_of_its_own_app_only(world: World) -> None:
+    await world.inputs("fc-1", "spawn")
+    other = (await world.tell(world.user, {"t": "app.create", "name": "b", "key": "other"}))["app"]
+    made = await world.tell(world.user, {**CREATE, "app": other}, b"code")
+    await world.inputs("fc-2", function=made["function"])
+    await world.settle()
+    starts = [h for h, _ in of(world.node.sent, "container.start") if h["spec"]["function"] == made["function"]]
+    spy = await world.agent(starts[0]["container"])
+    for header in (
+        {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0},
+        {"t": "call.inputs", "call": "fc-3", "function": world.function, "kind": "sync", "first": 0, "sizes": [1]},
+    ):
+        with pytest.raises(RemoteFailure) as caught:
+            await world.tell(spy, header, b"x" if "sizes" in header else b"")
+        assert caught.value.code == "permission_denied"
+
+
+async def test_a_container_writes_values_and_no_source(world: World) -> None:
+    await world.inputs()
+    _, agent = await world.container()
+    put = {"t": "blob.put", "blob": "src-" + "0" * 32, "offset": 0, "total": 1}
+    with pytest.raises(RemoteFailure, match="no blob of a value"):
+        await world.tell(agent, put, b"x")
+
+
+async def test_a_container_that_does_not_read_is_cut_off(world: World) -> None:
+    await world.inputs()
+    _, agent = await world.container()
+    agent.waiting = 65 << 20
+    await world.tell(agent, {"t": "ping"})
+    assert agent.closed

@@ -143,7 +143,7 @@ async def test_output_of_a_spawned_input_is_acknowledged_after_its_commit(world:
     assert (await waiter).payload == b"v"
     assert await world.acknowledged() == [1]
     assert not world.deliveries.calls
-    assert await world.database.submit(queries.output("fc-1", 0)) == queries.StoredOutput("ok", b"v", None)
+    assert await world.database.submit(queries.output("fc-1", 0)) == queries.StoredOutput("ok", b"v", None, "fu-1")
 
 
 async def test_output_that_could_not_be_stored_stays_with_the_agent(

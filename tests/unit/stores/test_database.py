@@ -164,10 +164,10 @@ async def test_inputs_are_taken_once(filled: Database) -> None:
 
 async def test_first_output_stays(filled: Database) -> None:
     await filled.submit(queries.add_inputs(rows(0, blob="bl-in")))
-    assert await filled.submit(queries.output("fc-1", 0)) == StoredOutput(None, b"", None)
+    assert await filled.submit(queries.output("fc-1", 0)) == StoredOutput(None, b"", None, "fu-1")
     await filled.submit(queries.add_output("fc-1", 0, "ok", b"first", "bl-1", 5.0))
     await filled.submit(queries.add_output("fc-1", 0, "ok", b"second", "bl-2", 6.0))
-    assert await filled.submit(queries.output("fc-1", 0)) == StoredOutput("ok", b"first", "bl-1")
+    assert await filled.submit(queries.output("fc-1", 0)) == StoredOutput("ok", b"first", "bl-1", "fu-1")
     everything = await filled.submit(queries.everything)
     assert everything.inputs == []
     assert await filled.submit(queries.blobs) == {"bl-1"}  # its argument's may go

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from modicum.server.api.calls import resume_pieces
-from modicum.server.api.fields import cut, value_blob, whole
+from modicum.server.api.fields import cut, patience, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import Container, Output, Sent, split_key
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS
+
+RUN_S_MAX = 1e7
 
 STATUSES = frozenset({SUCCESS, GENERATOR_DONE, EXCEPTION, INTERNAL})
 """How inputs end in a container; all else the server says itself."""
@@ -52,7 +54,11 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     parts.fleet.changed()
     container.unacknowledged.clear()
     app = parts.apps.by_id[function.app]
-    held = tuple(ev.Held(str(key), int(attempt)) for key, attempt in header["holding"])
+    held = tuple(
+        ev.Held(str(key), whole(attempt))
+        for key, attempt in header["holding"]
+        if parts.deliveries.may_hold(str(key), container.function)
+    )
     # The answer must be the first frame; the inputs that the core may send come behind it. What the agent has sent
     # behind its hello is looked at after it, too.
     container.ready = ev.ContainerReady(container.id, held)
@@ -86,7 +92,7 @@ def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[e
         if status not in STATUSES:
             raise ValueError(f"an agent cannot know of an input that it ended as {status!r}")
         arrived[key] = Output(status, value, value_blob(blob))
-        ended.append(ev.Output(key, attempt, status in (SUCCESS, GENERATOR_DONE), float(run_s)))
+        ended.append(ev.Output(key, attempt, status in (SUCCESS, GENERATOR_DONE), patience(run_s, RUN_S_MAX)))
     return arrived, tuple(ended)
 
 

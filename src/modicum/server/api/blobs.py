@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modicum.blobs.base import BlobMissing
+from modicum.server.api.fields import value_blob
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -10,7 +11,9 @@ from modicum.wire.messages import CONTAINER, RESTRICTED
 
 
 def put(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Take in a chunk."""
+    """Take in a chunk. Containers make values only: an archive of source would be another app's code."""
+    if channel.principal in (CONTAINER, RESTRICTED):
+        value_blob(header["blob"])
     received = parts.blobs.write(header["blob"], header["offset"], header["total"], payload)
     return {"received": received}
 

@@ -70,11 +70,22 @@ def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
             raise RemoteFailure("not_found", message)
         channel.send({"t": "call.failed", "call": header["call"], "code": "not_found", "message": message})
         return None
+    _check_same_app(parts, channel, function.id)
     if header["kind"] not in KINDS or not str(header["call"]).startswith("fc-"):
         raise ValueError(f"{header['call']!r} is no call of the kind {header['kind']!r}")
     call = Call(header["call"], function.id, header["kind"], _owner(channel), channel, function.app)
     parts.deliveries.open(call)
     return call
+
+
+def _check_same_app(parts: Parts, channel: Channel, function_id: str) -> None:
+    """A container calls, and asks for, what is of its own app."""
+    if channel.principal != CONTAINER:
+        return
+    container = parts.fleet.containers.get(channel.name)
+    function = parts.fleet.functions.get(function_id)
+    if container is None or function is None or function.app != container.app:
+        raise RemoteFailure("permission_denied", "a container may only call functions of its own app")
 
 
 def _owner(channel: Channel) -> str:
@@ -108,7 +119,7 @@ async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) ->
     """Give a spawned input's output, waiting for it."""
     call_id, index = header["call"], whole(header["index"])
     wait_s = patience(header["wait_s"], WAIT_S_MAX)
-    output = await _wait(parts, call_id, index, wait_s)
+    output = await _wait(parts, channel, call_id, index, wait_s)
     if output is None:
         call = parts.deliveries.calls.get(call_id)
         return {"pending": True, "why": parts.controller.state.why_waiting(call.function) if call is not None else ""}
@@ -116,8 +127,10 @@ async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) ->
     return fields, output.payload
 
 
-async def _wait(parts: Parts, call_id: str, index: int, wait_s: float) -> Output | None:
+async def _wait(parts: Parts, channel: Channel, call_id: str, index: int, wait_s: float) -> Output | None:
     call = parts.deliveries.calls.get(call_id)
+    if call is not None:
+        _check_same_app(parts, channel, call.function)
     if call is not None and index in call.open and wait_s > 0:
         waiter: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
         waiters = call.waiters.setdefault(index, [])
@@ -135,6 +148,7 @@ async def _wait(parts: Parts, call_id: str, index: int, wait_s: float) -> Output
         raise RemoteFailure(
             "not_found", f"there is no input {index} of the call {call_id}; only spawned calls are kept"
         )
+    _check_same_app(parts, channel, stored.function)
     if stored.status is None:
         return None
     return Output(stored.status, stored.payload, stored.blob)

@@ -6,12 +6,13 @@ import re
 from math import inf
 from typing import Any
 
+_CONTAINER = re.compile(r"co-[0-9a-z]{1,40}")
 _VALUE = re.compile(r"bl-[0-9a-f]{16,64}")
 
 
 def whole(value: Any) -> int:
     """Return a whole number from 0 up. Raises `ValueError`."""
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < 1 << 53:
         raise ValueError(f"{value!r} is no whole number from 0 up")
     return value
 
@@ -28,6 +29,13 @@ def patience(value: Any, most: float) -> float:
     if type(value) not in (int, float) or not value >= 0:
         raise ValueError(f"{value!r} is no time to wait in seconds")
     return min(value, most)  # type: ignore[no-any-return]
+
+
+def container_id(value: Any) -> str:
+    """Return the id of a container. Raises `ValueError`: it becomes part of paths."""
+    if not isinstance(value, str) or not _CONTAINER.fullmatch(value):
+        raise ValueError(f"{value!r} is no id of a container")
+    return value
 
 
 def value_blob(name: Any) -> str | None:

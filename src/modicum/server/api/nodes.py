@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modicum.server.api.fields import container_id
 from modicum.server.core.events import ExitReason
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel
@@ -12,6 +13,8 @@ from modicum.wire.frames import Header
 
 async def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """A node offers its service."""
+    for entry in header["containers"]:
+        container_id(entry["id"])
     parts.builds.node_has(header["layers"])
     await parts.fleet.node_joins(channel, header)
     return None

@@ -9,7 +9,7 @@ from modicum.server.api import agents, apps, blobs, builds, calls, logs, nodes, 
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
-from modicum.wire.messages import MAY_SEND
+from modicum.wire.messages import CONTAINER, MAY_SEND, RESTRICTED
 
 log = logging.getLogger("modicum.api")
 
@@ -30,6 +30,15 @@ MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, Overfl
 """What a handler raises when a field is missing or makes no sense."""
 
 
+HOSTILE = frozenset({CONTAINER, RESTRICTED})
+
+UNREAD_BYTES_MAX = 64 << 20
+WORKING_MAX = 256
+FAULTS_MAX = 1000
+FAULTS_LOGGED = 20
+"""What one connection of a container may have: answers that it does not read, requests at once, malformed messages."""
+
+
 class Router:
     """Gets every message of every connection."""
 
@@ -44,6 +53,8 @@ class Router:
             if kind not in MAY_SEND:
                 raise RemoteFailure("unimplemented", f"this server does not know the message {kind!r}")
             raise RemoteFailure("permission_denied", f"a {channel.principal} may not send {kind!r}")
+        if channel.principal in HOSTILE:
+            _restrain(channel)
         try:
             result = HANDLERS[kind](self.parts, channel, header, payload)
         except MALFORMED as error:
@@ -59,5 +70,17 @@ async def _later(channel: Channel, kind: str, result: Awaitable[Answer]) -> Answ
 
 
 def _refusal(channel: Channel, kind: str, error: Exception) -> RemoteFailure:
-    log.error("malformed message", extra={"type": kind, "principal": channel.principal}, exc_info=error)
-    return RemoteFailure("invalid", f"the message {kind!r} is malformed: {error!r}")
+    channel.faults += 1
+    if channel.faults <= FAULTS_LOGGED:
+        facts = {"type": kind, "principal": channel.principal, "from": channel.name, "why": repr(error)[:200]}
+        log.error("malformed message", extra=facts)
+    return RemoteFailure("invalid", f"the message {kind!r} is malformed: {repr(error)[:200]}")
+
+
+def _restrain(channel: Channel) -> None:
+    """Hostile code speaks here: end its connection when it asks for more than it takes in, or only for nonsense."""
+    if channel.buffered > UNREAD_BYTES_MAX or channel.faults > FAULTS_MAX:
+        log.error("connection of a container ended", extra={"from": channel.name, "unread": channel.buffered})
+        channel.abort()
+    if channel.working > WORKING_MAX:
+        raise RemoteFailure("resource_exhausted", f"more than {WORKING_MAX} requests of one connection are under way")
