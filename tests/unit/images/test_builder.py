@@ -280,9 +280,20 @@ async def test_the_agent_is_compiled_once_per_python(site: Site) -> None:
     await ImageBuilder(site.launcher, site.home, lambda *_: None).ensure_agent(["im-base"], "b1")
     (running,) = site.launcher.running
     assert running.launch.argv[0] == "/bin/python"
-    assert running.launch.mounts[0].target == "/run/modicum-agent"
-    assert not running.launch.mounts[0].read_only
     assert not running.launch.network
+    assert site.scratch() == []
+
+
+async def test_no_image_can_write_what_others_run(site: Site) -> None:
+    agent = site.home / "agent/b1"
+    agent.mkdir(parents=True)
+    await site.builder.build("bu-1", [BASE, NUMPY])
+    await site.builder.ensure_agent(["im-base", "im-numpy"], "b1")
+    launch = site.launcher.running[-1].launch
+    assert [path.name for path in launch.layers] == ["im-base"]
+    source, output = launch.mounts
+    assert (source.source, source.read_only) == (agent, True)
+    assert output.source.parent == site.home / "tmp"
 
 
 async def test_an_agent_that_does_not_compile_is_an_error(site: Site) -> None:

@@ -13,7 +13,7 @@ from modicum.node.removal import remove_tree
 from modicum.runtimes.base import BindMount, RuntimeFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
 
-from . import bases, host, mounts, sources, steps
+from . import bases, compiled, host, mounts, sources, steps
 from .flights import Flight, Flights
 from .store import LayerStore
 from .threads import in_thread
@@ -22,7 +22,6 @@ STEPS_AT_ONCE = 4
 """More would only slow each other down."""
 
 _LINES_KEPT = 20
-_AGENT = "/run/modicum-agent"
 
 Send = Callable[[dict[str, Any], bytes], None]
 Fetch = Callable[[str], AsyncIterator[bytes]]
@@ -108,13 +107,15 @@ class ImageBuilder:
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
         """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.
 
-        Each minor version has compiled files of its own there, so this happens once per agent build and version. The
-        topmost layer must be one of an image, not of source. Raises `RuntimeFailure`.
+        Each minor version has compiled files of its own there, so this happens once per agent build and version. Every
+        container runs those files, so they are made in the base alone, which we bootstrapped: what a later layer put
+        beside its Python runs nowhere but in its own image. Raises `RuntimeFailure`.
         """
-        config = self._store.config(layers[-1])
+        base = layers[0]
+        config = self._store.config(base)
         done = self._home / "agent" / build / f".compiled-{config['python_minor']}"
         if not done.exists():
-            await self._flights.join(str(done), _unseen, lambda _: self._compile_agent(layers, build, config))
+            await self._flights.join(str(done), _unseen, lambda _: self._compile_agent(base, build, config))
             done.touch()
 
     # -- one build -----------------------------------------------------------------------------------------
@@ -226,22 +227,28 @@ class ImageBuilder:
         finally:
             await _remove(scratch)
 
-    async def _compile_agent(self, layers: Sequence[str], build: str, config: dict[str, Any]) -> None:
+    async def _compile_agent(self, base: str, build: str, config: dict[str, Any]) -> None:
+        scratch = self._store.scratch()
+        try:
+            agent = self._home / "agent" / build
+            await self._run_compiler(base, agent, scratch, config)
+            await in_thread(lambda: compiled.take(scratch, agent))
+        finally:
+            await _remove(scratch)
+
+    async def _run_compiler(self, base: str, agent: Path, scratch: Path, config: dict[str, Any]) -> None:
         said = bytearray()
-        folder = self._home / "agent" / build
-        code = (
-            "import compileall, py_compile, sys; "
-            "sys.exit(not compileall.compile_dir(sys.argv[1], quiet=1, "
-            "invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH))"
-        )
         running = await self._launcher.launch(
             Launch(
                 id=f"ag-{uuid.uuid4().hex[:16]}",
-                layers=self._lower(layers),
-                argv=(config["python"], "-I", "-c", code, _AGENT),
+                layers=self._lower([base]),
+                argv=(config["python"], "-I", "-B", "-c", compiled.PROGRAM, compiled.SOURCE, compiled.OUTPUT),
                 env=config["env"],
                 on_output=lambda _, data: said.extend(data),
-                mounts=(BindMount(folder, _AGENT, read_only=False),),
+                mounts=(
+                    BindMount(agent, compiled.SOURCE),
+                    BindMount(scratch, compiled.OUTPUT, read_only=False),
+                ),
                 network=False,
             )
         )
