@@ -12,16 +12,17 @@ CALLS_PER_ROUND = 200
 
 def measure(setting: Setting) -> Report:
     """Time calls of a no-op, one after the other, with one worker each."""
-    ours, pool, ray = setting.modicum(), setting.pool(), setting.ray()
+    ours, pool, relay, ray = setting.modicum(), setting.pool(), setting.relay(), setting.ray()
     contestants: dict[str, Callable[[], Any]] = {
         "Modicum `.remote`": lambda: ours.ask("calls", count=CALLS_PER_ROUND),
         "ProcessPoolExecutor `submit().result()`": lambda: pool.ask("calls", count=CALLS_PER_ROUND),
+        "bytes through two bare processes and back": lambda: relay.ask("calls", count=CALLS_PER_ROUND),
     }
     if ray:
         contestants["Ray actor call"] = lambda: ray.ask("actor_calls", count=CALLS_PER_ROUND)
         contestants["Ray task"] = lambda: ray.ask("task_calls", count=CALLS_PER_ROUND)
     rounds = in_turn(setting.rounds, contestants)
-    for side in filter(None, (ours, pool, ray)):
+    for side in filter(None, (ours, pool, relay, ray)):
         side.close()
 
     taken = {name: [duration for found in lists for duration in found] for name, lists in rounds.items()}
@@ -37,7 +38,8 @@ def measure(setting: Setting) -> Report:
         if (found := taken.get(name))
     ]  # fmt: skip
     limits = (
-        "A call crosses a socket four times (client, server, agent and back) and wakes a process each time; most of it "
-        "is the kernel's wake-ups."
+        "A call wakes a process four times (server, agent, server, client); the bare processes show what these wake-ups "
+        "and copies cost. The rest is Python: about 180 µs of CPU time in the server, of which the interpreter takes "
+        "60 % (JSON, core, deliveries) and the kernel 30 %, and 100 µs in the client."
     )
     return Report("Warm call", ["Who", "p50", "p99", "Modicum / it (p50)"], rows, figures, limits)

@@ -60,6 +60,10 @@ class Setting:
         """Start the process pool's side."""
         return Side(self.python, SIDES / "pool_side.py")
 
+    def relay(self) -> Side:
+        """Start the side of two bare processes and their sockets."""
+        return Side(self.python, SIDES / "relay_side.py")
+
     def ray(self) -> Side | None:
         """Start Ray's side, or return None where it is not installed."""
         return Side(self.peers_python, SIDES / "ray_side.py") if self.peers_python else None
