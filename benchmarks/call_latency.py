@@ -38,8 +38,8 @@ def measure(setting: Setting) -> Report:
         if (found := taken.get(name))
     ]  # fmt: skip
     limits = (
-        "A call wakes a process four times (server, agent, server, client); the bare processes show what these wake-ups "
-        "and copies cost. The rest is Python: about 180 µs of CPU time in the server, of which the interpreter takes "
+        "A call wakes a process four times (server, agent, server, client); the bare processes show these wake-ups "
+        "alone. The rest is Python: about 180 µs of CPU time in the server, of which the interpreter takes "
         "60 % (JSON, core, deliveries) and the kernel 30 %, and 100 µs in the client."
     )
     return Report("Warm call", ["Who", "p50", "p99", "Modicum / it (p50)"], rows, figures, limits)

@@ -29,7 +29,7 @@ def measure(setting: Setting) -> Report:
         side.close()
     limits = (
         "Values over 1 MiB travel as blobs: pieces of at most 1 MiB, four of them on their way, through a file of the "
-        "server's. Each value crosses a Unix socket four times, and a socket holds 208 KiB, so that every megabyte costs "
+        "server's. Each value crosses a Unix socket four times, and a socket holds 208 KiB, so every megabyte costs "
         "some twenty wake-ups. Ray's processes share memory; a container shares none with us."
     )
     return Report("Payloads, both ways", ["Size", *names], rows, [], limits)
