@@ -7,7 +7,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modicum import _server
+from modicum import _context, _server
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
 from modicum.exception import from_code
 from modicum.wire.channel import Answer, Channel, ChannelClosed, RemoteFailure
@@ -17,55 +17,53 @@ if TYPE_CHECKING:
     from modicum._exchange import Operation
 
 _T = TypeVar("_T")
-_LOST: Frame = ({"t": "lost"}, b"")
-_MORE: Frame = ({"t": "more"}, b"")
+_WAKE: Frame = ({"t": "wake"}, b"")
+"""Not of the wire: whoever receives should look whether the caller's iterable has more, or the connection is lost."""
 
 
 async def run(operation: Operation[_T], call: str | None = None) -> _T:
     """Run an operation to its end and return its result. `call` is forgotten if the caller gives up in between."""
     lane = _Lane(call)
-    answer: Any = None
-    lost: ConnectionLost | None = None
     try:
-        while True:
-            exchange = operation.send(answer) if lost is None else operation.throw(lost)
-            answer = lost = None
-            try:
-                answer = await lane.perform(exchange)
-            except ConnectionLost as error:
-                lost = error
-    except StopIteration as stop:
-        lane.close()
-        return stop.value  # type: ignore[no-any-return]
+        _, result = await _advance(lane, operation)
     except BaseException:
         lane.abandon()
         raise
+    lane.close()
+    return result  # type: ignore[no-any-return]
 
 
 async def iterate(operation: Operation[None], call: str, values: Any = None) -> AsyncIterator[Any]:
     """Yield the items of an operation; `values`, an iterator of either kind, is what it may pull from."""
     lane = _Lane(call, values)
-    finished = False
-    answer: Any = None
-    lost: ConnectionLost | None = None
     try:
         while True:
-            exchange = operation.send(answer) if lost is None else operation.throw(lost)
-            answer = lost = None
-            if type(exchange) is Item:
-                yield exchange.value
-                continue
-            try:
-                answer = await lane.perform(exchange)
-            except ConnectionLost as error:
-                lost = error
-    except StopIteration:
-        finished = True
-    finally:
-        if finished:
-            lane.close()
-        else:
-            lane.abandon()
+            ended, value = await _advance(lane, operation)
+            if ended:
+                break
+            yield value
+    except BaseException:
+        lane.abandon()
+        raise
+    lane.close()
+
+
+async def _advance(lane: _Lane, operation: Operation[Any]) -> tuple[bool, Any]:
+    """Drive an operation on; return False with its next item, or True with its result."""
+    answer: Any = None
+    failed: Exception | None = None
+    while True:
+        try:
+            exchange = operation.send(answer) if failed is None else operation.throw(failed)
+        except StopIteration as stop:
+            return True, stop.value
+        if type(exchange) is Item:
+            return False, exchange.value
+        answer = failed = None
+        try:
+            answer = await lane.perform(exchange)
+        except Exception as error:  # noqa: BLE001 - the operation's own matter
+            failed = error
 
 
 class _Peer:
@@ -76,17 +74,18 @@ class _Peer:
         self.routes: dict[str, asyncio.Queue[Frame]] = {}
         self._connecting = asyncio.Lock()
 
-    async def connect(self) -> None:
+    async def connect(self) -> Channel:
         """Connect unless connected; many callers at once make one connection."""
         async with self._connecting:
             if self.channel is not None and not self.channel.closed:
-                return
+                return self.channel
             link = await asyncio.to_thread(_server.connect)
             link.setblocking(False)
             loop = asyncio.get_running_loop()
             _, self.channel = await loop.create_unix_connection(
                 lambda: Channel(self._received, self._closed), sock=link
             )
+            return self.channel
 
     def _received(self, channel: Channel, header: Header, payload: bytes) -> Answer:
         queue = self.routes.get(header.get("call", ""))
@@ -96,7 +95,7 @@ class _Peer:
 
     def _closed(self, channel: Channel) -> None:
         for queue in self.routes.values():
-            queue.put_nowait(_LOST)
+            queue.put_nowait(_WAKE)
 
 
 _peers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Peer] = weakref.WeakKeyDictionary()
@@ -107,6 +106,7 @@ class _Lane:
 
     def __init__(self, call: str | None, values: Any = None) -> None:
         self._peer = _peers.setdefault(asyncio.get_running_loop(), _Peer())
+        self._channel: Channel | None = None
         self._call = call
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue()
         self._feeder = _Feeder(values, self._inbox) if values is not None else None
@@ -120,18 +120,15 @@ class _Lane:
             assert self._feeder is not None
             return self._feeder.take(exchange.count)
         if isinstance(exchange, Reconnect):
-            return await self._peer.connect()
-        if self._peer.channel is None:
-            await self._peer.connect()
-        channel = self._peer.channel
-        assert channel is not None
-        if channel.closed:
-            raise ConnectionLost
+            self._channel = await self._peer.connect()
+            return None
+        # Its own one until it asks for another, even if the peer has a newer one by now, which does not know it.
+        channel = self._channel = self._channel or await self._peer.connect()
         if isinstance(exchange, Request):
             return await self._request(channel, exchange)
         assert isinstance(exchange, Send)
         for header, payload in exchange.messages:
-            channel.send(header, payload)
+            channel.send(header, payload)  # if it is lost: what has come before is received first, then the loss
         return None
 
     async def _request(self, channel: Channel, exchange: Request) -> list[Frame]:
@@ -145,15 +142,20 @@ class _Lane:
     async def _receive(self, timeout_s: float | None) -> Frame | None:
         if timeout_s == 0 and self._inbox.empty():
             await asyncio.sleep(0)  # lets the loop read what has come
+        ends = timeout_s == 0
+        while True:
             if self._inbox.empty():
+                if self._channel is not None and self._channel.closed:
+                    raise ConnectionLost
+                if ends:
+                    return None
+            try:
+                frame = await asyncio.wait_for(self._inbox.get(), timeout_s or None)
+            except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041 - two classes before Python 3.11
                 return None
-        try:
-            frame = await asyncio.wait_for(self._inbox.get(), timeout_s)
-        except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041 - two classes before Python 3.11
-            return None
-        if frame is _LOST:
-            raise ConnectionLost
-        return None if frame is _MORE else frame
+            if frame is not _WAKE:
+                return await _shown(frame)
+            ends = ends or self._feeder is not None
 
     def close(self) -> None:
         if self._call is not None:
@@ -165,6 +167,14 @@ class _Lane:
         self.close()
         if self._call is not None and self._peer.channel is not None:
             self._peer.channel.send({"t": "call.forget", "call": self._call})
+
+
+async def _shown(frame: Frame) -> Frame:
+    """Return a frame once what was printed before it is on the terminal, if it is shown at all."""
+    log = frame[0].get("log") if _context.shown else None
+    if log is not None and not _context.wait_shown(log, 0):
+        await asyncio.to_thread(_context.wait_shown, log)
+    return frame
 
 
 class _Feeder:
@@ -199,7 +209,7 @@ class _Feeder:
         except Exception as error:  # noqa: BLE001
             self._error = error
         self._exhausted = True
-        self._inbox.put_nowait(_MORE)
+        self._inbox.put_nowait(_WAKE)
 
     async def _put(self, value: Any) -> None:
         while len(self._values) >= self.AHEAD:
@@ -207,7 +217,7 @@ class _Feeder:
             await self._room.wait()
         self._values.append(value)
         if len(self._values) == 1:
-            self._inbox.put_nowait(_MORE)
+            self._inbox.put_nowait(_WAKE)
 
     def close(self) -> None:
         self._task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import time
 from collections import deque
 from itertools import islice
@@ -15,7 +16,6 @@ from modicum.wire.frames import Decoder, encode, encode_parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
     from typing import Any, TypeVar
 
@@ -31,49 +31,47 @@ PULL_SLOW_S = 0.001
 def run(operation: Operation[_T], call: str | None = None) -> _T:
     """Run an operation to its end and return its result. `call` is forgotten if the caller gives up in between."""
     lane = _borrow()
-    answer: Any = None
-    lost: ConnectionLost | None = None
     try:
-        while True:
-            exchange = operation.send(answer) if lost is None else operation.throw(lost)
-            answer = lost = None
-            try:
-                answer = lane.perform(exchange)
-            except ConnectionLost as error:
-                lost = error
-    except StopIteration as stop:
-        lane.give_back()
-        return stop.value  # type: ignore[no-any-return]
+        _, result = _advance(lane, operation)
     except BaseException:
         lane.abandon(call)
         raise
+    lane.give_back()
+    return result  # type: ignore[no-any-return]
 
 
 def iterate(operation: Operation[None], call: str, values: Iterator[Any] | None = None) -> Iterator[Any]:
     """Yield the items of an operation; `values` is what it may pull from."""
     lane = _borrow()
     lane.values = values
-    finished = False
-    answer: Any = None
-    lost: ConnectionLost | None = None
     try:
         while True:
-            exchange = operation.send(answer) if lost is None else operation.throw(lost)
-            answer = lost = None
-            if type(exchange) is Item:
-                yield exchange.value
-                continue
-            try:
-                answer = lane.perform(exchange)
-            except ConnectionLost as error:
-                lost = error
-    except StopIteration:
-        finished = True
-    finally:
-        if finished:
-            lane.give_back()
-        else:
-            lane.abandon(call)
+            ended, value = _advance(lane, operation)
+            if ended:
+                break
+            yield value
+    except BaseException:
+        lane.abandon(call)
+        raise
+    lane.give_back()
+
+
+def _advance(lane: _Lane, operation: Operation[Any]) -> tuple[bool, Any]:
+    """Drive an operation on; return False with its next item, or True with its result."""
+    answer: Any = None
+    failed: Exception | None = None
+    while True:
+        try:
+            exchange = operation.send(answer) if failed is None else operation.throw(failed)
+        except StopIteration as stop:
+            return True, stop.value
+        if type(exchange) is Item:
+            return False, exchange.value
+        answer = failed = None
+        try:
+            answer = lane.perform(exchange)
+        except Exception as error:  # noqa: BLE001 - the operation's own matter
+            failed = error
 
 
 class _Lane:
@@ -109,10 +107,19 @@ class _Lane:
 
     def _connect(self) -> None:
         if self._socket is not None:
+            self._read_rest(self._socket)
             self._socket.close()
-        self._inbox.clear()
         self._decoder = Decoder()
         self._socket = _server.connect()
+
+    def _read_rest(self, link: socket.socket) -> None:
+        """Keep what came before the connection ended; answers are to requests that are asked again."""
+        try:
+            while data := link.recv(1 << 18, socket.MSG_DONTWAIT):
+                self._inbox.extend(self._decoder.feed(data))
+        except OSError:
+            pass  # that was all
+        self._inbox = deque(frame for frame in self._inbox if frame[0]["t"] not in ("reply", "error"))
 
     def _send(self, exchange: Send) -> None:
         if self._socket is None:
@@ -128,14 +135,16 @@ class _Lane:
         self._send(Send(*(({**h, "r": first + n}, p) for n, (h, p) in enumerate(exchange.messages))))
         answers: dict[int, Frame] = {}
         others: list[Frame] = []
-        while len(answers) < len(exchange.messages):
-            frame = self._receive(None)
-            assert frame is not None
-            if frame[0]["t"] in ("reply", "error"):
-                answers[frame[0]["r"]] = frame
-            else:
-                others.append(frame)
-        self._inbox.extend(others)
+        try:
+            while len(answers) < len(exchange.messages):
+                frame = self._receive(None)
+                assert frame is not None
+                if frame[0]["t"] in ("reply", "error"):
+                    answers[frame[0]["r"]] = frame
+                else:
+                    others.append(frame)
+        finally:
+            self._inbox.extendleft(reversed(others))  # they came first
         frames = [answers[number] for number in sorted(answers)]
         for header, _ in frames:
             if header["t"] == "error":
@@ -190,11 +199,8 @@ class _Lane:
 
 def _shown(frame: Frame) -> Frame:
     """Return a frame once what was printed before it is on the terminal, if it is shown at all."""
-    log = frame[0].get("log")
-    if log is not None and _context.shown:
-        wait = _context.shown.get(log[0])
-        if wait is not None:
-            wait(log[1])
+    if _context.shown and "log" in frame[0]:
+        _context.wait_shown(frame[0]["log"])
     return frame
 
 

@@ -14,10 +14,19 @@ app: str | None = None
 functions: dict[str, dict[str, Any]] = {}
 """In a container: name → {"id", "kind"} of the functions of its own app."""
 
-shown: dict[str, Callable[[int], None]] = {}
-"""For each app whose output this process shows: waits until it is shown up to a cursor."""
+shown: dict[str, Callable[[int, float], bool]] = {}
+"""For each app whose output this process shows: waits until it is shown up to a cursor, so many seconds; says if so."""
+
+SHOWN_WITHIN_S = 2.0
+"""A call does not wait longer than this for output to be shown; something is wrong with the terminal then."""
 
 _key: str | None = None
+
+
+def wait_shown(log: tuple[str, int], within_s: float = SHOWN_WITHIN_S) -> bool:
+    """Wait until an app's output up to `log`, (app, cursor), is on the terminal; say if it is, or is not shown here."""
+    wait = shown.get(log[0])
+    return wait is None or wait(log[1], within_s)
 
 
 def enter(key: str) -> None:

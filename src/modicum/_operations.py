@@ -16,6 +16,7 @@ from modicum.exception import (
     ExecutionError,
     FunctionTimeoutError,
     InternalFailure,
+    NotFoundError,
     RemoteError,
     from_code,
 )
@@ -64,9 +65,11 @@ def remote(function: str, call: str, arguments: bytes) -> Operation[Any]:
             while True:
                 header, payload = yield Receive()
                 if header["t"] == "call.outputs":
-                    _, status, _, blob = header["outputs"][0]
-                    # A large value's call is kept until the value has been read.
-                    return (yield from _value(status, payload, blob, ({"t": "call.forget", "call": call}, b"")))
+                    output = _Output(header["outputs"][0], payload)
+                    if output.blob is not None:  # its call is kept until the value has been read
+                        yield from output.fetch_through()
+                        yield from _forget(call)
+                    return output.value()
                 _raise_failed(header)
         except ConnectionLost:
             yield Reconnect()
@@ -93,7 +96,9 @@ def get(call: str, index: int, timeout_s: float | None) -> Operation[Any]:
             request = {"t": "call.get", "call": call, "index": index, "wait_s": max(left, 0.0)}
             ((header, payload),) = yield Request((request, b""))
             if not header["pending"]:
-                return (yield from _value(header["status"], payload, header["blob"]))
+                output = _Output((index, header["status"], 0, header["blob"]), payload)
+                yield from output.fetch()
+                return output.value()
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError
         except ConnectionLost:
@@ -119,8 +124,9 @@ def generate(function: str, call: str, arguments: bytes) -> Operation[None]:
                     if incoming.should_acknowledge():
                         yield Send(incoming.acknowledgement())
                 elif header["t"] == "call.outputs":
-                    _, status, _, blob = header["outputs"][0]
-                    count = yield from _value(status, payload, blob)
+                    output = _Output(header["outputs"][0], payload)
+                    yield from output.fetch_through()
+                    count = output.value()
                 else:
                     _raise_failed(header)
             yield from _forget(call)
@@ -142,14 +148,16 @@ def map_(function: str, call: str, encode: Any, order_outputs: bool, return_exce
         try:
             if lost:
                 yield Reconnect()
+                yield from inputs.take_rest(results)
                 yield from inputs.send()
                 lost = False
-            more = inputs.has_room(results.given) and (yield from inputs.feed(encode))
-            if inputs.exhausted and results.given == inputs.count:
-                break
-            frame = yield Receive(0 if more else None)
-            if frame is not None:
-                yield from inputs.take(frame, results)
+            else:
+                more = inputs.has_room(results.given) and (yield from inputs.feed(encode))
+                if inputs.exhausted and results.given == inputs.count:
+                    break
+                frame = yield Receive(0 if more else None)
+                if frame is not None:
+                    yield from inputs.take(frame, results)
         except ConnectionLost:
             lost = True
         for ok, value in results.take():
@@ -160,9 +168,14 @@ def map_(function: str, call: str, encode: Any, order_outputs: bool, return_exce
 
 
 def _forget(call: str) -> Operation[None]:
-    """Say that nobody waits any longer. A server that is gone meanwhile has forgotten it anyway."""
+    """Say that nobody waits any longer."""
+    yield from _tell({"t": "call.forget", "call": call})
+
+
+def _tell(header: Header) -> Operation[None]:
+    """Send what a server that is gone meanwhile need not know."""
     try:
-        yield Send(({"t": "call.forget", "call": call}, b""))
+        yield Send((header, b""))
     except ConnectionLost:
         pass
 
@@ -174,6 +187,7 @@ class _Inputs:
         self._header = {"t": "call.inputs", "call": call, "function": function, "kind": kind}
         self._held: dict[int, tuple[bytes, str | None]] = {}
         self._bytes = 0
+        self._arrived: deque[_Output] = deque()
         self.count = 0
         self.exhausted = False
 
@@ -225,22 +239,45 @@ class _Inputs:
         if header["t"] != "call.outputs":
             return _raise_failed(header)
         start = 0
-        for index, status, size, blob in header["outputs"]:
-            data = payload[start : start + size]
-            start += size
-            held = self._held.get(index)
-            if held is None:
-                continue  # it came twice, around a lost connection
-            try:
-                value = yield from _value(status, data, blob, ({"t": "blob.free", "blob": blob}, b""))
-            except (ConnectionLost, GeneratorExit):
-                raise
-            except BaseException as error:  # noqa: BLE001 - the function's own: it is given or raised at its place
-                results.add(index, False, error)
-            else:
-                results.add(index, True, value)
-            del self._held[index]
-            self._bytes -= len(held[0])
+        for entry in header["outputs"]:
+            self._arrived.append(_Output(entry, payload[start : start + entry[2]]))
+            start += entry[2]
+        return (yield from self._settle(results))
+
+    def take_rest(self, results: _Results) -> Operation[None]:
+        """Take in what came before the connection was lost: those inputs have run and are not sent again."""
+        yield from self._settle(results)
+        while True:
+            frame = yield Receive(0)
+            if frame is None:
+                return
+            yield from self.take(frame, results)
+
+    def _settle(self, results: _Results) -> Operation[None]:
+        """Make values of what has arrived. A lost connection leaves the rest for the next time."""
+        while self._arrived:
+            output = self._arrived[0]
+            held = self._held.get(output.index)
+            # One that is not held came twice, around a lost connection.
+            if held is not None and (yield from _give(output, results)):
+                del self._held[output.index]
+                self._bytes -= len(held[0])
+            self._arrived.popleft()
+
+
+def _give(output: _Output, results: _Results) -> Operation[bool]:
+    """Add an output to the results; return False if its bytes are lost, so that its input has to run again."""
+    try:
+        if output.blob is not None:
+            if not (yield from output.fetch()):
+                return False
+            yield from _tell({"t": "blob.free", "blob": output.blob})
+        results.add(output.index, True, output.value())
+    except (ConnectionLost, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the function's own: it is given or raised at its place
+        results.add(output.index, False, error)
+    return True
 
 
 class _Frame:
@@ -332,12 +369,48 @@ class _Incoming:
         return {"t": "call.ack", "call": self._call, "pieces": self.next}, b""
 
 
-def _value(status: str, data: bytes | bytearray, blob: str | None, thanks: Frame | None = None) -> Operation[Any]:
-    """Return an output's value or raise what it stands for. `thanks` says that its blob has been read and may go."""
-    if blob is not None:
-        data = yield from _blobs.get(blob)
-        if thanks is not None:
-            yield Send(thanks)
+class _Output:
+    """An output that has come. The bytes of a large one have to be fetched before it has a value."""
+
+    __slots__ = ("_data", "_lost", "_status", "blob", "index")
+
+    def __init__(self, entry: Any, data: bytes) -> None:
+        self.index, self._status, _, self.blob = entry
+        self._data: bytes | bytearray = data
+        self._lost = False
+
+    def fetch(self) -> Operation[bool]:
+        """Fetch the bytes. Return False if they went with a server that was lost: the input has to run again."""
+        if self.blob is None:
+            return True
+        try:
+            self._data = yield from _blobs.get(self.blob)
+        except ConnectionLost:
+            self._lost = True
+            raise
+        except NotFoundError:
+            if self._lost:
+                return False
+            raise
+        return True
+
+    def fetch_through(self) -> Operation[None]:
+        """Fetch the bytes over as many connections as it takes. Raises `ConnectionLost` if they are no longer there."""
+        there: bool | None = None
+        while there is None:
+            try:
+                there = yield from self.fetch()
+            except ConnectionLost:
+                yield Reconnect()
+        if not there:
+            raise ConnectionLost
+
+    def value(self) -> Any:
+        """Return the value or raise what the output stands for."""
+        return _value(self._status, self._data)
+
+
+def _value(status: str, data: bytes | bytearray) -> Any:
     if status in (SUCCESS, GENERATOR_DONE):
         try:
             return values.loads(data)

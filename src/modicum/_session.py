@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     """Gets the stream ("stdout", "stderr" or "system"), the id of what wrote, and the bytes."""
 
 WAIT_S = 30.0
-SHOWN_WITHIN_S = 2.0
-"""A call does not wait longer than this for output to be shown; something is wrong with the terminal then."""
 
 
 class Session:
@@ -46,10 +44,11 @@ class Session:
         """Wait until all output of the stopped app has come."""
         self._thread.join(timeout_s)
 
-    def _wait_shown(self, cursor: int) -> None:
-        if self._cursor < cursor:
-            with self._moved:
-                self._moved.wait_for(lambda: self._cursor >= cursor, SHOWN_WITHIN_S)
+    def _wait_shown(self, cursor: int, within_s: float) -> bool:
+        if self._cursor >= cursor:
+            return True
+        with self._moved:
+            return self._moved.wait_for(lambda: self._cursor >= cursor, within_s)
 
     def _run(self) -> None:
         try:

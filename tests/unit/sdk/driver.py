@@ -48,22 +48,25 @@ class Server:
     def drive(self, operation: Operation[Any]) -> Generator[Any, None, Any]:
         """Yield the items of an operation, then return its result, as the real drivers do."""
         answer: Any = None
-        lost: ConnectionLost | None = None
+        failed: Exception | None = None
         while True:
             try:
-                exchange = operation.send(answer) if lost is None else operation.throw(lost)
+                exchange = operation.send(answer) if failed is None else operation.throw(failed)
             except StopIteration as stop:
                 return stop.value
-            answer = lost = None
+            answer = failed = None
             if isinstance(exchange, Item):
                 yield exchange.value
                 continue
             self.steps += 1
             if self.steps in self.lose_at and not isinstance(exchange, (Pull, Reconnect)):
                 self.outgoing.clear()
-                lost = ConnectionLost()
+                failed = ConnectionLost()
                 continue
-            answer = self.perform(exchange)
+            try:
+                answer = self.perform(exchange)
+            except Error as error:
+                failed = error
 
     def run(self, operation: Operation[Any]) -> Any:
         """Return an operation's result."""
@@ -157,6 +160,8 @@ class Server:
         return {"received": len(data)}, b""
 
     def blob_get(self, header: Header, payload: bytes) -> Frame:
+        if header["blob"] not in self.blobs:
+            raise from_code("not_found", "no such blob")
         data = self.blobs[header["blob"]]
         start = header["offset"]
         return {"total": len(data)}, bytes(data[start : start + LIMIT])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modicum import _async, _blocking, _operations, _server
+from modicum import _async, _blocking, _context, _operations, _server
 from modicum._exchange import ConnectionLost, Item, Reconnect, Request, Send
 from modicum.exception import ConnectionError, NotFoundError
 from modicum.wire.values import dumps
@@ -91,20 +91,32 @@ def test_operations_at_once_have_connections_of_their_own(connect: Connect) -> N
     assert len(_blocking._idle()) == 3
 
 
+def runs(peer: Peer) -> list[int]:
+    """Return the inputs that have run since the last look."""
+    ran = [index for _, index in peer.server.ran]
+    peer.server.ran.clear()
+    return sorted(ran)
+
+
 @pytest.mark.parametrize("life", range(8))
 def test_blocking_reconnects(connect: Connect, life: int) -> None:
-    connect(double, life, life + 1)
+    """The server answered all that it took before it was lost: nothing may run twice."""
+    peer = connect(double, life, life + 1)
     assert _blocking.run(remote(bytes(LIMIT))) == bytes(2 * LIMIT)
+    assert runs(peer) == [0]
     assert list(_blocking.iterate(mapped(), CALL, iter([1, bytes(LIMIT), 3]))) == [2, bytes(2 * LIMIT), 6]
+    assert runs(peer) == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("peers_end")
 @pytest.mark.parametrize("life", range(8))
 async def test_async_reconnects(connect: Connect, life: int) -> None:
-    connect(double, life, life + 1)
+    peer = connect(double, life, life + 1)
     assert await _async.run(remote(bytes(LIMIT)), CALL) == bytes(2 * LIMIT)
+    assert runs(peer) == [0]
     got = [item async for item in _async.iterate(mapped(), CALL, iter([1, bytes(LIMIT), 3]))]
     assert got == [2, bytes(2 * LIMIT), 6]
+    assert runs(peer) == [0, 1, 2]
 
 
 def outputs_then_lost() -> tuple[Any, list[Any]]:
@@ -196,6 +208,37 @@ def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server, "connect", refuse)
     with pytest.raises(ConnectionError, match="none"):
         _blocking.run(remote(1))
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
+    """Let outputs come behind something printed; return what is asked of its display."""
+    output, asked = Server.output, []
+
+    def printed(self: Server, *args: Any) -> Any:
+        header, value = output(self, *args)
+        return {**header, "log": ["ap-1", 7]}, value
+
+    def wait(cursor: int, within_s: float) -> bool:
+        asked.append((cursor, within_s))
+        return within_s > 0
+
+    monkeypatch.setattr(Server, "output", printed)
+    monkeypatch.setattr(_context, "shown", {"ap-1": wait})
+    return asked
+
+
+def test_what_was_printed_is_shown_before_the_caller_goes_on(connect: Connect, looked: list[Any]) -> None:
+    connect(double)
+    assert _blocking.run(remote(1)) == 2
+    assert looked == [(7, _context.SHOWN_WITHIN_S)]
+
+
+@pytest.mark.usefixtures("peers_end")
+async def test_what_was_printed_is_shown_before_an_async_caller_goes_on(connect: Connect, looked: list[Any]) -> None:
+    connect(double)
+    assert await _async.run(remote(1), CALL) == 2
+    assert looked == [(7, 0), (7, _context.SHOWN_WITHIN_S)]
 
 
 @pytest.mark.usefixtures("peers_end")
