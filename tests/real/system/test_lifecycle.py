@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,14 +89,13 @@ def test_two_that_start_at_once_end_as_one(fresh: Builder) -> None:
     assert {keeper} == {p.pid for p in daemons(house, "node.keeper") if p.parent != keeper}
 
 
-def test_the_server_inherits_nothing(fresh: Builder, person: Person, tmp_path: Path) -> None:
+def test_the_server_inherits_nothing(fresh: Builder, person: Person, folder: Path) -> None:
     house = fresh()
-    os.chmod(tmp_path, 0o755)
     read_end, write_end = os.pipe()
     argv = house.installation.python("-m", "modicum.cli.main", "server", "start", SECRET="of the client's")
     with _a_cgroup(person) as join:
         client = subprocess.Popen(
-            [*join, *argv], pass_fds=[write_end], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            [*join, *argv], pass_fds=[write_end], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         assert client.wait() == 0
         os.close(write_end)
@@ -166,25 +167,27 @@ def test_without_a_server_all_ends_by_itself(fresh: Builder) -> None:
     assert not (house.home / "keeper.json").exists()
 
 
-def test_a_long_path(fresh: Builder, person: Person, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+@pytest.fixture
+def folder(person: Person) -> Iterator[Path]:
+    """A directory of the person's; not pytest's own, which others may not pass through. Name it before `fresh`."""
+    with tempfile.TemporaryDirectory(prefix="modicum-folder-") as folder:
+        shutil.chown(folder, person.name)
         os.chmod(folder, 0o755)
-    folder = tmp_path / ("a" * (150 - len(str(tmp_path)) - 1))
-    assert len(str(folder)) == 150
-    folder.mkdir()
-    run_hello(fresh(folder))
+        yield Path(folder)
 
 
-def test_below_a_closed_directory(fresh: Builder, person: Person, tmp_path: Path) -> None:
+def test_a_long_path(folder: Path, fresh: Builder) -> None:
+    home = folder / ("a" * (150 - len(str(folder)) - 1))
+    assert len(str(home)) == 150
+    home.mkdir()
+    run_hello(fresh(home))
+
+
+def test_below_a_closed_directory(folder: Path, fresh: Builder) -> None:
     """Containers' user ids may not pass through it; such is /root."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        os.chmod(folder, 0o755)
-    closed = tmp_path / "closed"
-    closed.mkdir()
-    subprocess.run(["chown", person.name, closed], check=True)
-    closed.chmod(0o700)
-    (closed / "home").mkdir()
-    run_hello(fresh(closed / "home"))
+    folder.chmod(0o700)
+    (folder / "home").mkdir()
+    run_hello(fresh(folder / "home"))
 
 
 def test_an_interrupt_ends_the_run_and_leaves_nothing(house: House) -> None:
