@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modicum import _context, _server
@@ -23,7 +22,7 @@ _WAKE: Frame = ({"t": "wake"}, b"")
 
 async def run(operation: Operation[_T], call: str | None = None) -> _T:
     """Run an operation to its end and return its result. `call` is forgotten if the caller gives up in between."""
-    lane = _Lane(call)
+    lane = _Lane(await _peer_of_loop(), call)
     try:
         _, result = await _advance(lane, operation)
     except BaseException:
@@ -35,7 +34,7 @@ async def run(operation: Operation[_T], call: str | None = None) -> _T:
 
 async def iterate(operation: Operation[None], call: str, values: Any = None) -> AsyncIterator[Any]:
     """Yield the items of an operation; `values`, an iterator of either kind, is what it may pull from."""
-    lane = _Lane(call, values)
+    lane = _Lane(await _peer_of_loop(), call, values)
     try:
         while True:
             ended, value = await _advance(lane, operation)
@@ -71,6 +70,7 @@ class _Peer:
 
     def __init__(self) -> None:
         self.channel: Channel | None = None
+        self.end: AsyncGenerator[None] | None = None
         self.routes: dict[str, asyncio.Queue[Frame]] = {}
         self._connecting = asyncio.Lock()
 
@@ -98,14 +98,39 @@ class _Peer:
             queue.put_nowait(_WAKE)
 
 
-_peers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Peer] = weakref.WeakKeyDictionary()
+_peers: dict[asyncio.AbstractEventLoop, _Peer] = {}
+
+
+async def _peer_of_loop() -> _Peer:
+    """Return the running loop's connection; it ends with the loop."""
+    loop = asyncio.get_running_loop()
+    peer = _peers.get(loop)
+    if peer is None:
+        for closed in [loop for loop in _peers if loop.is_closed()]:
+            del _peers[closed]  # such a loop was not shut down: `asyncio.run` does, others may not
+        peer = _peers[loop] = _Peer()
+        peer.end = _end_with(loop, peer)
+        await anext(peer.end)
+    return peer
+
+
+async def _end_with(loop: asyncio.AbstractEventLoop, peer: _Peer) -> AsyncGenerator[None]:
+    """Close a loop's connection when the loop closes its generators; until then this one rests in its only step."""
+    try:
+        yield
+    finally:
+        await asyncio.sleep(0)  # other generators end in the same moment and have something to say
+        _peers.pop(loop, None)
+        if peer.channel is not None:
+            peer.channel.close()
+            await peer.channel.wait_closed()
 
 
 class _Lane:
     """One operation's share of the connection."""
 
-    def __init__(self, call: str | None, values: Any = None) -> None:
-        self._peer = _peers.setdefault(asyncio.get_running_loop(), _Peer())
+    def __init__(self, peer: _Peer, call: str | None, values: Any = None) -> None:
+        self._peer = peer
         self._channel: Channel | None = None
         self._call = call
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue()

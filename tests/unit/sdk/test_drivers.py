@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -47,9 +49,8 @@ async def peers_end(connect: Connect) -> AsyncIterator[None]:
     """Close the loop's connection, as the loop's end would."""
     yield
     peer = _async._peers.get(asyncio.get_running_loop())
-    if peer is not None and peer.channel is not None:
-        peer.channel.close()
-        await peer.channel.wait_closed()
+    if peer is not None and peer.end is not None:
+        await peer.end.aclose()
 
 
 def double(x: Any) -> Any:
@@ -208,6 +209,34 @@ def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server, "connect", refuse)
     with pytest.raises(ConnectionError, match="none"):
         _blocking.run(remote(1))
+
+
+@pytest.mark.parametrize("shut_down", [True, False])
+def test_a_loops_connection_ends_with_it(connect: Connect, shut_down: bool) -> None:
+    def in_loop_of_its_own() -> Any:
+        if shut_down:
+            return asyncio.run(_async.run(remote(4), CALL))
+        loop = asyncio.new_event_loop()
+        loops.append(loop)
+        try:
+            return loop.run_until_complete(_async.run(remote(4), CALL))
+        finally:
+            loop.close()
+
+    peer = connect(double)
+    loops: list[asyncio.AbstractEventLoop] = []
+    before = len(os.listdir("/proc/self/fd"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of whoever does not shut his loop down
+        assert [in_loop_of_its_own() for _ in range(5)] == [8] * 5
+        assert len(_async._peers) == (0 if shut_down else 1)
+        _async._peers.clear()
+        loops.clear()
+        gc.collect()
+    for thread in peer.threads:
+        thread.join(5)
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert peer.connections == 5
 
 
 @pytest.fixture
