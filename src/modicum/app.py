@@ -43,8 +43,7 @@ class App:
     def __init__(self, name: str | None = None, *, image: Image | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
             raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
-        if image is not None and not isinstance(image, Image):
-            raise InvalidError(f"image must be a modicum.Image, not {type(image).__name__}")
+        _check_image(image)
         self.name = name
         self._image = image
         self._functions: dict[str, Function[Any, Any, Any]] = {}
@@ -68,7 +67,7 @@ class App:
 
     def function(
         self,
-        *,
+        *misplaced: object,
         image: Image | None = None,
         name: str | None = None,
         is_generator: bool | None = None,
@@ -87,13 +86,18 @@ class App:
         `startup_timeout` (by default the same) a container's start, in seconds. `serialized` ships the function itself
         in place of its module's file; `name` is its name in the app.
         """
+        if misplaced:
+            raise TypeError("write the decorator with parentheses, @app.function(), and its parameters by name")
         options = Options(min_containers, max_containers, scaledown_window, timeout, startup_timeout)
-        if image is not None and not isinstance(image, Image):
-            raise InvalidError(f"image must be a modicum.Image, not {type(image).__name__}")
+        _check_image(image)
         return _FunctionDecorator(self, options, image, name, is_generator, serialized)
 
-    def local_entrypoint(self, *, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def local_entrypoint(
+        self, *misplaced: object, name: str | None = None
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate the function that `modicum run` calls in your own process while the app runs."""
+        if misplaced:
+            raise TypeError("write the decorator with parentheses: @app.local_entrypoint()")
 
         def decorate(raw: Callable[P, R]) -> Callable[P, R]:
             tag = name or raw.__name__
@@ -113,11 +117,11 @@ class App:
 
     def register(self, function: Function[Any, Any, Any]) -> None:
         """Add a function; one of the same name is replaced, with a warning."""
-        if function.name in self._functions:
+        if function.name in self._functions and _context.is_local():
             import warnings
 
             warnings.warn(
-                f"the app has two functions named {function.name!r}; the later one replaces the earlier", stacklevel=4
+                f"the app has two functions named {function.name!r}; the later one replaces the earlier", stacklevel=3
             )
         self._functions[function.name] = function
 
@@ -128,6 +132,13 @@ class App:
     def set_running(self, app_id: str | None) -> None:
         """Note under which id the app runs now."""
         self._app_id = app_id
+
+
+def _check_image(image: object) -> None:
+    if image is None or isinstance(image, Image):
+        return
+    hint = "; call it: Image.debian_slim()" if callable(image) else ""
+    raise InvalidError(f"image must be a modicum.Image, not {image!r}{hint}")
 
 
 class LocalEntrypoint:
@@ -178,6 +189,11 @@ class _FunctionDecorator:
             raise InvalidError(
                 f"{raw.__qualname__!r} is defined inside a function, so a container cannot import it; move it to the "
                 "module's top level or use @app.function(serialized=True)"
+            )
+        if not self._serialized and not raw.__qualname__.isidentifier():
+            raise InvalidError(
+                f"{raw.__qualname__!r} cannot be imported by name in a container: @app.function() decorates functions "
+                "that are defined with `def` at the top level of a module"
             )
         is_generator = bool(flags & 0x220) if self._is_generator is None else self._is_generator
         function: Function[Any, Any, Any] = Function(

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from modicum.server import records
@@ -135,9 +136,13 @@ class Controller:
         self._deliveries.finish(key, records.Output(INTERNAL, message.encode(), None))
 
     def _fail(self, action: act.FailInputs) -> None:
-        error = self._fleet.start_errors.pop(action.message, None)
+        error = self._fleet.start_errors.get(action.message)
         for key in action.keys:
-            if error is not None and action.failure is act.Failure.START_FAILED:
-                self._deliveries.finish(key, error)
+            waiting = self._deliveries.inputs.get(key)
+            if waiting is None:
+                continue
+            if error is not None:
+                self._deliveries.finish(key, replace(error))
             else:
-                self._deliveries.finish(key, records.Output(_STATUS[action.failure], action.message.encode(), None))
+                message = f"{self._fleet.name_of(waiting.call.function)}: {action.message}"
+                self._deliveries.finish(key, records.Output(_STATUS[action.failure], message.encode(), None))

@@ -104,6 +104,11 @@ class Fleet:
             ) from None
         return next(iter(self.nodes.values()))
 
+    def name_of(self, function_id: str) -> str:
+        """Return a function's name as its users know it, in quotes."""
+        function = self.functions.get(function_id)
+        return repr(function.name) if function is not None else "its function"
+
     # -- containers ----------------------------------------------------------------------------------------
 
     def start(self, container_id: str, function_id: str, node: str) -> None:
@@ -178,6 +183,8 @@ class Fleet:
         if channel is None:
             return  # it went with its node
         log.info("kill", extra={"container": container_id, "why": reason})
+        assert container is not None
+        container.killed = reason
         killing = asyncio.ensure_future(self._kill(channel, container_id, reason))
         self._killing.add(killing)  # ends with the node's answer, or with its connection
         killing.add_done_callback(self._killing.discard)

@@ -48,6 +48,9 @@ from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.server")
 
+STOPPED = "stopped"
+"""A file whose time tells running clients that the server was stopped on purpose: they do not start it again."""
+
 HOUSEKEEPING_EVERY_S = 30.0
 BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""
@@ -194,6 +197,7 @@ class Server:
             except TimeoutError:
                 log.warning("app did not end", extra={"app": app})
         await parts.engine.stop()
+        (self._settings.home / STOPPED).touch()
 
     def _closed(self, channel: Channel) -> None:
         """A connection has ended: what hung on it gets its grace."""

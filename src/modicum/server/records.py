@@ -90,6 +90,7 @@ class Container:
     listener: asyncio.Server | None = None
     starting: asyncio.Task[None] | None = None
     draining: bool = False
+    killed: str = ""  # why we had it killed, if we did
     flushing: asyncio.Task[None] | None = None  # the last outputs that wait for what they printed
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)

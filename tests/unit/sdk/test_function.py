@@ -13,6 +13,7 @@ from modicum._types import Generic
 from modicum.app import App, Run
 from modicum.exception import ExecutionError, InvalidError, SerializationError
 from modicum.function import Options
+from modicum.image import Image
 
 app = App("tests")
 
@@ -158,9 +159,9 @@ def test_names_that_no_app_has(name: Any) -> None:
 
 
 def test_images_must_be_images() -> None:
-    with pytest.raises(InvalidError, match=r"image must be a modicum.Image, not str"):
+    with pytest.raises(InvalidError, match=r"image must be a modicum.Image, not 'debian'"):
         App(image="debian")  # type: ignore[arg-type]
-    with pytest.raises(InvalidError, match=r"image must be a modicum.Image, not str"):
+    with pytest.raises(InvalidError, match=r"image must be a modicum.Image, not 'debian'"):
         App().function(image="debian")  # type: ignore[arg-type]
 
 
@@ -259,3 +260,24 @@ def test_function_call_from_id() -> None:
     for other in ("im-1", "", "1"):
         with pytest.raises(InvalidError, match="begin with 'fc-'"):
             modicum.FunctionCall.from_id(other)
+
+
+def test_decorators_without_parentheses_say_so() -> None:
+    with pytest.raises(TypeError, match=r"parentheses, @app\.function\(\)"):
+        App("a").function(len)
+    with pytest.raises(TypeError, match=r"@app\.local_entrypoint\(\)"):
+        App("a").local_entrypoint(len)
+
+
+def test_what_a_container_cannot_import_by_name_is_refused() -> None:
+    def raw() -> None: ...
+
+    for name in ("Class.method", "<lambda>"):
+        raw.__qualname__ = name
+        with pytest.raises(InvalidError, match="cannot be imported by name"):
+            App("a").function()(raw)
+
+
+def test_an_image_that_was_not_called() -> None:
+    with pytest.raises(InvalidError, match=r"call it: Image\.debian_slim\(\)"):
+        App("a", image=Image.debian_slim)  # type: ignore[arg-type]

@@ -27,6 +27,8 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     container = parts.fleet.containers.get(header["container"])
     if header["oom"]:
         reason, detail = ExitReason.OOM, "it ran out of memory"
+    elif container is not None and container.killed:
+        reason, detail = ExitReason.KILLED, container.killed
     elif container is not None and container.draining:
         reason = ExitReason.FINISHED
     if container is not None and container.flushing is not None:
