@@ -25,24 +25,29 @@ class Session:
 
     def __init__(self, app: str, sink: Sink | None) -> None:
         self._app = app
-        self._shows = sink is not None
-        self._sink: Sink = sink or (lambda stream, source, text: None)
+        self._sink = sink
         self._attached = threading.Event()
-        self.error: Error | None = None
+        self._error: Exception | None = None
         self._cursor = 0
         self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="modicum-session", daemon=True)
 
     def start(self) -> None:
         """Attach; returns once the server knows that we are here."""
-        if self._shows:
+        if self._sink is not None:
             _context.shown[self._app] = self._wait_shown
         self._thread.start()
         self._attached.wait()
 
     def join(self, timeout_s: float = 10.0) -> None:
-        """Wait until all output of the stopped app has come."""
+        """Wait until all output of the stopped app has come; warn if something kept it from being shown."""
         self._thread.join(timeout_s)
+        if self._error is not None:
+            import warnings
+
+            error, self._error = self._error, None
+            text = f"not all output of the app was shown: {type(error).__name__}: {error}"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _wait_shown(self, cursor: int, within_s: float) -> bool:
         if self._cursor >= cursor:
@@ -50,13 +55,21 @@ class Session:
         with self._moved:
             return self._moved.wait_for(lambda: self._cursor >= cursor, within_s)
 
+    def _show(self, stream: str, source: str, data: bytes) -> None:
+        if self._sink is None:
+            return
+        try:
+            self._sink(stream, source, data)
+        except Exception as error:  # noqa: BLE001 - this thread keeps the app alive, whatever the terminal does
+            self._sink, self._error = None, error
+
     def _run(self) -> None:
         try:
             _blocking.run(self._follow())
         except NotFoundError:
             pass  # the app has ended and is forgotten already
         except Error as error:
-            self.error = error
+            self._error = error
         finally:
             _context.shown.pop(self._app, None)
             self._attached.set()
@@ -71,7 +84,7 @@ class Session:
                     ((header, payload),) = yield Request((read, b""))
                     start = 0
                     for stream, source, size in header["entries"]:
-                        self._sink(stream, source, payload[start : start + size])
+                        self._show(stream, source, payload[start : start + size])
                         start += size
                     with self._moved:
                         self._cursor = header["cursor"]

@@ -6,11 +6,15 @@ import sys
 
 
 class LinePrinter:
-    """Prints what containers and builds write. A line is printed when it is complete, or when all is over."""
+    """Prints what containers and builds write. A line is printed when it is complete, or when all is over.
+
+    When nobody reads one of the two streams any longer, as behind `| head`, the program goes on without it.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._partial: dict[tuple[str, str], bytes] = {}
+        self._gone: set[str] = set()
 
     def __call__(self, stream: str, source: str, data: bytes) -> None:
         """Take in some output of `source`."""
@@ -27,8 +31,11 @@ class LinePrinter:
         self._partial.clear()
 
     def _print(self, stream: str, data: bytes) -> None:
-        if not data or (self._quiet and stream == "system"):
+        if not data or stream in self._gone or (self._quiet and stream == "system"):
             return
         target = sys.stdout if stream == "stdout" else sys.stderr
-        target.write(data.decode("utf-8", "replace"))
-        target.flush()
+        try:
+            target.write(data.decode("utf-8", "replace"))
+            target.flush()
+        except (OSError, ValueError):  # ValueError: it was closed in this process
+            self._gone.add(stream)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +23,23 @@ def test_whole_lines_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "three\n"
     show.close()
     assert capsys.readouterr().out == ""
+
+
+def test_a_reader_who_has_gone_stops_his_own_stream_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", closefd=False) as gone:
+        show = LinePrinter()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", gone)
+            show("stdout", "co-1", b"one\ntwo")
+            show("stderr", "co-1", b"still read\n")
+            show.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # what is left in its buffer goes there
+    os.close(writing)
+    assert capsys.readouterr().err == "still read\n"
 
 
 def test_streams_go_where_they_belong(capsys: pytest.CaptureFixture[str]) -> None:
