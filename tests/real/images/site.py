@@ -115,9 +115,12 @@ class NodeSite:
         parts = [data for header, data in self.received if header["t"] == "build.output" and header["build"] == build]
         return b"".join(parts).decode()
 
-    def run_in(self, container: str, layers: list[str], config: dict[str, Any], *argv: str) -> tuple[int, str]:
+    def run_in(
+        self, container: str, layers: list[str], config: dict[str, Any], *argv: str, link: bool = False
+    ) -> tuple[int, str]:
         """Run a command in a container over these layers; return its exit status and what it printed."""
-        spec = {"layers": layers[::-1], "argv": list(argv), "env": config["env"], "cwd": config["workdir"]}
+        place = {"layers": layers[::-1], "env": config["env"], "cwd": config["workdir"]}
+        spec = {**place, "argv": list(argv), "link": link}
         number = self.request("container.start", container=container, spec=spec)
         answer, _ = self.wait_for(lambda header: header.get("r") == number and header["t"] in ("reply", "error"))
         assert answer["t"] == "reply", answer

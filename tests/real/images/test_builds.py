@@ -152,3 +152,21 @@ def test_a_killed_node_leaves_no_half_layer(site: NodeSite) -> None:
     wait_for_scratch(site)
     _, result = site.build(next(_names), image)
     assert result["t"] == "build.done"
+
+
+def test_the_agent_is_compiled_beside_its_source(site: NodeSite) -> None:
+    layers, result = site.build(next(_names), Image.debian_slim("3.11").pip_install("six"))
+    build, container = next(_names), next(_names)
+    agent = site.home / "node/agent" / build
+    agent.mkdir(parents=True)
+    (agent / "module.py").write_text("x = 1\n")
+    (site.home / "links" / container).mkdir()
+    if os.geteuid() == 0:
+        for path in (agent, agent / "module.py", site.home / "links" / container):
+            os.chown(path, site.layer(layers[0]).stat().st_uid, -1)
+    config = {**result["config"], "env": {**result["config"]["env"], "MODICUM_BUILD": build}}
+    script = "cd /run/modicum-agent; echo *; echo __pycache__/*; touch x"
+    code, said = site.run_in(container, layers, config, "sh", "-c", script, link=True)
+    assert (code, said.splitlines()[:2]) == (1, ["__pycache__ module.py", "__pycache__/module.cpython-311.pyc"])
+    (site.home / "links" / container).rmdir()
+    wait_for_scratch(site)
