@@ -64,12 +64,11 @@ def _serve(end: socket.socket, calls: Kernel) -> None:
             else:
                 descriptors = make_namespaces(calls)
                 _furnish(descriptors[1], plan, bridge, message["number"], calls)
-        except OSError as failure:
-            answer["error"] = str(failure)
+            control.send(end, answer, descriptors)
+        except OSError as failure:  # sending too: the kernel counts the descriptors in flight of all who share our uid
+            control.send(end, {**answer, "error": str(failure)})
+        finally:
             _close(descriptors)
-            descriptors = ()
-        control.send(end, answer, descriptors)
-        _close(descriptors)
 
 
 def make_namespaces(calls: Kernel = kernel) -> tuple[int, int]:

@@ -42,7 +42,11 @@ class ReadySlot:
         self.network_namespace = ""
 
     def furnish(self, namespaces: tuple[int, ...]) -> None:
-        """Take over the descriptors of the user and the network namespace."""
+        """Take over the descriptors of the user and the network namespace. Raises `OSError` if they did not come."""
+        if len(namespaces) != 2:
+            for descriptor in namespaces:
+                os.close(descriptor)
+            raise OSError("the namespaces were lost on the way; are there too many open files?")
         self._namespaces = namespaces
         self.user_namespace, self.network_namespace = (f"/proc/{os.getpid()}/fd/{number}" for number in namespaces)
         self._identity = os.readlink(self.user_namespace)
