@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from modicum.node import netlink
-from modicum.runtimes.oci.config import CAPABILITIES
+from modicum.node.slots import STOCK
+from modicum.runtimes.oci.config import CAPABILITIES, open_files_for
 from tests.real.node.harness import Bench
 from tests.real.node.outside import Outside, outside
 
@@ -197,6 +199,39 @@ async def test_host_processes_cannot_be_signalled_or_seen(node: Bench) -> None:
 async def test_no_descriptor_is_inherited(node: Bench) -> None:
     program = "import os; print(sorted(int(n) for n in os.listdir('/proc/self/fd')))"
     assert await node.python(program) == "[0, 1, 2, 3]\n"  # 3 is the directory that it lists
+
+
+HOARD = """
+import array, errno, resource, socket, time
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+pairs = [socket.socketpair() for _ in range(8)]
+many = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * 250))]
+said = set()
+for end, _ in pairs:
+    end.setblocking(False)
+    try:
+        while True:
+            end.sendmsg([b"x"], many)
+    except OSError as failure:
+        said.add(errno.errorcode[failure.errno])
+print(*said, flush=True)
+time.sleep(100)
+"""
+
+
+async def test_a_hoard_of_descriptors_does_not_end_the_node(node: Bench) -> None:
+    hoarder = await node.begin("python3", "-S", "-c", HOARD)
+    await node.until(lambda: node.server.of(hoarder).text().count("\n") == 2, "the hoard")
+    allowed = open_files_for(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    assert node.server.of(hoarder).text() == f"{allowed} {allowed}\nETOOMANYREFS\n"
+    starts = [node.shell("true") for _ in range(STOCK + 2)]  # more than are in stock
+    said = {str(failure) for failure in await asyncio.gather(*starts, return_exceptions=True)}
+    assert len(said) == 1
+    assert "Too many references" in said.pop()
+    await node.server.ask("container.kill", container=hoarder, reason="test")
+    await node.ended(hoarder)
+    assert (await node.shell("true"))[0] == 0
+    assert node.server.hellos == 1
 
 
 def rules(node: Bench) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from modicum.runtimes.base import BindMount, ContainerSpec, Exit, Limits
 from modicum.runtimes.oci import seccomp
-from modicum.runtimes.oci.config import build_config
+from modicum.runtimes.oci.config import build_config, open_files_for
 from modicum.runtimes.oci.runtime import Binary, close_door, exit_of
 
 SPEC = ContainerSpec("co-1", Path("/r"), ("python3",), {"A": "b=c"}, "/root", "box", 1, 2)
@@ -40,6 +40,12 @@ def test_the_process() -> None:
     assert process["env"] == ["A=b=c"]
     assert process["noNewPrivileges"] is True
     assert set(process["capabilities"]) == {"bounding", "effective", "permitted"}
+
+
+def test_a_container_opens_fewer_files_than_the_node() -> None:
+    assert [open_files_for(limit) for limit in (1024, 20000, 1 << 20)] == [256, 4096, 4096]  # 1024 / 4 = 256
+    process = build_config(SPEC, "/i", "/u", "/n", open_files=256)["process"]
+    assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "hard": 256, "soft": 256}]
 
 
 def test_shared_memory_counts_within_the_limit() -> None:

@@ -44,6 +44,12 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 _OOM_SCORE = 300
 """Above everybody's 0: where no limit can be set, the kernel ends a container before the user's own programs."""
 
+OPEN_FILES_MAX = 4096
+"""All containers and the node share a uid, and the kernel lets a process pass descriptors on only while those in flight
+of its whole uid are fewer than it may open itself. So a container's process may open far fewer files than the node, or
+a hostile one could keep the node from passing any. (It can keep other containers from starting until it is killed: the
+runtime passes descriptors too, and puts itself under this limit first. A hook that sets it later costs 17 ms.)"""
+
 _NO_PRIVILEGE = ("nosuid", "noexec", "nodev")
 _FILE_SYSTEMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("/proc", "proc", "proc", _NO_PRIVILEGE),
@@ -52,6 +58,11 @@ _FILE_SYSTEMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("/dev/mqueue", "mqueue", "mqueue", _NO_PRIVILEGE),
     ("/sys", "sysfs", "sysfs", (*_NO_PRIVILEGE, "ro")),
 )
+
+
+def open_files_for(limit: int) -> int:
+    """Return how many files a container's process may open where the node may open `limit`."""
+    return min(OPEN_FILES_MAX, limit // 4)
 
 
 def build_config(

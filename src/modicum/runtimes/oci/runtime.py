@@ -19,7 +19,7 @@ from typing import Any
 
 from modicum.runtimes.base import ContainerSpec, Exit, RuntimeFailure
 
-from .config import INIT, build_config
+from .config import INIT, build_config, open_files_for
 from .seccomp import profile
 from .slot import Slot, SlotSource
 
@@ -51,7 +51,7 @@ class OciRuntime:
         self._directory = directory
         self._slots = slots
         self._process_id = process_id
-        self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self._open_files = open_files_for(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         (directory / "state").mkdir(exist_ok=True)
 
     async def start(self, spec: ContainerSpec) -> OciProcess:
