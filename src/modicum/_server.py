@@ -58,17 +58,32 @@ def _connect_once() -> socket.socket:
     if link is None:
         link = start()
     # Who has lost his server takes whatever came after it: two clients must not go on replacing each other's.
-    if say_hello(link)["build"] != build_id() and folder not in _served:
+    if folder in _served:
+        say_hello(link)
+    elif not _is_own_build(link):
         link.close()
         link = replace()
     _served.add(folder)
     return link
 
 
+def _is_own_build(link: socket.socket) -> bool:
+    """Introduce this client; return whether the server is of its build. Another may be of another protocol, too."""
+    try:
+        return _introduce(link).get("build") == build_id()
+    except VersionError:
+        return False
+
+
+def _introduce(link: socket.socket) -> Header:
+    return ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
+
+
 def say_hello(link: socket.socket) -> Header:
-    """Introduce this client and return the server's answer."""
-    answer = ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
+    """Introduce this client and return the server's answer. Closes and raises `VersionError` if it speaks otherwise."""
+    answer = _introduce(link)
     if answer["protocol"] != PROTOCOL:
+        link.close()
         raise VersionError(
             f"the server speaks protocol {answer['protocol']}, this client {PROTOCOL}; upgrade the older one"
         )
@@ -102,7 +117,7 @@ def replace() -> socket.socket:
     with _starting():
         link = _try_connect(directory())
         if link is not None:
-            if say_hello(link)["build"] == build_id():
+            if _is_own_build(link):
                 return link  # another client was faster
             pid = ask(link, {"t": "server.status"})["pid"]
             ask(link, {"t": "server.stop", "all": False})
@@ -155,11 +170,8 @@ def _launch() -> socket.socket:
 
 
 def running() -> socket.socket | None:
-    """Return a connection to the local server without starting one, None if none runs."""
-    link = _try_connect(os.path.join(config.home(), "sock"))
-    if link is not None:
-        say_hello(link)
-    return link
+    """Return a connection to the local server, of whichever build, without starting one; None if none runs."""
+    return _try_connect(os.path.join(config.home(), "sock"))
 
 
 def wait_gone(pid: int, within_s: float = 15.0) -> bool:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
-from modicum.exception import Error, InternalError, from_code
+from modicum.exception import Error, InternalError, VersionError, from_code
 from modicum.wire import values
 from modicum.wire.frames import Decoder, Frame, Header, encode
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, SUCCESS
@@ -214,7 +214,7 @@ class Peer:
             fields, data = self.server.take(header, payload)
             reply = {**fields, "t": "reply", "r": header.get("r")}
         except Error as error:
-            code = "internal" if isinstance(error, InternalError) else "not_found"
+            code = {InternalError: "internal", VersionError: "version"}.get(type(error), "not_found")
             reply, data = {"t": "error", "r": header.get("r"), "code": code, "message": str(error)}, b""
         try:
             if "r" in header:

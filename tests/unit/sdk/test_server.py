@@ -1,0 +1,85 @@
+"""How a client comes to terms with the server that it finds."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modicum import _server
+from modicum.exception import VersionError
+from modicum.wire.frames import Frame, Header
+from modicum.wire.version import PROTOCOL, build_id
+from tests.unit.sdk.driver import Peer, Server
+
+
+class Build(Server):
+    """A server of some build and protocol."""
+
+    def __init__(self, build: str, protocol: int, refuses: bool = False) -> None:
+        super().__init__(print)
+        self.build, self.protocol, self.refuses = build, protocol, refuses
+
+    def hello(self, header: Header, payload: bytes) -> Frame:
+        if self.refuses:
+            raise VersionError("I do not speak with you")
+        return {"build": self.build, "protocol": self.protocol}, b""
+
+    def server_status(self, header: Header, payload: bytes) -> Frame:
+        return {"pid": 1 << 23}, b""
+
+    def server_stop(self, header: Header, payload: bytes) -> Frame:
+        return {}, b""
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODICUM_HOME", str(tmp_path))
+
+
+def asked(server: Server) -> list[str]:
+    return [header["t"] for header, _ in server.sent]
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, found: Server, started: Server) -> socket.socket:
+    """Connect where `found` runs already, and `started` comes in its place once it has ended."""
+
+    def there(folder: Any) -> socket.socket:
+        return Peer(found).connect()
+
+    monkeypatch.setattr(_server, "_try_connect", there)
+    monkeypatch.setattr(_server, "_launch", lambda: Peer(started).connect())
+    monkeypatch.setattr(_server, "_served", set())
+    return _server.connect()
+
+
+def test_a_server_of_our_build_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, started = Build(build_id(), PROTOCOL), Build(build_id(), PROTOCOL)
+    connect(monkeypatch, found, started).close()
+    assert asked(found) == ["hello"]
+    assert asked(started) == []
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize("protocol", [PROTOCOL, PROTOCOL + 1])
+def test_a_server_of_another_build_is_replaced(monkeypatch: pytest.MonkeyPatch, protocol: int, refuses: bool) -> None:
+    found, started = Build("other", protocol, refuses), Build(build_id(), PROTOCOL)
+    connect(monkeypatch, found, started).close()
+    assert asked(found) == ["hello", "hello", "server.status", "server.stop"]
+    assert asked(started) == ["hello"]
+
+
+def test_the_one_that_comes_in_its_place_must_speak_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VersionError, match=f"protocol {PROTOCOL + 1}"):
+        connect(monkeypatch, Build("other", PROTOCOL), Build(build_id(), PROTOCOL + 1))
+
+
+def test_a_running_server_of_another_protocol_may_be_asked_and_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Build("other", PROTOCOL + 1, refuses=True)
+    monkeypatch.setattr(_server, "_try_connect", lambda folder: Peer(found).connect())
+    link = _server.running()
+    assert link is not None
+    assert _server.ask(link, {"t": "server.status"})["pid"] == 1 << 23
+    link.close()
