@@ -128,7 +128,7 @@ def load_exception(data: bytes) -> BaseException:
     What cannot be unpickled here comes as `Unloadable`, which has the remote traceback as text.
     """
     records = pickle.loads(data)
-    errors = [_rebuild(record, records) for record in records]
+    errors = [_rebuild(record) for record in records]
     for error, record in zip(errors, records):
         if "cause" in record:
             error.__cause__ = errors[record["cause"]]
@@ -138,7 +138,7 @@ def load_exception(data: bytes) -> BaseException:
     return errors[0]
 
 
-def _rebuild(record: dict[str, Any], records: list[dict[str, Any]]) -> BaseException:
+def _rebuild(record: dict[str, Any]) -> BaseException:
     error: BaseException | None = None
     if record["pickled"] is not None:
         try:
@@ -147,15 +147,14 @@ def _rebuild(record: dict[str, Any], records: list[dict[str, Any]]) -> BaseExcep
             error = None
     if not isinstance(error, BaseException):
         summary = f"{record['type']}: {record['text']}"
-        error = Unloadable(summary, format_remote(records), record["pickled"] is not None)
+        error = Unloadable(summary, format_remote(record), record["pickled"] is not None)
     elif record["notes"] and not getattr(error, "__notes__", None):
         error.__notes__ = list(record["notes"])  # type: ignore[attr-defined,unused-ignore]
     return error.with_traceback(_traceback(record["frames"]))
 
 
-def format_remote(records: list[dict[str, Any]]) -> str:
-    """Return the first record's traceback as Python prints it."""
-    record = records[0]
+def format_remote(record: dict[str, Any]) -> str:
+    """Return the traceback of one exception of a chain as Python prints it."""
     lines = ["Traceback (most recent call last):\n"]
     for filename, lineno, name, line in record["frames"]:
         lines.append(f'  File "{filename}", line {lineno}, in {name}\n')

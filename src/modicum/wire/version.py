@@ -11,7 +11,7 @@ _build: str | None = None
 
 
 def build_id() -> str:
-    """Return the content hash (12 hex digits) of the package's own Python files.
+    """Return the content hash (12 hex digits) of the package's own code.
 
     Two checkouts with the same code have the same build, so a client knows whether a running server is its own.
     Inside a container the server sets `MODICUM_BUILD`, since only part of the package is mounted there.
@@ -29,7 +29,7 @@ def _hash_package(root: str) -> str:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         for name in sorted(files):
-            if name.endswith(".py"):
+            if name.endswith((".py", ".sh")):
                 path = os.path.join(folder, name)
                 digest.update(os.path.relpath(path, root).encode() + b"\0")
                 with open(path, "rb") as file:

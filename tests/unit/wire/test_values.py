@@ -216,9 +216,18 @@ def test_our_own_frames_are_left_out() -> None:
     assert [frame[2] for frame in records[0]["frames"]] == ["test_our_own_frames_are_left_out"]
 
 
+def test_a_cause_that_cannot_be_loaded_tells_its_own_traceback() -> None:
+    error = ValueError("outer")
+    error.__cause__ = Contrary("inner", "two")
+    cause = load_exception(dump_exception(error)).__cause__
+    assert isinstance(cause, Unloadable)
+    assert "inner" in cause.text
+    assert "outer" not in cause.text
+
+
 def test_format_remote_reads_as_python_prints_it() -> None:
     error = caught(Own("no"))
     error.add_note("a note")
-    text = values.format_remote(pickle.loads(dump_exception(error)))
+    text = values.format_remote(pickle.loads(dump_exception(error))[0])
     assert text.startswith("Traceback (most recent call last):\n  File ")
     assert text.endswith("Own: no\na note\n")
