@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -110,6 +111,16 @@ def make(size: int) -> bytes:
 def sleep(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+@app.function(max_containers=2, timeout=60)
+def meet(folder: str, others: int) -> int:
+    """Leave a file, or wait until `others` have; return the container's process."""
+    if not others:
+        os.close(tempfile.mkstemp(dir=folder)[0])
+    while len(os.listdir(folder)) < others:
+        time.sleep(0.01)
+    return os.getpid()
 
 
 @app.function(timeout=1)
