@@ -207,6 +207,7 @@ def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("none")
 
     monkeypatch.setattr(_server, "connect", refuse)
+    monkeypatch.setattr(_blocking, "_lanes", {})
     with pytest.raises(ConnectionError, match="none"):
         _blocking.run(remote(1))
 
