@@ -133,3 +133,28 @@ def test_session_thread_ends_with_the_app() -> None:
     with programs.app.run():
         assert any(thread.name == "modicum-session" for thread in threading.enumerate())
     assert not any(thread.name == "modicum-session" for thread in threading.enumerate())
+
+
+_BEHIND_HEAD = """
+import sys, time
+from modicum.app import Run
+from modicum.output import LinePrinter
+from tests.processes import programs
+
+with Run(programs.app, "behind-head", LinePrinter()):
+    programs.speak.remote("nobody reads this")
+    time.sleep(4)  # an app that nobody follows any longer would be gone by then
+    print(programs.double.remote(21), file=sys.stderr)
+"""
+
+
+def test_app_goes_on_when_nobody_reads_its_output() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        program = subprocess.run(
+            [sys.executable, "-c", _BEHIND_HEAD], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    finally:
+        os.close(writing)
+    assert "42\n" in program.stderr
