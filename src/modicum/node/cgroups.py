@@ -7,6 +7,7 @@ outside the node's namespaces, so no container or node can lift its limits.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -17,6 +18,10 @@ CPU_PERIOD_US = 100_000
 _WANTED = ("pids", "memory", "cpu")
 _SCAFFOLD = 2
 """The runtime and the container's init count as well, and are ours."""
+
+
+SLOTS_MAX = 4096
+"""Of one home. The kernel has 65535 memory cgroups for the whole machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,16 @@ class Slots:
     def park(self, slot: str, pid: int) -> None:
         """Make the slot and move a process in. Takes 10 to 15 ms on v1 (the kernel waits for a grace period)."""
         for group in self._directories(slot):
+            if not group.exists() and len(_children(group.parent)) >= SLOTS_MAX:
+                raise OSError(errno.ENOSPC, f"there are {SLOTS_MAX} slots already")
             group.mkdir(exist_ok=True)
             (group / "cgroup.procs").write_text(str(pid), encoding="ascii")
+
+    def expel(self, slot: str, pid: int) -> None:
+        """Move a process that is none of ours out of a slot, to the top, lest it be killed with the slot."""
+        for group in self._directories(slot):
+            if str(pid) in _read(group / "cgroup.procs").split():
+                _try_write(group.parents[2] / "cgroup.procs", str(pid))
 
     def limit(self, slot: str, pids: int | None, memory_bytes: int | None, cpus: float | None) -> None:
         """Write the limits of a slot; None means none."""

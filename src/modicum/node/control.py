@@ -25,8 +25,15 @@ def send(end: socket.socket, message: Message, descriptors: tuple[int, ...] = ()
     end.sendmsg([json.dumps(message).encode()], extra, socket.MSG_NOSIGNAL)
 
 
+class Malformed(ValueError):
+    """What came is no message."""
+
+
 def receive(end: socket.socket) -> tuple[Message, list[int]] | None:
-    """Return the next message and the descriptors that came with it, which are the caller's; None at the end."""
+    """Return the next message and the descriptors that came with it, which are the caller's; None at the end.
+
+    Raises `OSError`, or `Malformed`.
+    """
     size = socket.CMSG_SPACE(_DESCRIPTORS_MAX * 4)
     data, extra, _, _ = end.recvmsg(_DATAGRAM_BYTES_MAX, size, socket.MSG_CMSG_CLOEXEC)
     descriptors = array.array("i")
@@ -35,7 +42,22 @@ def receive(end: socket.socket) -> tuple[Message, list[int]] | None:
             descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
     if not data:
         return None
-    return json.loads(data), list(descriptors)
+    try:
+        return _parsed(data), list(descriptors)
+    except Malformed:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+
+
+def _parsed(data: bytes) -> Message:
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError) as failure:
+        raise Malformed(str(failure)) from None
+    if not isinstance(message, dict):
+        raise Malformed("a message is an object")
+    return message
 
 
 class Refused(Exception):

@@ -26,7 +26,7 @@ from modicum.wire.version import PROTOCOL, build_id
 
 from . import control, netlink, network
 from .cgroups import Slots, find_tree
-from .desk import Desk, Worker
+from .desk import Desk, Worker, pid_namespace
 from .ids import IdMaps, NoSubordinateIds, id_maps
 from .layout import Layout, WrongOwner, prepare
 from .namespaces import Blueprint, Born, NodeNotStarted, node_argv, package_parent, start_node
@@ -87,7 +87,7 @@ class Keeper:
         self._write_facts(born.pid, uplinks.sentence)
         worker = Worker()
         try:
-            desk = Desk(ours, self._slots, bool(self._tree.groups), worker)
+            desk = Desk(ours, self._slots, bool(self._tree.groups), worker, pid_namespace(born.pid))
             return self._serve(born, desk, uplinks, plan)
         finally:
             worker.close()
