@@ -183,11 +183,10 @@ def _process(pid: int) -> Process | None:
 
 
 def _networks(processes: dict[int, Process]) -> dict[str, list[int]]:
-    """Return who keeps which network namespace: a process is in it, has it open, or has it mounted."""
+    """Return who keeps which network namespace, being in it or having it open. Mounted ones are others'."""
     found: dict[str, list[int]] = {}
     for pid, process in processes.items():
-        held = {process.network, *_open_files(pid), *re.findall(r"net:\[\d+\]", _read(f"/proc/{pid}/mountinfo"))}
-        for name in held:
+        for name in {process.network, *_open_files(pid)}:
             if name.startswith("net:["):
                 found.setdefault(name, []).append(pid)
     return found
