@@ -245,6 +245,7 @@ def main() -> int:
     """Be the keeper of one home. Ends at once, well, if it has one already."""
     parser = argparse.ArgumentParser(prog="modicum.node.keeper")
     parser.add_argument("--home", type=Path, required=True)
+    os.umask(0o077)
     layout = Layout(parser.parse_args().home.resolve())
     os.environ["MODICUM_HOME"] = str(layout.home)  # so that each of our processes can be seen to be this home's
     try:

@@ -24,6 +24,8 @@ _MOUNT_SETATTR = 442
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY = 1
+"""This one, nosuid and nodev have the same values as the flags of mount(2)."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -54,12 +56,15 @@ class Kernel:
 
     def set_read_only(self, target: str, read_only: bool, recursive: bool = False) -> None:
         """mount_setattr(2): make a mount, or it and all below it, read-only or writable. Linux 5.12."""
-        attr = _MountAttr()
-        if read_only:
-            attr.attr_set = _MOUNT_ATTR_RDONLY
-        else:
-            attr.attr_clr = _MOUNT_ATTR_RDONLY
+        attr = _MountAttr(_MOUNT_ATTR_RDONLY, 0) if read_only else _MountAttr(0, _MOUNT_ATTR_RDONLY)
         flags = _AT_RECURSIVE if recursive else 0
+        self._set_attributes(target, attr, flags, f"make {target} {'read-only' if read_only else 'writable'}")
+
+    def take_privilege(self, target: str) -> None:
+        """mount_setattr(2): on this mount no set-uid bit, file capability or device works."""
+        self._set_attributes(target, _MountAttr(MS_NOSUID | MS_NODEV, 0), 0, f"take privilege from {target}")
+
+    def _set_attributes(self, target: str, attr: _MountAttr, flags: int, what: str) -> None:
         result = self._libc.syscall(
             ctypes.c_long(_MOUNT_SETATTR),
             ctypes.c_int(_AT_FDCWD),
@@ -68,7 +73,7 @@ class Kernel:
             ctypes.byref(attr),
             ctypes.c_size_t(ctypes.sizeof(attr)),
         )
-        self._check(result, f"make {target} {'read-only' if read_only else 'writable'}")
+        self._check(result, what)
 
     def unshare(self, flags: int) -> None:
         """unshare(2). Only the calling thread moves, so call it before any other exists."""

@@ -63,24 +63,51 @@ class Layout:
 
 
 class WrongOwner(Exception):
-    """The node's directory belongs to other ids than the node would have."""
+    """A directory belongs to other ids than it should; the message says what to do."""
 
 
 def prepare(layout: Layout, maps: IdMaps) -> None:
-    """Make the home and the directories that the node owns. Raises `WrongOwner`, or `OSError`."""
+    """Make the home and the directories that the node owns, or set their modes. Raises `WrongOwner`, or `OSError`.
+
+    Nobody else may enter the home, nor what containers write: a hostile one can leave a set-uid program there.
+    """
     layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    layout.links.mkdir(mode=0o755, exist_ok=True)
-    for path in (layout.node, layout.run, layout.containers, layout.temporary, layout.node / "agent"):
-        try:
-            path.mkdir(mode=0o755)
-        except FileExistsError:
-            continue
-        path.chmod(0o755)  # whatever the umask is
-        if maps.privileged:
-            os.chown(path, *maps.root)
-    owner = layout.node.stat().st_uid
-    if owner != maps.root[0]:
-        raise WrongOwner(
-            f"{layout.node} belongs to uid {owner}, but containers would run as {maps.root[0]} (see /etc/subuid); "
-            "restore that entry, or remove the directory to build its images anew"
-        )
+    ours = (os.geteuid(), os.getegid())
+    for path, mode in ((layout.home, 0o700), (layout.links, 0o755)):
+        owner = _take(path, mode, ours)
+        if owner != ours[0]:
+            raise WrongOwner(
+                f"{path} belongs to uid {owner}, not to uid {ours[0]}, who is to use it; choose another MODICUM_HOME"
+            )
+    for path, mode in (
+        (layout.node, 0o755),
+        (layout.run, 0o755),
+        (layout.node / "agent", 0o755),
+        (layout.containers, 0o700),
+        (layout.temporary, 0o700),
+    ):
+        owner = _take(path, mode, maps.root)
+        if owner != maps.root[0]:
+            raise WrongOwner(
+                f"{path} belongs to uid {owner}, but containers would run as {maps.root[0]} (see /etc/subuid); "
+                f"restore that entry, or remove {layout.node} to build its images anew"
+            )
+
+
+def _take(path: Path, mode: int, owner: tuple[int, int]) -> int:
+    """Make a directory for `owner`, or give his own this mode; return whose it is. A link in its place is refused."""
+    try:
+        path.mkdir(mode=0o700)
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if is_new and owner[0] != os.geteuid():
+            os.fchown(handle, *owner)
+        found = os.fstat(handle).st_uid
+        if found == owner[0]:
+            os.fchmod(handle, mode)
+        return found
+    finally:
+        os.close(handle)

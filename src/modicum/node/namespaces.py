@@ -200,6 +200,8 @@ def _arrange_mounts(blueprint: Blueprint, calls: Kernel) -> None:
     calls.set_read_only("/", read_only=True, recursive=True)
     for path in (*blueprint.writable, "/proc", "/sys"):
         calls.set_read_only(path, read_only=False)
+    for path in blueprint.writable:  # a container's mounts of them inherit it
+        calls.take_privilege(path)
 
 
 def _first_process(blueprint: Blueprint, control: int, failure: tuple[int, int], calls: Kernel) -> NoReturn:

@@ -234,6 +234,17 @@ async def test_a_hoard_of_descriptors_does_not_end_the_node(node: Bench) -> None
     assert node.server.hellos == 1
 
 
+async def test_nobody_else_may_enter_what_containers_write(node: Bench) -> None:
+    layout = node.layout
+    closed = {path: path.stat().st_mode & 0o7777 for path in (layout.home, layout.containers, layout.temporary)}
+    assert closed == dict.fromkeys(closed, 0o700)
+    assert {path.stat().st_mode & 0o077 for path in (layout.keeper_facts, layout.lock)} == {0}
+    mounts = Path(f"/proc/{node.facts()['node_pid']}/mountinfo").read_text().splitlines()
+    options = {line.split()[4]: set(line.split()[5].split(",")) for line in mounts}
+    for path in (layout.node, layout.links):
+        assert {"rw", "nosuid", "nodev"} <= options[str(path)]
+
+
 def rules(node: Bench) -> str:
     pid = str(node.facts()["node_pid"])
     listed = ["nsenter", "--target", pid, "--user", "--net", "nft", "list", "set", "inet", "modicum", "host"]

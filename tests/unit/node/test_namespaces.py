@@ -24,6 +24,9 @@ class Recorder(Kernel):
     def set_read_only(self, target: str, read_only: bool, recursive: bool = False) -> None:
         self.calls.append(f"{target} {'ro' if read_only else 'rw'}{' and all below' if recursive else ''}")
 
+    def take_privilege(self, target: str) -> None:
+        self.calls.append(f"{target} nosuid nodev")
+
     def unshare(self, flags: int) -> None:
         self.calls.append("unshare mounts" if flags == CLONE_NEWNS else "unshare everything")
 
@@ -47,6 +50,8 @@ def test_root_locks_the_mounts_before_it_gives_up_its_ids() -> None:
         "/srv/links rw",
         "/proc rw",
         "/sys rw",
+        "/srv/node nosuid nodev",
+        "/srv/links nosuid nodev",
         "unshare everything",
     ]
 
