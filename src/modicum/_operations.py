@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections import deque
 
 from modicum import _blobs
@@ -427,8 +428,16 @@ def _value(status: str, data: bytes | bytearray) -> Any:
 
 def _exception(data: bytes | bytearray) -> BaseException:
     error = values.load_exception(bytes(data))
-    if not isinstance(error, values.Unloadable):
+    if isinstance(error, values.Unloadable):
+        return _unloadable(error)
+    if isinstance(error, Exception):
         return error
+    # Raised here, a SystemExit or KeyboardInterrupt of the function would end the caller without a word.
+    text = "".join(traceback.format_exception(error))
+    return RemoteError(f"the function ended with {type(error).__name__}:\n{text}")
+
+
+def _unloadable(error: values.Unloadable) -> Exception:
     if error.was_pickled:
         return ExecutionError(f"the function raised an exception that cannot be loaded here:\n{error.text}")
     return RemoteError(f"the function raised an exception that cannot be pickled:\n{error.text}")

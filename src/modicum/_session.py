@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     """Gets the stream ("stdout", "stderr" or "system"), the id of what wrote, and the bytes."""
 
 WAIT_S = 30.0
+REST_S = 0.1
+"""An unfinished line is shown when nothing has come for so long."""
 
 
 class Session:
@@ -56,12 +58,22 @@ class Session:
             return self._moved.wait_for(lambda: self._cursor >= cursor, within_s)
 
     def _show(self, stream: str, source: str, data: bytes) -> None:
-        if self._sink is None:
-            return
+        if self._sink is not None:
+            self._guarded(lambda: self._sink(stream, source, data))  # type: ignore[misc]
+
+    def _guarded(self, showing: Callable[[], None]) -> None:
         try:
-            self._sink(stream, source, data)
+            showing()
         except Exception as error:  # noqa: BLE001 - this thread keeps the app alive, whatever the terminal does
             self._sink, self._error = None, error
+
+    def _wait_s(self) -> float:
+        return REST_S if getattr(self._sink, "is_unfinished", False) else WAIT_S
+
+    def _rest(self) -> None:
+        """Nothing has come for a moment: an unfinished line is shown as it is."""
+        if getattr(self._sink, "is_unfinished", False):
+            self._guarded(self._sink.rest)  # type: ignore[union-attr]
 
     def _run(self) -> None:
         try:
@@ -80,12 +92,14 @@ class Session:
                 yield Request(({"t": "app.attach", "app": self._app}, b""))
                 self._attached.set()
                 while True:
-                    read = {"t": "logs.read", "log": self._app, "cursor": self._cursor, "wait_s": WAIT_S}
+                    read = {"t": "logs.read", "log": self._app, "cursor": self._cursor, "wait_s": self._wait_s()}
                     ((header, payload),) = yield Request((read, b""))
                     start = 0
                     for stream, source, size in header["entries"]:
                         self._show(stream, source, payload[start : start + size])
                         start += size
+                    if not header["entries"]:
+                        self._rest()
                     with self._moved:
                         self._cursor = header["cursor"]
                         self._moved.notify_all()

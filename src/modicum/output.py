@@ -6,7 +6,8 @@ import sys
 
 
 class LinePrinter:
-    """Prints what containers and builds write. A line is printed when it is complete, or when all is over.
+    """Prints what containers and builds write: whole lines, or, when nothing more of one has come for a moment, its
+    beginning (a prompt, dots of progress).
 
     When nobody reads one of the two streams any longer, as behind `| head`, the program goes on without it.
     """
@@ -14,24 +15,54 @@ class LinePrinter:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._partial: dict[tuple[str, str], bytes] = {}
+        self._open: tuple[str, str] | None = None  # whose unfinished line stands last on the terminal
         self._gone: set[str] = set()
 
     def __call__(self, stream: str, source: str, data: bytes) -> None:
         """Take in some output of `source`."""
         data = self._partial.pop((stream, source), b"") + data
-        cut = data.rfind(b"\n") + 1
+        cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1  # a carriage return is how progress shows itself
         if cut < len(data):
             self._partial[stream, source] = data[cut:]
-        self._print(stream, data[:cut])
+        self._print(stream, source, data[:cut])
+
+    @property
+    def is_unfinished(self) -> bool:
+        """True while something has come that is no whole line and not yet printed."""
+        return bool(self._partial)
+
+    def rest(self) -> None:
+        """Nothing has come for a moment: print unfinished lines as far as they are."""
+        for (stream, source), data in list(self._partial.items()):
+            whole = _whole_characters(data)
+            self._print(stream, source, data[:whole])
+            if whole < len(data):
+                self._partial[stream, source] = data[whole:]
+            else:
+                del self._partial[stream, source]
 
     def close(self) -> None:
-        """Print unfinished lines too."""
-        for (stream, _), data in self._partial.items():
-            self._print(stream, data + b"\n")
+        """Nothing more will come."""
+        for (stream, source), data in self._partial.items():
+            self._print(stream, source, data)
         self._partial.clear()
+        self._end_line()
 
-    def _print(self, stream: str, data: bytes) -> None:
-        if not data or stream in self._gone or (self._quiet and stream == "system"):
+    def _print(self, stream: str, source: str, data: bytes) -> None:
+        if not data or (self._quiet and stream == "system"):
+            return
+        if self._open is not None and self._open != (stream, source):
+            self._end_line()
+        self._write(stream, data)
+        self._open = None if data.endswith((b"\n", b"\r")) else (stream, source)
+
+    def _end_line(self) -> None:
+        if self._open is not None:
+            self._write(self._open[0], b"\n")
+            self._open = None
+
+    def _write(self, stream: str, data: bytes) -> None:
+        if stream in self._gone:
             return
         target = sys.stdout if stream == "stdout" else sys.stderr
         try:
@@ -39,3 +70,13 @@ class LinePrinter:
             target.flush()
         except (OSError, ValueError):  # ValueError: it was closed in this process
             self._gone.add(stream)
+
+
+def _whole_characters(data: bytes) -> int:
+    """Return how many bytes of UTF-8 do not end within a character."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            return error.start
+    return len(data)

@@ -74,9 +74,10 @@ def test_exception_that_does_not_unpickle_comes_as_text() -> None:
     assert "in fail" in str(caught.value)
 
 
-def test_exit_of_user_code_is_an_exception() -> None:
-    with pytest.raises(SystemExit):
+def test_exit_of_user_code_does_not_end_the_caller() -> None:
+    with pytest.raises(RemoteError, match="the function ended with SystemExit") as caught:
         programs.fail.remote("exit")
+    assert "in fail" in str(caught.value)
 
 
 def test_crash_is_retried_then_reported() -> None:

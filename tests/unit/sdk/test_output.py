@@ -76,3 +76,39 @@ def test_nothing_is_lost_and_no_lines_are_mixed(
     lines = capsys.readouterr().out.splitlines()
     assert not any("a" in line and "b" in line for line in lines)
     assert "".join(lines).count("a") == sum(len(t.replace("\n", "")) for s, t in writes if s == "a")
+
+
+def test_an_unfinished_line_is_shown_when_nothing_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter()
+    show("stdout", "co-1", b"name? ")
+    assert show.is_unfinished
+    assert capsys.readouterr().out == ""
+    show.rest()
+    assert not show.is_unfinished
+    assert capsys.readouterr().out == "name? "
+    show("stdout", "co-1", b"Ada\n")
+    assert capsys.readouterr().out == "Ada\n"
+
+
+def test_another_line_begins_behind_an_unfinished_one(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter()
+    show("stdout", "co-1", b"..")
+    show.rest()
+    show("stdout", "co-2", b"other\n")
+    show("stdout", "co-1", b".\n")
+    assert capsys.readouterr().out == "..\nother\n.\n"
+
+
+def test_progress_that_returns_to_the_lines_start(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter()
+    show("stderr", "co-1", b"\r10 %\r20 %")
+    assert capsys.readouterr().err == "\r10 %\r"
+
+
+def test_half_a_character_waits_for_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter()
+    show("stdout", "co-1", "né".encode()[:-1])
+    show.rest()
+    assert capsys.readouterr().out == "n"
+    show("stdout", "co-1", "né".encode()[-1:] + b"\n")
+    assert capsys.readouterr().out == "é\n"
