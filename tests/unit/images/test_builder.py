@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import tarfile
 from collections.abc import AsyncIterator, Callable
@@ -247,6 +248,11 @@ def packed(name: str) -> bytes:
     return buffer.getvalue()
 
 
+def named(archive: bytes) -> str:
+    """Return the id of an archive's layer, as the client makes it."""
+    return f"la-{hashlib.sha256(archive).hexdigest()[:32]}"
+
+
 def fetcher(archive: bytes, fetched: list[str]) -> Callable[[str], AsyncIterator[bytes]]:
     async def fetch(blob_id: str) -> AsyncIterator[bytes]:
         fetched.append(blob_id)
@@ -259,16 +265,26 @@ def fetcher(archive: bytes, fetched: list[str]) -> Callable[[str], AsyncIterator
 
 async def test_a_source_is_fetched_once(site: Site) -> None:
     fetched: list[str] = []
-    fetch = fetcher(packed("root/main.py"), fetched)
-    paths = await asyncio.gather(*(site.builder.ensure_source("so-1", "bl-1", fetch) for _ in range(3)))
+    archive = packed("root/main.py")
+    fetch = fetcher(archive, fetched)
+    paths = await asyncio.gather(*(site.builder.ensure_source(named(archive), "bl-1", fetch) for _ in range(3)))
     assert fetched == ["bl-1"]
     assert {(path / "root/main.py").read_text() for path in paths} == {"x"}
     assert site.scratch() == []
 
 
 async def test_a_bad_source_leaves_nothing(site: Site) -> None:
-    with pytest.raises(BadArchive):
-        await site.builder.ensure_source("so-1", "bl-1", fetcher(packed("/etc/passwd"), []))
+    archive = packed("/etc/passwd")
+    with pytest.raises(BadArchive, match="leads outside"):
+        await site.builder.ensure_source(named(archive), "bl-1", fetcher(archive, []))
+    assert site.builder.layers() == []
+    assert site.scratch() == []
+
+
+@pytest.mark.parametrize("layer", ["la-" + "0" * 32, "la-", "im-1"])
+async def test_a_source_that_is_not_what_its_name_says_is_refused(site: Site, layer: str) -> None:
+    with pytest.raises(BadArchive, match="is another"):
+        await site.builder.ensure_source(layer, "bl-1", fetcher(packed("root/main.py"), []))
     assert site.builder.layers() == []
     assert site.scratch() == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -98,7 +99,8 @@ class ImageBuilder:
     async def ensure_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> Path:
         """Return the layer made of the tar `blob_id`, fetching and extracting it if it is not there.
 
-        The names in the tar are relative to the container's root directory. Raises `BadArchive`.
+        The names in the tar are relative to the container's root directory. The layer's id names the tar's content, so
+        that no archive can pass for another's, nor for an image's layer. Raises `BadArchive`.
         """
         if not self._store.has(layer_id):
             await self._flights.join(layer_id, _unseen, lambda _: self._make_source(layer_id, blob_id, fetch))
@@ -218,9 +220,12 @@ class ImageBuilder:
     async def _make_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> None:
         scratch = self._store.scratch()
         try:
+            digest = hashlib.sha256()
             with (scratch / "archive").open("wb") as archive:
                 async for chunk in fetch(blob_id):
+                    digest.update(chunk)
                     archive.write(chunk)
+            sources.check(layer_id, digest.hexdigest())
             (scratch / "layer").mkdir()
             await in_thread(lambda: sources.extract(scratch / "archive", scratch / "layer"))
             self._store.add(layer_id, scratch / "layer", {})

@@ -6,9 +6,18 @@ import os
 import tarfile
 from pathlib import Path
 
+_DIGITS = 32
+"""How many hexadecimal digits of the archive's digest make the layer's id."""
 
-class BadArchive(Exception):
+
+class BadArchive(ValueError):
     """The archive holds something that a source archive never does."""
+
+
+def check(layer_id: str, digest: str) -> None:
+    """See that a layer's id is made of its archive's sha256, which is `digest` in hexadecimal. Raises `BadArchive`."""
+    if layer_id != f"la-{digest[:_DIGITS]}":
+        raise BadArchive(f"the archive of the layer {layer_id} is another: its sha256 is {digest}")
 
 
 def extract(archive: Path, target: Path) -> None:
