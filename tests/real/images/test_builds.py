@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -112,10 +113,27 @@ def test_the_output_is_live_and_shared_and_cancelling_leaves_nothing(site: NodeS
     site.begin(second, image)
     while "Looking in indexes" not in site.output(second):
         site.receive()
+    _assert_no_privilege_by_mounts(nobody)
     for build in (first, second):
         site.request("image.cancel", build=build)
     wait_for_scratch(site)
     assert not site.layer(layers[1]).exists()
+
+
+def _assert_no_privilege_by_mounts(word: str) -> None:
+    """What a step may write keeps neither set-uid bits nor devices in force."""
+    (pip, *_) = [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if _has(path, word, "modicum-init")]
+    mounts = [line.split() for line in (pip / "mountinfo").read_text().splitlines()]
+    ours = {fields[4]: set(fields[5].split(",")) for fields in mounts if fields[4].startswith("/run/modicum-build")}
+    assert len([options for options in ours.values() if "rw" in options]) == 3  # its directory, pip's cache, uv's
+    assert all({"nosuid", "nodev"} <= options for options in ours.values()), ours
+
+
+def _has(path: Path, *words: str) -> bool:
+    try:
+        return all(word.encode() in path.read_bytes() for word in words)
+    except OSError:
+        return False  # it has just ended
 
 
 def test_cancelling_a_bootstrap_ends_all_of_it(site: NodeSite) -> None:
@@ -165,7 +183,7 @@ def test_the_agent_is_compiled_beside_its_source(site: NodeSite) -> None:
         for path in (agent, agent / "module.py", site.home / "links" / container):
             os.chown(path, site.layer(layers[0]).stat().st_uid, -1)
     config = {**result["config"], "env": {**result["config"]["env"], "MODICUM_BUILD": build}}
-    script = "cd /run/modicum-agent; echo *; echo __pycache__/*; touch x"
+    script = "cd /run/modicum-agent; echo *; echo __pycache__/*; touch x 2>&-"
     code, said = site.run_in(container, layers, config, "sh", "-c", script, link=True)
     assert (code, said.splitlines()[:2]) == (1, ["__pycache__ module.py", "__pycache__/module.cpython-311.pyc"])
     (site.home / "links" / container).rmdir()
