@@ -25,8 +25,8 @@ START_WITHIN_S = 30.0
 ATTEMPTS = 20
 _POLL_S = 0.01
 
-_served: set[str] = set()
-"""The directories whose server has served this process."""
+_served: dict[str, float] = {}
+"""The directories whose server has served this process, and since when (seconds since the epoch)."""
 
 
 def directory() -> str:
@@ -56,6 +56,7 @@ def _connect_once() -> socket.socket:
     if _context.socket_directory is not None:
         return _within_container(link)
     if link is None:
+        _refuse_after_stop(folder)
         link = start()
     # Who has lost his server takes whatever came after it: two clients must not go on replacing each other's.
     if folder in _served:
@@ -63,8 +64,18 @@ def _connect_once() -> socket.socket:
     elif not _is_own_build(link):
         link.close()
         link = replace()
-    _served.add(folder)
+    _served.setdefault(folder, time.time())
     return link
+
+
+def _refuse_after_stop(folder: str) -> None:
+    """A server that was stopped on purpose is not started again by those whom it served; new programs start it."""
+    try:
+        stopped_at = os.stat(os.path.join(config.home(), "stopped")).st_mtime
+    except OSError:
+        return
+    if stopped_at > _served.get(folder, stopped_at):
+        raise ConnectionError("the server was stopped (`modicum server stop`) while this program was using it")
 
 
 def _is_own_build(link: socket.socket) -> bool:

@@ -112,6 +112,8 @@ class Server:
         finally:
             for task in self._tasks:
                 task.cancel()
+        if everything:
+            (self._settings.home / STOPPED).touch()
         user_listener.close()
         if everything:
             await self._end_everything(parts)
@@ -175,7 +177,7 @@ class Server:
             try:
                 async with asyncio.timeout(parts.settings.recovery_s):
                     await parts.fleet.node_joined.wait()
-                    while any(c.channel is None for c in parts.fleet.containers.values()):
+                    while any(c.channel is None or c.ready is not None for c in parts.fleet.containers.values()):
                         await parts.fleet.wait_change()
             except TimeoutError:
                 pass
@@ -197,7 +199,6 @@ class Server:
             except TimeoutError:
                 log.warning("app did not end", extra={"app": app})
         await parts.engine.stop()
-        (self._settings.home / STOPPED).touch()
 
     def _closed(self, channel: Channel) -> None:
         """A connection has ended: what hung on it gets its grace."""

@@ -51,7 +51,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, found: Server, started: Server) -> 
 
     monkeypatch.setattr(_server, "_try_connect", there)
     monkeypatch.setattr(_server, "_launch", lambda: Peer(started).connect())
-    monkeypatch.setattr(_server, "_served", set())
+    monkeypatch.setattr(_server, "_served", {})
     return _server.connect()
 
 
