@@ -30,14 +30,35 @@ def missing_targets(root: Path, targets: Iterable[str]) -> tuple[str, ...]:
 
 
 def remove_stubs(upper: Path, missing: Iterable[str]) -> None:
-    """Remove those of `missing` that are still empty."""
+    """Remove those of `missing` that are still empty. No link is followed: a hostile step may have put some there."""
     for path in missing:
-        stub = upper / path
         try:
-            status = os.lstat(stub)
-            if stat.S_ISDIR(status.st_mode):
-                os.rmdir(stub)
-            elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
-                os.unlink(stub)
+            folder = _open_parent(upper, path)
         except OSError:
-            continue  # it was used, so it stays; or it never came to be
+            continue  # it never came to be
+        try:
+            _remove_empty(folder, os.path.basename(path))
+        except OSError:
+            continue  # it was used, so it stays
+        finally:
+            os.close(folder)
+
+
+def _open_parent(upper: Path, path: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(upper, flags)
+    for part in path.split("/")[:-1]:
+        try:
+            inside = os.open(part, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = inside
+    return folder
+
+
+def _remove_empty(folder: int, name: str) -> None:
+    status = os.lstat(name, dir_fd=folder)
+    if stat.S_ISDIR(status.st_mode):
+        os.rmdir(name, dir_fd=folder)
+    elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        os.unlink(name, dir_fd=folder)

@@ -24,3 +24,16 @@ def test_empty_ones_go_and_used_ones_stay(tmp_path: Path) -> None:
     remove_stubs(tmp_path, ("run/a/b", "etc/resolv.conf", "etc/hosts", "run/a", "run", "never"))
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     assert left == ["etc", "etc/hosts", "run", "run/other"]
+
+
+def test_no_link_leads_out_of_the_layer(tmp_path: Path) -> None:
+    upper, outside = tmp_path / "upper", tmp_path / "outside"
+    (outside / "etc/run").mkdir(parents=True)
+    (outside / "etc/resolv.conf").touch()
+    upper.mkdir()
+    (upper / "etc").symlink_to(outside / "etc")
+    (upper / "a").mkdir()
+    (upper / "a/b").symlink_to("../../outside/etc")
+    remove_stubs(upper, ("a/b/resolv.conf", "a/b/run", "etc/resolv.conf", "etc/run", "etc"))
+    assert sorted(path.name for path in outside.rglob("*")) == ["etc", "resolv.conf", "run"]
+    assert (upper / "etc").is_symlink()
