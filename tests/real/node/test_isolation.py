@@ -245,6 +245,16 @@ async def test_nobody_else_may_enter_what_containers_write(node: Bench) -> None:
         assert {"rw", "nosuid", "nodev"} <= options[str(path)]
 
 
+async def test_the_machines_budget_of_asynchronous_requests_is_out_of_reach(node: Bench) -> None:
+    program = """
+import ctypes, errno, os
+io_setup = {"x86_64": 206, "aarch64": 0}[os.uname().machine]
+result = ctypes.CDLL(None, use_errno=True).syscall(io_setup, 65536, ctypes.byref(ctypes.c_ulong()))
+print(result, errno.errorcode[ctypes.get_errno()])
+"""
+    assert await node.python(program) == "-1 ENOSYS\n"
+
+
 def rules(node: Bench) -> str:
     pid = str(node.facts()["node_pid"])
     listed = ["nsenter", "--target", pid, "--user", "--net", "nft", "list", "set", "inet", "modicum", "host"]

@@ -66,6 +66,7 @@ def test_a_filter_is_always_there() -> None:
 def test_what_is_refused_is_not_allowed_elsewhere() -> None:
     assert not set(seccomp.REFUSED.split()) & set(seccomp.allowed_names())
     assert not {"clone3", "clone", "socket", "personality"} & set(seccomp.allowed_names())
+    assert not {"io_setup", "io_submit"} & set(seccomp.allowed_names())
     assert {"mount", "unshare", "setns", "bpf", "keyctl", "io_uring_setup"} <= set(seccomp.REFUSED.split())
 
 
