@@ -34,6 +34,7 @@ def _settle_in(parts: Parts, container: Container) -> None:
         return
     container.held = frozenset(held.key for held in ready.held)
     parts.controller.handle(ready)
+    parts.fleet.changed()
     for key in container.held:
         call = parts.deliveries.calls.get(split_key(key)[0])
         if call is not None:
@@ -51,7 +52,6 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
         parts.fleet.kill(container.id, "its function is gone")
         raise RemoteFailure("not_found", "this container's function is gone")
     container.channel = channel
-    parts.fleet.changed()
     container.unacknowledged.clear()
     app = parts.apps.by_id[function.app]
     held = tuple(
