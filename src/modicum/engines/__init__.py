@@ -1,1 +1,1 @@
-"""TODO"""
+"""Where nodes come from."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What makes a container process out of a root directory."""

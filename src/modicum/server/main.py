@@ -23,7 +23,7 @@ from modicum.blobs.local import LocalBlobs
 from modicum.engines.base import Engine
 from modicum.engines.local import LocalEngine
 from modicum.server import settings as settings_
-from modicum.server.agent_code import install_agent
+from modicum.server.agent_code import install_agent, remove_other_agents
 from modicum.server.api import calls
 from modicum.server.api.router import Router
 from modicum.server.apps import Apps
@@ -101,7 +101,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         await parts.engine.start()
-        parts.fleet.owner = self._install_agent()
+        parts.fleet.owner = install_agent(self._settings.home)
         node_listener = await self._links.listen_node(parts.fleet.owner)
         user_listener = await self._links.listen_user()
         self._write_facts()
@@ -163,14 +163,6 @@ class Server:
             if log_id not in parts.apps.by_id:
                 parts.logs.remove(log_id)
 
-    def _install_agent(self) -> int:
-        """Put the agent's code where nodes take it from; return the user id that the node's root has out here."""
-        folder = self._settings.home / "node"
-        folder.mkdir(mode=0o755, exist_ok=True)
-        owner = folder.stat().st_uid
-        install_agent(folder / "agent", owner)
-        return owner
-
     async def _recover(self, parts: Parts) -> None:
         """Give nodes and their agents a moment to report what runs before anything is decided."""
         if parts.apps.by_id:
@@ -182,6 +174,8 @@ class Server:
             except TimeoutError:
                 pass
         parts.fleet.sweep_links()
+        if not parts.fleet.containers:
+            remove_other_agents(self._settings.home)
         parts.controller.handle(ev.Recovered())
 
     async def _keep_house(self, parts: Parts) -> None:

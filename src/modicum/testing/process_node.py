@@ -22,7 +22,7 @@ class ProcessNode:
     """Starts each "container" as a process. `home` is the server's."""
 
     def __init__(self, home: Path, cpus: float = 2.0) -> None:
-        self._home = home
+        self.home = home
         self._cpus = cpus
         self._channel: Channel | None = None
         self.processes: dict[str, asyncio.subprocess.Process] = {}
@@ -33,7 +33,7 @@ class ProcessNode:
         """Connect to the server and say hello, again whenever the connection is lost, until cancelled."""
         while True:
             try:
-                self._channel = await connect(str(self._home / "links" / "node"), self._handle)
+                self._channel = await connect(str(self.home / "links" / "node"), self._handle)
             except OSError:
                 await asyncio.sleep(0.05)
                 continue
@@ -68,12 +68,12 @@ class ProcessNode:
         return None
 
     async def _start(self, container: str, spec: dict[str, Any]) -> Answer:
-        root = self._home / "roots" / container
+        root = self.home / "roots" / container
         (root / "root").mkdir(parents=True)
         if spec["source"] is not None:
             await self._extract(spec["source"]["blob"], root)
-        boot = self._home / "node" / "agent" / build_id() / "modicum" / "agent" / "boot.py"
-        environment = {**os.environ, **spec["env"], "MODICUM_SOCKET": str(self._home / "links" / container)}
+        boot = self.home / "node" / "agent" / build_id() / "modicum" / "agent" / "boot.py"
+        environment = {**os.environ, **spec["env"], "MODICUM_SOCKET": str(self.home / "links" / container)}
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -160,6 +160,7 @@ class ProcessEngine:
 
     async def start(self) -> None:
         """Let the node join as soon as the server listens."""
+        (self.node.home / "node").mkdir(exist_ok=True)
         self._task = asyncio.ensure_future(self.node.join())  # cancelled in stop()
 
     def check(self) -> None:
