@@ -1,0 +1,40 @@
+"""What a server that takes over hears before it decides anything."""
+
+from __future__ import annotations
+
+import asyncio
+
+from modicum.server.api.router import Router
+from modicum.server.main import Server
+from modicum.server.parts import Parts
+from tests.unit.server.parts import Wire, ask
+from tests.unit.server.test_calls import CREATE, LOOP_TURNS, NODE, OPTIONS, run_of
+
+
+async def test_what_the_last_agent_holds_is_known_before_anything_is_dispatched(
+    assembled: tuple[Server, Parts, Router],
+) -> None:
+    server, parts, router = assembled
+    user = Wire("user")
+    parts.builds.restore("im-1", ["la-1"], {})
+    app = (await ask(router, user, {"t": "app.create", "name": "a", "key": "k"}))["app"]
+    options = {**OPTIONS, "max_containers": 2}
+    function = (await ask(router, user, {**CREATE, "app": app, "options": options}, b"code"))["function"]
+    recovering = asyncio.create_task(server._recover(parts))
+    containers = [{"id": name, "function": function} for name in ("co-1", "co-2")]
+    await ask(router, Wire("node"), {**NODE, "containers": containers})
+    inputs = {"t": "call.inputs", "call": "fc-1", "function": function, "kind": "map", "first": 0, "sizes": [1, 1]}
+    await ask(router, user, inputs, b"xx")
+    free, busy = Wire("container", "co-1"), Wire("container", "co-2")
+    for agent, holding in ((free, []), (busy, [["fc-1:0", 1]])):
+        assert not recovering.done()
+        await ask(router, agent, {"t": "agent.hello", "build": "x", "holding": holding})
+        await turn()
+    assert recovering.done()
+    assert [key for key, *_ in run_of(free)] == ["fc-1:1"]
+    assert run_of(busy) == []
+
+
+async def turn() -> None:
+    for _ in range(LOOP_TURNS):
+        await asyncio.sleep(0)
