@@ -38,8 +38,8 @@ def measure(setting: Setting) -> Report:
         if (found := taken.get(name))
     ]  # fmt: skip
     limits = (
-        "A call wakes a process four times (server, agent, server, client); the bare processes show these wake-ups alone. "
-        "The rest is Python: some 180 µs of CPU time in the server, 100 in the client and as much in the agent; held on "
-        "one core they take 370 µs. Waking a process on another core of a virtual machine costs the difference."
+        "A call wakes a process four times (server, agent, server, client); the bare processes show these wake-ups "
+        "alone. The rest is Python: some 180 µs of CPU time in the server, 100 in the client and as much in the agent; "
+        "held on one core they take 370 µs. Waking a process on another core of a virtual machine costs the difference."
     )
     return Report("Warm call", ["Who", "p50", "p99", "Modicum / it (p50)"], rows, figures, limits)
