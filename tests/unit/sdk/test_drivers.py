@@ -236,7 +236,7 @@ def test_a_loops_connection_ends_with_it(connect: Connect, shut_down: bool) -> N
         gc.collect()
     for thread in peer.threads:
         thread.join(5)
-    # A loop that stays keeps two descriptors and more; what else this process opens meanwhile is not this test's affair.
+    # A loop that stays keeps two descriptors or more; what else this process opens meanwhile is another matter.
     assert len(os.listdir("/proc/self/fd")) < before + 5
     assert peer.connections == 5
 
