@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from modicum import _context, config
 from modicum.exception import ConnectionError, VersionError, from_code
 from modicum.wire.frames import Decoder, encode
+from modicum.wire.sockets import connect_in
 from modicum.wire.version import PROTOCOL, build_id
 
 TYPE_CHECKING = False
@@ -207,11 +208,7 @@ def log_tail(lines: int = 15) -> str:
 def _try_connect(folder: str) -> socket.socket | None:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        try:
-            link.connect(f"/proc/self/fd/{handle}/s")
-        finally:
-            os.close(handle)
+        connect_in(link, folder)
         return link
     except OSError:
         link.close()

@@ -12,6 +12,7 @@ import time
 from collections import deque
 
 from modicum.wire.frames import Decoder, encode
+from modicum.wire.sockets import connect_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,12 +132,3 @@ class Link:
                 if time.monotonic() > deadline:
                     os._exit(1)
                 time.sleep(RECONNECT_EVERY_S)
-
-
-def connect_in(link: socket.socket, directory: str) -> None:
-    """Connect to the socket `s` in `directory`; a path of any length will do."""
-    folder = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-    try:
-        link.connect(f"/proc/self/fd/{folder}/s")
-    finally:
-        os.close(folder)

@@ -106,8 +106,6 @@ class Node:
                 self._build(header)
             case "image.cancel":
                 self._images.cancel(header["build"])
-            case "node.stop":
-                self._stopped.set()
             case "ping":
                 pass
             case other:

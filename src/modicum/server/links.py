@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import socket
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from modicum.server.api.fields import container_id
 from modicum.wire.channel import Channel, Handler
-
-_CONTAINER = re.compile(r"co-[0-9a-z]{1,40}")
 
 CONNECTIONS_MAX = 64
 """One container may have so many: the agent's, and one for each thread of user code that calls other functions."""
@@ -38,7 +36,7 @@ class Links:
 
     async def listen_container(self, container: str, owner: int) -> asyncio.Server:
         """Listen for one container."""
-        return await self._listen(self._home / "links" / _checked(container), "container", container, owner)
+        return await self._listen(self._home / "links" / container_id(container), "container", container, owner)
 
     def containers(self) -> list[str]:
         """Return the containers that have a socket directory."""
@@ -46,7 +44,7 @@ class Links:
 
     def remove(self, container: str) -> None:
         """Remove a container's socket directory, never anything below a directory in it."""
-        folder = self._home / "links" / _checked(container)
+        folder = self._home / "links" / container_id(container)
         with contextlib.suppress(OSError):
             for entry in os.scandir(folder):
                 os.unlink(entry.path)
@@ -92,10 +90,3 @@ class Links:
             if not self._open[channel.name]:
                 del self._open[channel.name]
         self._on_closed(channel)
-
-
-def _checked(container: str) -> str:
-    """Return a container's id if it is one: it becomes part of a path. Raises `ValueError`."""
-    if not _CONTAINER.fullmatch(container):
-        raise ValueError(f"{container!r} is no id of a container")
-    return container

@@ -5,7 +5,7 @@ Fields are JSON unless marked *payload*. `→` is what the answer carries. An in
 Lists of inputs and outputs share one frame: their payloads are concatenated and `sizes` cuts them.
 
 **Anyone**
-    hello           protocol, build → build, principal; first message of a connection
+    hello           protocol, build → protocol, build, principal; first message of a connection
     ping            → nothing
     blob.put        blob, offset, total; *payload* chunk → received; the last chunk completes the blob
     blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window
@@ -14,7 +14,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
-    server.stop     → nothing; ends containers too when `all`
+    server.stop     all → nothing; `all` ends the containers too
     app.create      name, key → app; idempotent under `key`
     app.attach      app → nothing; the app lives while an attached connection does
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
@@ -23,12 +23,12 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     blob.missing    blobs → blobs that are not here
 
 **User and container**, as callers
-    call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}];
-                    *payload*.
+    call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}],
+                    [pieces: how many of a generator's the caller has]; *payload*.
                     Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins
                     those that are known and resumes the answers on this connection. As a request (spawn) it is
                     answered once the inputs are durable.
-    call.get        call, index, wait_s → status, size, [blob]; *payload*; or pending, with the reason
+    call.get        call, index, wait_s → pending, and status, size, blob; *payload*; or why it waits
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
 
@@ -39,7 +39,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     call.piece      call, piece, end (of an item); *payload* at most 1 MiB
 
 **Container** (its own socket)
-    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: id}, app
+    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: {id}}, app
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
     agent.failed    status; *payload* the exception: start-up failed, nothing can run here
     agent.taken     keys: inputs given back unstarted
@@ -56,11 +56,11 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 
 **Node**
     node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function}, …], layers [id, …], runtime,
-                    limits (a sentence) → nothing
+                    limits, network (sentences) → nothing
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
-    build.done      build, image config {env, workdir}
+    build.done      build, config {env, workdir, …}
     build.failed    build, layer, code, message
 
   to the node
@@ -69,7 +69,6 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     image.build     build, layers [{id, step}, …] → nothing; `build.done` or `build.failed` follows
     image.cancel    build → nothing
     logs.flush      containers → nothing; all their output up to now has been sent
-    node.stop       → nothing; end everything
 """
 
 from __future__ import annotations
