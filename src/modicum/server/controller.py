@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
-from modicum.wire.frames import PAYLOAD_BYTES_MAX
+from modicum.wire.frames import batches
 from modicum.wire.messages import INTERNAL, TERMINATED, TIMEOUT
 
 log = logging.getLogger("modicum.controller")
@@ -106,10 +106,11 @@ class Controller:
         self._fleet.start(action.container, action.function, action.node)
 
     def _send(self, action: act.Send) -> None:
+        for entries, payload in batches(self._entries(action)):
+            self._fleet.tell(action.container, {"t": "run", "inputs": entries}, payload)
+
+    def _entries(self, action: act.Send) -> Iterator[tuple[list[Any], bytes]]:
         inputs = self._deliveries.inputs
-        entries: list[list[Any]] = []
-        parts: list[bytes] = []
-        size = 0
         for dispatch in action.inputs:
             waiting = inputs.get(dispatch.key)
             if waiting is None:
@@ -117,16 +118,8 @@ class Controller:
             if waiting.call.begun:
                 self._refuse_second_run(action.container, dispatch.key, waiting)
                 continue
-            payload = waiting.payload
-            if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
-                self._fleet.tell(action.container, {"t": "run", "inputs": entries}, b"".join(parts))
-                entries, parts, size = [], [], 0
-            entries.append([dispatch.key, dispatch.attempt, len(payload), waiting.blob])
-            parts.append(payload)
-            size += len(payload)
             waiting.call.container = action.container
-        if entries:
-            self._fleet.tell(action.container, {"t": "run", "inputs": entries}, b"".join(parts))
+            yield [dispatch.key, dispatch.attempt, len(waiting.payload), waiting.blob], waiting.payload
 
     def _refuse_second_run(self, container: str, key: str, waiting: records.Input) -> None:
         """A generator of which its caller has items is never run again in silence."""

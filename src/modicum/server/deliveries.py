@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from modicum.blobs.base import Blobs
@@ -17,7 +17,7 @@ from modicum.server.records import Call, Container, Input, Output, Sent, key_of
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel
-from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
+from modicum.wire.frames import Header, batches
 
 log = logging.getLogger("modicum.deliveries")
 
@@ -171,11 +171,10 @@ class Deliveries:
         self._unclaimed[key] = output, time.monotonic()
         self._unclaimed_bytes += len(output.payload)
 
-    def _drop_unclaimed(self, key: str) -> Output:
+    def _drop_unclaimed(self, key: str) -> None:
         output, _ = self._unclaimed.pop(key)
         self._unclaimed_bytes -= len(output.payload)
         _release(output)
-        return output
 
     def forget(self, call: Call) -> list[str]:
         """Nobody waits for this call: drop it and return the keys of inputs without an output."""
@@ -199,26 +198,23 @@ class Deliveries:
             call.outputs.update(outputs)
             return
         header: Header = {"t": "call.outputs", "call": call.id, "log": [call.app, self.log_end(call.app)]}
-        entries: list[list[Any]] = []
-        parts: list[bytes] = []
-        size = 0
-        for index, output in outputs:
-            payload, blob = self._spilled(call, channel, output)
-            if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
-                channel.send({**header, "outputs": entries}, b"".join(parts))
-                entries, parts, size = [], [], 0
-            entries.append([index, output.status, len(payload), blob])
-            parts.append(payload)
-            size += len(payload)
-            if blob is not None:
-                call.blobs.append(blob)
-        channel.send({**header, "outputs": entries}, b"".join(parts))
+        for entries, payload in batches(self._entries(call, channel, outputs)):
+            channel.send({**header, "outputs": entries}, payload)
         for _, output in outputs:
             _release(output)
             if output.frame is not None:
                 output.frame.written[channel] = channel.written
         if call.kind == "sync" and not call.blobs:
             self.calls.pop(call.id, None)
+
+    def _entries(
+        self, call: Call, channel: Channel, outputs: list[tuple[int, Output]]
+    ) -> Iterator[tuple[list[Any], bytes]]:
+        for index, output in outputs:
+            payload, blob = self._spilled(call, channel, output)
+            if blob is not None:
+                call.blobs.append(blob)
+            yield [index, output.status, len(payload), blob], payload
 
     def _spilled(self, call: Call, channel: Channel, output: Output) -> tuple[bytes, str | None]:
         if len(output.payload) < SPILL_OUTPUT_BYTES or channel.buffered < SPILL_BYTES:

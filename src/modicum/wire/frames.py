@@ -15,6 +15,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     Header = dict[str, Any]
@@ -56,6 +57,22 @@ def encode_parts(header: Header, payload: bytes | bytearray | memoryview) -> lis
 def encode(header: Header, payload: bytes | bytearray | memoryview = b"") -> bytes:
     """Return one frame. Raises `ProtocolError` if the payload or the header is over its limit."""
     return b"".join((_head(header, payload), payload))
+
+
+def batches(pairs: Iterable[tuple[list[Any], bytes]]) -> Iterator[tuple[list[list[Any]], bytes]]:
+    """Yield what goes into one frame each: entries, and their payloads in one piece. The order stays."""
+    entries: list[list[Any]] = []
+    parts: list[bytes] = []
+    size = 0
+    for entry, payload in pairs:
+        if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
+            yield entries, b"".join(parts)
+            entries, parts, size = [], [], 0
+        entries.append(entry)
+        parts.append(payload)
+        size += len(payload)
+    if entries:
+        yield entries, b"".join(parts)
 
 
 def _head(header: Header, payload: bytes | bytearray | memoryview) -> bytes:
