@@ -161,8 +161,11 @@ class House:
         if link is None:
             return {"containers": []}
         with link:
-            _server.say_hello(link)
-            return _server.ask(link, {"t": "server.status"})
+            try:
+                _server.say_hello(link)
+                return _server.ask(link, {"t": "server.status"})
+            except OSError:  # it was just killed
+                return {"containers": []}
 
     def agent(self, trace: Trace, container: str) -> Process:
         """Return a container's agent."""
