@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 
-from modicum import _blobs, _blocking, _context
-from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum import _context
 from modicum.exception import InvalidError
 from modicum.function import Function, Options
 from modicum.image import Image
@@ -14,12 +12,9 @@ from modicum.image import Image
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from types import TracebackType
     from typing import Any, ParamSpec, TypeVar, overload
 
-    from modicum._exchange import Operation
-    from modicum._session import Session, Sink
-    from modicum._source import Source
+    from modicum._running import Run
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -113,6 +108,8 @@ class App:
 
         At its end all its containers are gone. Raises `InvalidError` if the app runs already or this is a container.
         """
+        from modicum._running import Run  # a container runs no apps
+
         return Run(self, name or self.name or "app")
 
     def register(self, function: Function[Any, Any, Any]) -> None:
@@ -207,148 +204,6 @@ class _FunctionDecorator:
         )
         self._app.register(function)
         return function
-
-
-class Run:
-    """A running app, as a context manager of either kind."""
-
-    def __init__(self, app: App, name: str, sink: Sink | None = None) -> None:
-        self._app = app
-        self._name = name
-        self._sink = sink
-        self._session: Session | None = None
-
-    def __enter__(self) -> App:
-        self._check()
-        try:
-            _blocking.run(self._start())
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self._app
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._app.app_id is None:
-            return
-        try:
-            _blocking.run(self._stop())
-        finally:
-            self._end()
-
-    async def __aenter__(self) -> App:
-        import asyncio
-
-        return await asyncio.to_thread(self.__enter__)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        import asyncio
-
-        await asyncio.to_thread(self.__exit__, kind, error, traceback)
-
-    def _check(self) -> None:
-        if not _context.is_local():
-            raise InvalidError("app.run() cannot be called in a container; put it under `if __name__ == '__main__':`")
-        if self._app.app_id is not None:
-            raise InvalidError("the app is already running")
-
-    def _start(self) -> Operation[None]:
-        """Have the server make the app, its images and its functions; all again if the server is lost meanwhile."""
-        from modicum._session import Session
-
-        key = os.urandom(16).hex()
-        while True:
-            try:
-                ((header, _),) = yield Request(({"t": "app.create", "name": self._name, "key": key}, b""))
-                self._app.set_running(header["app"])
-                if self._session is None:
-                    self._session = Session(header["app"], self._sink)
-                    self._session.start()
-                yield from _create_functions(self._app, header["app"])
-                return
-            except ConnectionLost:
-                yield Reconnect()
-
-    def _stop(self) -> Operation[None]:
-        while True:
-            try:
-                yield Request(({"t": "app.stop", "app": self._app.app_id}, b""))
-                return
-            except ConnectionLost:
-                yield Reconnect()
-
-    def _end(self) -> None:
-        self._app.set_running(None)
-        for function in self._app.functions.values():
-            function.hydrate_with(None)
-        if self._session is not None:
-            self._session.join()
-            self._session = None
-
-
-def _create_functions(app: App, app_id: str) -> Operation[None]:
-    functions = list(app.functions.values())
-    steps = [app.image_of(function).steps for function in functions]
-    distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
-    built = yield Request(*(({"t": "image.build", "app": app_id, "steps": s}, b"") for s in distinct))
-    images = [built[distinct.index(s)][0]["image"] for s in steps]
-    sources = yield from _upload_sources(functions)
-    created = yield Request(
-        *(_creation(app_id, function, image, source) for function, image, source in zip(functions, images, sources))
-    )
-    for function, (header, _) in zip(functions, created):
-        function.hydrate_with(header["function"])
-
-
-def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[Source | None]]:
-    from modicum import _source  # a container never packs sources
-
-    known: dict[str, Source] = {}
-    sources: list[Source | None] = []
-    for function in functions:
-        if function.serialized:
-            sources.append(None)
-            continue
-        module = function.__module__
-        if module not in known:
-            known[module] = _source.of(function.raw_function)
-        sources.append(known[module])
-    wanted = {source.blob: source for source in known.values()}
-    if wanted:
-        ((header, _),) = yield Request(({"t": "blob.missing", "blobs": list(wanted)}, b""))
-        for blob in header["blobs"]:
-            yield from _blobs.put(blob, wanted[blob].archive)
-    return sources
-
-
-def _creation(
-    app_id: str, function: Function[Any, Any, Any], image: str, source: Source | None
-) -> tuple[dict[str, Any], bytes]:
-    header = {
-        "t": "function.create",
-        "app": app_id,
-        "name": function.name,
-        "image": image,
-        "source": None if source is None else {"blob": source.blob, "layer": source.layer},
-        "options": function.options.as_dict(),
-        "spec": {
-            "module": "" if source is None else source.module,
-            "qualname": function.raw_function.__qualname__,
-            "generator": function.is_generator,
-            "async": function.is_async,
-        },
-    }
-    return header, _serialize(function) if function.serialized else b""
-
-
-def _serialize(function: Function[Any, Any, Any]) -> bytes:
-    import cloudpickle
-
-    raw = function.raw_function
-    return bytes(cloudpickle.dumps(raw))
 
 
 __all__ = ["App", "LocalEntrypoint"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from modicum import _server
-from modicum.app import Run
+from modicum._running import Run
 from tests.processes import broken, programs, scaling
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -137,7 +137,7 @@ def test_session_thread_ends_with_the_app() -> None:
 
 _BEHIND_HEAD = """
 import sys, time
-from modicum.app import Run
+from modicum._running import Run
 from modicum.output import LinePrinter
 from tests.processes import programs
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from modicum.app import App, LocalEntrypoint, Run
+from modicum._running import Run
+from modicum.app import App, LocalEntrypoint
 from modicum.cli.reference import Reference, load
 from modicum.exception import Error, InvalidError
 from modicum.function import Function

@@ -9,8 +9,9 @@ import pytest
 
 import modicum
 from modicum import _context
+from modicum._running import Run
 from modicum._types import Generic
-from modicum.app import App, Run
+from modicum.app import App
 from modicum.exception import ExecutionError, InvalidError, SerializationError
 from modicum.function import Options
 from modicum.image import Image

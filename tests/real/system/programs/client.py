@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import modicum
-from modicum.app import Run
+from modicum._running import Run
 
 app = modicum.App("client")
 _speaking = threading.Lock()
