@@ -23,11 +23,13 @@ class Lodging(Protocol):
     pid: int
     """The process to be signalled: its end is the node's."""
 
-    network: str
-    """What `node.hello` says of the network."""
+    @property
+    def network(self) -> str:
+        """Return what `node.hello` says of the network."""
 
-    failure: str
-    """Why the node says that it cannot work; empty as long as it says nothing."""
+    @property
+    def failure(self) -> str:
+        """Return why the node says that it cannot work; empty as long as it says nothing."""
 
     def sources(self) -> Sequence[Source]:
         """Return what to wait for on the node's behalf, other than its end."""

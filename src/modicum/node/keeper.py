@@ -1,8 +1,8 @@
 """What guards a machine's node: the keeper, outside all namespaces.
 
 Starts the node, again with back-off when it dies, and sweeps what it left. What a node lives in is made by its housing
-(`housing.py`): namespaces and cgroups, or nothing. Run as `python -m modicum.node.keeper --home H`; the standard library and Linux are
-all it needs.
+(`housing.py`): namespaces and cgroups, or nothing. Run as `python -m modicum.node.keeper --home H`; the standard library
+and Linux are all it needs.
 
     starting ──node starts──> running ──node dies──> sweeping ──back-off──> starting
         any ──SIGTERM, or the node ended on purpose (no server for long)──> ended, with nothing left

@@ -13,6 +13,7 @@ from .launch import Launch
 from .pipes import OutputPipe
 from .removal import remove_tree
 
+
 class Place(Protocol):
     """Where one container's root and changes are."""
 
@@ -21,8 +22,9 @@ class Place(Protocol):
 
     root: Path
 
-    mounts: tuple[BindMount, ...]
-    """What the container sees besides what it was launched with."""
+    @property
+    def mounts(self) -> tuple[BindMount, ...]:
+        """Return what the container sees besides what it was launched with."""
 
     async def make(self) -> None:
         """Have the root ready. Raises `OSError` or `RuntimeFailure`."""

@@ -76,8 +76,9 @@ class WrongOwner(Exception):
 
 
 def prepare(layout: Layout, root: tuple[int, int]) -> None:
-    """Make the home and the directories that the node's `root` owns, or set their modes. Raises `WrongOwner`, or `OSError`.
+    """Make the home and the directories that the node's `root` owns, or set their modes.
 
+    Raises `WrongOwner`, or `OSError`.
     Nobody else may enter the home, nor what containers write: a hostile one can leave a set-uid program there.
     """
     layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """What the node is: it runs containers and builds images for the server.
 
-Started by the keeper as `python -m modicum.node.main`, in namespaces of its own if its runtime is one of containers. It connects to the server's socket and does what comes over
-it; see `wire/messages.py` for the messages. When the server goes away everything runs on, until it has been gone
-for long.
+Started by the keeper as `python -m modicum.node.main`, in namespaces of its own unless its runtime is `process`. It
+connects to the server's socket and does what comes over it; see `wire/messages.py` for the messages. When the server
+goes away everything runs on, until it has been gone for long.
 """
 
 from __future__ import annotations

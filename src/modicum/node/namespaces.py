@@ -232,4 +232,3 @@ def _say(descriptor: int, text: bytes) -> None:
         os.write(descriptor, text[:4096])
     except OSError:
         pass  # nobody listens any longer
-

@@ -33,9 +33,7 @@ class OverlayPlaces:
 class OverlayPlace:
     """One container's."""
 
-    def __init__(
-        self, overlays: Overlays, directory: Path, mounts: Path, launch: Launch, resolv_conf: Path
-    ) -> None:
+    def __init__(self, overlays: Overlays, directory: Path, mounts: Path, launch: Launch, resolv_conf: Path) -> None:
         self.directory = directory
         self.root = mounts / "root"
         self._hosts = mounts / "hosts"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 from modicum.runtimes.base import BindMount, RuntimeFailure
 

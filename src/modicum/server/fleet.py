@@ -101,7 +101,7 @@ class Fleet:
         self.on_event(ev.NodeLeft(node, "its node was lost"))
 
     async def any_node(self) -> Channel:
-        """Return a node's channel, waiting for one. Raises `RemoteFailure` if none comes, as soon as it is known why."""
+        """Return a node's channel, waiting for one. Raises `RemoteFailure` once it is known why none comes."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.node_wait_s
         while not self.node_joined.is_set():

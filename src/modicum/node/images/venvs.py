@@ -43,8 +43,8 @@ class VenvGround:
         if step["op"] not in _KEPT:
             raise StepRefused(
                 f"the process runtime cannot run the step {step['op']!r}: its images are virtual environments on this "
-                "machine, and the step would change the machine itself. Install what it brings on the machine, or use a "
-                "runtime with isolation (`modicum doctor` says what that needs)."
+                "machine, and the step would change the machine itself. Do by hand what it is to do, or use a runtime "
+                "with isolation (`modicum doctor` says what that needs)."
             )
 
     async def base(self, step: Mapping[str, Any], target: Path, work: Path, tell: Tell) -> dict[str, Any]:
@@ -78,8 +78,8 @@ class VenvGround:
         if fetched is not None:
             return f"{fetched.prefix}/bin/python{minor}", fetched.version
         raise BaseFailed(
-            f"There is no CPython {minor} with venv and ensurepip on this machine, and uv could not fetch one ({failure}). "
-            f"Install it, for example the package python{minor}-venv, or with `uv python install {minor}` or pyenv, or "
+            f"There is no CPython {minor} with venv and ensurepip on this machine, and uv could not fetch one "
+            f"({failure}). Install it, for example the package python{minor}-venv, or with `uv python install {minor}` or pyenv, or "
             "choose another python_version."
         )
 

@@ -1,7 +1,7 @@
 """How all processes that somebody has started are found and ended, where no kernel object holds them together.
 
 It takes a subreaper: a process to which orphans below it come home. It is then above all of them whatever they do,
-daemons of their own sessions among them. Standard library only, and little of it: each container's init loads this file.
+daemons of their own sessions among them. Standard library only, and little of it: each container's init loads this.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # started in isolated mode, it finds nothing of ours
 
-import descendants  # type: ignore[import-not-found]  # noqa: E402
+import descendants  # type: ignore[import-not-found]
 
 END_WITHIN_S = 10.0
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
@@ -69,8 +69,8 @@ def _follow(pid: int, node: socket.socket, woken: int) -> int:
     """Return the command's wait status when it has ended; it is killed when the node hangs up."""
     status = None
     while status is None:
-        ready, _, _ = select.select([node, woken], [], [])
-        if node in ready:
+        ready, _, _ = select.select([node.fileno(), woken], [], [])
+        if node.fileno() in ready:
             descendants.end_descendants(os.getpid(), END_WITHIN_S)
             return int(descendants.reap().get(pid, signal.SIGKILL))
         os.read(woken, 4096)
