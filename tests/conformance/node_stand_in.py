@@ -37,9 +37,7 @@ def main(home: Path, runtime: str, root: str) -> None:
     layout, maps = Layout(home), id_maps()
     prepare(layout, maps.root)
     program = (sys.executable, "-m", "tests.conformance.runtime_checks", "--home", str(home), runtime, root)
-    housing = StandIn(layout, maps, *program)
-    Keeper(layout, housing)._run_node()
-    housing.close()
+    Keeper(layout, StandIn(layout, maps, *program)).try_once()
 
 
 if __name__ == "__main__":

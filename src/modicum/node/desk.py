@@ -64,6 +64,8 @@ class Desk:
         self.end = end
         self.failure = ""
         """Why the node says that it cannot work."""
+        self.uses = ""
+        """Which runtime it says that it uses, and why."""
         self._slots = slots
         self._has_cgroups = has_cgroups
         self._worker = worker
@@ -93,6 +95,8 @@ class Desk:
         _close(descriptors[1:])
         if message.get("op") == "failed":
             self.failure = str(message.get("why"))[:_ERROR_CHARACTERS_MAX]
+        elif message.get("op") == "ready":
+            self.uses = str(message.get("uses"))[:_ERROR_CHARACTERS_MAX]
         elif message.get("op") not in ("park", "free"):
             self._perform(message, descriptors[:1])
         elif self._worker.is_busy:

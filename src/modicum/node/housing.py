@@ -31,6 +31,10 @@ class Lodging(Protocol):
     def failure(self) -> str:
         """Return why the node says that it cannot work; empty as long as it says nothing."""
 
+    @property
+    def uses(self) -> str:
+        """Return which runtime the node says that it uses, and why."""
+
     def sources(self) -> Sequence[Source]:
         """Return what to wait for on the node's behalf, other than its end."""
 

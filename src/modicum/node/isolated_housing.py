@@ -106,6 +106,11 @@ class IsolatedLodging:
         """Why the node says that it cannot work."""
         return self._desk.failure
 
+    @property
+    def uses(self) -> str:
+        """Which runtime the node says that it uses."""
+        return self._desk.uses
+
     def sources(self) -> Sequence[Source]:
         """Return the node's requests, the host's new addresses and the uplink's end."""
         asked = (self._desk.end,) if self._listens else ()

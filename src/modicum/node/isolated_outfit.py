@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from modicum.runtimes.oci import Choice, OciRuntime, choose
 from modicum.runtimes.oci.probe import CANDIDATES
@@ -18,6 +20,7 @@ from .layout import AUTO, Layout
 from .outfit import Outfit
 from .overlay import Overlays
 from .overlay_place import OverlayPlaces
+from .removal import remove_tree
 from .slots import SlotPool
 
 
@@ -32,9 +35,11 @@ def prepare(layout: Layout, control_fd: int) -> Callable[[], Awaitable[Outfit]]:
 
 async def _complete(grounds: Grounds) -> Outfit:
     layout = grounds.layout
+    overlays = Overlays(layout.run)
+    _try_overlay(overlays, layout)
     pool, choice, keeper = await _connect(grounds)
     runtime = OciRuntime(choice.binary, grounds.init, layout.run / "bundles", pool, os.getpid())
-    places = OverlayPlaces(Overlays(layout.run), layout.run, layout.containers, grounds.resolv_conf)
+    places = OverlayPlaces(overlays, layout.run, layout.containers, grounds.resolv_conf)
     following = asyncio.ensure_future(_follow_host(keeper))
 
     async def close() -> None:
@@ -50,6 +55,17 @@ async def _complete(grounds: Grounds) -> Outfit:
         pid=grounds.pid,
         close=close,
     )
+
+
+def _try_overlay(overlays: Overlays, layout: Layout) -> None:
+    """See that the home can hold what containers write. Raises `OSError` that says what is wrong with it."""
+    place, root = Path(tempfile.mkdtemp(dir=layout.containers, prefix="try-")), layout.run / "try"
+    lower, upper, work = (place / name for name in ("lower", "upper", "work"))
+    for folder in (lower, upper, work, root):
+        folder.mkdir()
+    overlays.mount(root, [lower], upper, work)
+    overlays.unmount(root)
+    remove_tree(place)
 
 
 async def _connect(grounds: Grounds) -> tuple[SlotPool, Choice, Caller]:

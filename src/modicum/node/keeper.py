@@ -1,8 +1,8 @@
 """What guards a machine's node: the keeper, outside all namespaces.
 
 Starts the node, again with back-off when it dies, and sweeps what it left. What a node lives in is made by its housing
-(`housing.py`): namespaces and cgroups, or nothing. Run as `python -m modicum.node.keeper --home H`; the standard library
-and Linux are all it needs.
+(`housing.py`): namespaces and cgroups, or nothing. Run as `python -m modicum.node.keeper --home H`; the standard
+library and Linux are all it needs.
 
     starting ──node starts──> running ──node dies──> sweeping ──back-off──> starting
         any ──SIGTERM, or the node ended on purpose (no server for long)──> ended, with nothing left
@@ -65,6 +65,11 @@ class Keeper:
             pause = min(pause * 2, BACKOFF_MAX_S)
         self._housing.close()
 
+    def try_once(self) -> None:
+        """Start one node and serve it to its end; what came of it stands in the home's keeper.json."""
+        self._run_node()
+        self._housing.close()
+
     def _run_node(self) -> bool:
         """Start a node and serve it until it ends; whether it ended on purpose."""
         try:
@@ -108,6 +113,7 @@ class Keeper:
             "runtime": self._layout.runtime,
             "limits": self._housing.limits,
             "network": "" if lodging is None else lodging.network,
+            "uses": "" if lodging is None else lodging.uses,
             "failure": self._failure,
             "root_uid": uid,
             "root_gid": gid,
@@ -177,7 +183,7 @@ def _is_only_one(layout: Layout) -> bool:
     return False
 
 
-def _housing(layout: Layout) -> Housing:
+def housing_of(layout: Layout) -> Housing:
     """Return where nodes of the home's runtime live. Raises `NoSubordinateIds`."""
     if layout.runtime == PROCESS:
         return PlainHousing(layout)
@@ -194,7 +200,7 @@ def main() -> int:
     layout = Layout(arguments.home.resolve(), arguments.runtime)
     os.environ["MODICUM_HOME"] = str(layout.home)  # so that each of our processes can be seen to be this home's
     try:
-        housing = _housing(layout)
+        housing = housing_of(layout)
         prepare(layout, housing.root)
     except (NoSubordinateIds, WrongOwner, OSError) as failure:
         _log(str(failure))

@@ -122,9 +122,12 @@ class Node:
         task.add_done_callback(self._builds.discard)
 
 
-async def _main(layout: Layout, make: Callable[[], Awaitable[Outfit]], grace_s: float) -> None:
+async def _main(
+    layout: Layout, make: Callable[[], Awaitable[Outfit]], keeper: socket.socket, grace_s: float
+) -> None:
     leftovers = tuple(layout.containers.iterdir())
     outfit = await make()
+    control.send(keeper, {"op": "ready", "uses": outfit.runtime})
     node = Node(layout, outfit, grace_s)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.stop)
     sweeping = asyncio.ensure_future(asyncio.to_thread(_remove, leftovers))
@@ -145,16 +148,15 @@ def _remove(leftovers: tuple[Path, ...]) -> None:
         remove_tree(path)
 
 
-def _work(layout: Layout, control_fd: int, grace_s: float) -> None:
-    """Make this node's outfit, which begins before there is an event loop, and work with it."""
+def _outfit(layout: Layout, control_fd: int) -> Callable[[], Awaitable[Outfit]]:
+    """Do what must be done before there is an event loop; return what makes the outfit on it."""
     if layout.runtime == PROCESS:
         from . import plain_outfit
 
-        asyncio.run(_main(layout, plain_outfit.prepare(layout, control_fd), grace_s))
-    else:
-        from . import isolated_outfit
+        return plain_outfit.prepare(layout, control_fd)
+    from . import isolated_outfit
 
-        asyncio.run(_main(layout, isolated_outfit.prepare(layout, control_fd), grace_s))
+    return isolated_outfit.prepare(layout, control_fd)
 
 
 def main() -> int:
@@ -168,7 +170,7 @@ def main() -> int:
     grace_s = float(os.environ.get("MODICUM_SERVER_GRACE_S", SERVER_GRACE_S))
     keeper = socket.socket(fileno=os.dup(arguments.control))
     try:
-        _work(layout, arguments.control, grace_s)
+        asyncio.run(_main(layout, _outfit(layout, arguments.control), keeper, grace_s))
     except (OSError, RuntimeFailure) as failure:
         traceback.print_exc()
         control.send(keeper, {"op": "failed", "why": str(failure)})

@@ -59,13 +59,13 @@ class PlainHousing:
 
 
 class PlainLodging:
-    """A node as our child; over its socket it says why it cannot work, if so."""
+    """A node as our child; over its socket it says which runtime it uses, or why it cannot work."""
 
     network = "the machine's own network: plain processes are not kept from it"
 
     def __init__(self, node: subprocess.Popen[bytes], link: socket.socket) -> None:
         self.child = self.pid = node.pid
-        self.failure = ""
+        self.failure = self.uses = ""
         self._node = node
         self._link = link
         self._listens = True
@@ -81,8 +81,11 @@ class PlainLodging:
         except (OSError, control.Malformed):
             received = None
         self._listens = received is not None
-        if received is not None and received[0].get("op") == "failed":
-            self.failure = str(received[0].get("why"))[:_FAILURE_CHARACTERS_MAX]
+        message = received[0] if received is not None else {}
+        if message.get("op") == "failed":
+            self.failure = str(message.get("why"))[:_FAILURE_CHARACTERS_MAX]
+        elif message.get("op") == "ready":
+            self.uses = str(message.get("uses"))
 
     def close(self) -> None:
         """Read what it said last. The keeper has collected its exit status."""

@@ -70,7 +70,7 @@ class VenvGround:
             path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~0o222)
 
     async def _interpreter(self, minor: str, tell: Tell) -> tuple[str, str]:
-        found = await in_thread(lambda: next(_found(minor), None))
+        found = await in_thread(lambda: next(interpreters(minor), None))
         if found is not None:
             return found
         tell(f"No CPython {minor} is on this machine; asking uv for it.")
@@ -121,7 +121,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _found(minor: str) -> Iterator[tuple[str, str]]:
+def interpreters(minor: str) -> Iterator[tuple[str, str]]:
     """Yield interpreters of this machine that can make environments, with their full versions."""
     folders = [Path(sys.base_prefix), *host.interpreter_prefixes(minor), Path("/usr")]
     named = [str(folder / "bin" / f"python{minor}") for folder in folders]
