@@ -166,6 +166,7 @@ def _try_lock(lock: int) -> bool:
 
 
 def _launch() -> socket.socket:
+    log_end = _log_size()
     process = _spawn()
     # It may end before us; without this it would then stay a zombie, and look alive to whoever waits for its end.
     threading.Thread(target=process.wait, name="modicum-server-end", daemon=True).start()
@@ -176,7 +177,7 @@ def _launch() -> socket.socket:
             return link
         code = process.poll()
         if code not in (None, 0):  # 0: another one is starting already
-            raise ConnectionError(f"the server did not start (exit code {code}):\n{log_tail()}")
+            raise ConnectionError(f"the server did not start: {log_tail(since=log_end).strip() or f'exit code {code}'}")
         time.sleep(_POLL_S)
     raise ConnectionError(f"no server answered at {directory()} within {START_WITHIN_S:.0f} s:\n{log_tail()}")
 
@@ -196,13 +197,21 @@ def wait_gone(pid: int, within_s: float = 15.0) -> bool:
     return True
 
 
-def log_tail(lines: int = 15) -> str:
-    """Return the end of the server's log."""
+def log_tail(lines: int = 15, since: int = 0) -> str:
+    """Return the end of the server's log, of what was written after its byte `since`."""
     try:
-        with open(os.path.join(config.home(), "server.log"), errors="replace") as file:
-            return "".join(file.readlines()[-lines:])
+        with open(os.path.join(config.home(), "server.log"), "rb") as file:
+            file.seek(since)
+            return b"".join(file.readlines()[-lines:]).decode(errors="replace")
     except OSError:
         return "(it left no log)"
+
+
+def _log_size() -> int:
+    try:
+        return os.path.getsize(os.path.join(config.home(), "server.log"))
+    except OSError:
+        return 0
 
 
 def _try_connect(folder: str) -> socket.socket | None:

@@ -6,7 +6,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from modicum.node.ids import id_maps
+from modicum.node.ids import IdMaps, id_maps
+from modicum.node.isolated_housing import IsolatedHousing
 from modicum.node.keeper import Keeper
 from modicum.node.layout import Layout, prepare
 from modicum.node.namespaces import Blueprint
@@ -14,20 +15,12 @@ from modicum.node.namespaces import Blueprint
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class StandIn(Keeper):
-    """Starts the checks once."""
+class StandIn(IsolatedHousing):
+    """A node's housing, in which the checks live."""
 
-    def __init__(self, home: Path, runtime: str, root: str) -> None:
-        layout, maps = Layout(home), id_maps()
-        prepare(layout, maps)
+    def __init__(self, layout: Layout, maps: IdMaps, *program: str) -> None:
         super().__init__(layout, maps)
-        program = (sys.executable, "-m", "tests.conformance.runtime_checks")
-        self._program = (*program, "--home", str(home), runtime, root)
-
-    def run(self) -> None:
-        """Run the checks to their end."""
-        self._run_node()
-        self._slots.close()
+        self._program = program
 
     def _blueprint(self) -> Blueprint:
         plan = super()._blueprint()
@@ -39,5 +32,13 @@ class StandIn(Keeper):
         )
 
 
+def main(home: Path, runtime: str, root: str) -> None:
+    """Run the checks to their end."""
+    layout, maps = Layout(home), id_maps()
+    prepare(layout, maps.root)
+    program = (sys.executable, "-m", "tests.conformance.runtime_checks", "--home", str(home), runtime, root)
+    Keeper(layout, StandIn(layout, maps, *program)).try_once()
+
+
 if __name__ == "__main__":
-    StandIn(Path(sys.argv[1]), sys.argv[2], sys.argv[3]).run()
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -1,7 +1,7 @@
-"""What every runtime promises (`runtimes/base.py`), run inside a node's namespaces.
+"""What every runtime promises (`runtimes/base.py`): to all, to those that isolate, and to those that do not.
 
-A program: `python -m tests.conformance.runtime_checks --home H RUNTIME ROOT`, started as a node would be. It prints one
-line of JSON per check: its name and what went wrong, or null.
+A program: `python -m tests.conformance.runtime_checks --home H RUNTIME ROOT`, started as a node would be, for an OCI
+runtime inside a node's namespaces. It prints one line of JSON per check: its name and what went wrong, or null.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from modicum.node.layout import Layout
 from modicum.node.namespaces import CONTROL_FD
 from modicum.node.overlay import Overlays
 from modicum.node.slots import SlotPool
-from modicum.runtimes.base import BindMount, ContainerSpec, Exit, Runtime, RuntimeFailure
+from modicum.runtimes.base import BindMount, Capabilities, ContainerSpec, Exit, Runtime, RuntimeFailure
 from modicum.runtimes.oci import OciRuntime, choose
+from modicum.runtimes.process import ProcessRuntime
+from modicum.runtimes.process.descendants import adopt_orphans, descendants
 
 
 @dataclass
@@ -67,24 +70,42 @@ async def check_a_signal_is_told_apart(case: Case) -> None:
     assert (ended.code, ended.signal, ended.oom) == (143, 15, False), ended
 
 
-async def check_environment_folder_and_name(case: Case) -> None:
-    program = "import os, socket; print(os.environ['A'], os.getcwd(), socket.gethostname())"
+async def check_environment_and_folder(case: Case) -> None:
+    program = "import os; print(os.environ['A'], os.getcwd())"
     env = {"PATH": "/usr/bin", "A": "b c=d"}
-    _, said = await case.run("python3", "-S", "-c", program, env=env, cwd="/tmp", hostname="other")
-    assert said == "b c=d /tmp other\n", said
+    _, said = await case.run("python3", "-S", "-c", program, env=env, cwd="/tmp")
+    assert said.startswith("b c=d /"), said
+    assert said.endswith("/tmp\n"), said
 
 
-async def check_mounts(case: Case) -> None:
-    shared = case.scratch / f"shared-{case.runtime.name}"
+async def check_mounts_are_found_by_their_targets(case: Case) -> None:
+    shared = case.scratch / f"found-{case.runtime.name}"
     shared.mkdir()
     (shared / "file").write_text("seen\n")
-    mounts = (BindMount(shared, "/run/new/rw", read_only=False), BindMount(shared, "/run/new/ro"))
-    ended, said = await case.run(
-        "sh", "-c", "cat /run/new/ro/file; echo x > /run/new/rw/made; echo x > /run/new/ro/y", mounts=mounts
-    )
-    assert said.startswith("seen\n"), said
-    assert ended.code != 0
+    mounts = (BindMount(shared, "/run/new/rw", read_only=False), BindMount(shared / "file", "/run/new/rw-file"))
+    env = {"PATH": "/usr/bin", "WHERE": "/run/new/rw/made"}
+    ended, said = await case.run("sh", "-c", "cat /run/new/rw-file; echo x > $WHERE", mounts=mounts, env=env)
+    assert (ended, said) == (Exit(0), "seen\n"), (ended, said)
     assert [path.name for path in sorted(shared.iterdir())] == ["file", "made"]
+
+
+async def check_what_it_leaves_running_ends_with_it(case: Case) -> None:
+    daemon = "(setsid sh -c 'sleep 100 & exec env -i sleep 100' &)"
+    ended, said = await case.run("sh", "-c", f"setsid sleep 100 & {daemon}; sleep 0.1; exit 3")
+    assert (ended, said) == (Exit(3), ""), "the end of its output says that no process is left"
+
+
+async def check_host_name(case: Case) -> None:
+    _, said = await case.run("python3", "-S", "-c", "import socket; print(socket.gethostname())", hostname="other")
+    assert said == "other\n", said
+
+
+async def check_read_only_mounts(case: Case) -> None:
+    shared = case.scratch / f"shared-{case.runtime.name}"
+    shared.mkdir()
+    ended, _ = await case.run("sh", "-c", "echo x > /run/new/ro/y", mounts=(BindMount(shared, "/run/new/ro"),))
+    assert ended.code != 0
+    assert not list(shared.iterdir())
 
 
 async def check_without_network(case: Case) -> None:
@@ -92,6 +113,29 @@ async def check_without_network(case: Case) -> None:
     assert "lo" in said.split()
     assert "eth0" not in said.split()
     assert "eth0" in (await case.run("ls", "/sys/class/net"))[1].split()
+
+
+async def check_network_cannot_be_refused(case: Case) -> None:
+    with pytest.raises(RuntimeFailure, match="cannot keep a container off the network"):
+        await case.run("true", network=False)
+
+
+async def check_a_command_that_is_not_there_raises(case: Case) -> None:
+    with pytest.raises(RuntimeFailure, match="not-there: No such file"):
+        await case.run("not-there")
+    assert (await case.run("true"))[0] == Exit(0)
+
+
+async def check_a_killed_init_takes_all_with_it(case: Case) -> None:
+    read_end, write_end = os.pipe()
+    script = "echo $PPID; setsid sleep 100 & (setsid env -i sleep 100 &); sleep 100; true"
+    process = await case.runtime.start(case.spec(("sh", "-c", script), write_end))
+    os.close(write_end)
+    os.kill(int(await asyncio.to_thread(os.read, read_end, 100)), 9)
+    ended = await asyncio.wait_for(process.wait(), 5)
+    assert (ended.signal, ended.detail) == (9, "its init was killed"), ended
+    assert os.read(read_end, 1) == b"", "the end of its output says that no process is left"
+    os.close(read_end)
 
 
 async def check_a_kill_ends_all_and_may_be_repeated(case: Case) -> None:
@@ -128,20 +172,62 @@ async def check_hardening(case: Case) -> None:
     assert (await case.run("unshare", "--user", "true"))[0].code != 0
 
 
-CHECKS: list[Callable[[Case], Awaitable[None]]] = [
+Checks = list[Callable[[Case], Awaitable[None]]]
+
+CHECKS: Checks = [
     check_exit_status_and_output,
     check_a_signal_is_told_apart,
-    check_environment_folder_and_name,
-    check_mounts,
-    check_without_network,
+    check_environment_and_folder,
+    check_mounts_are_found_by_their_targets,
     check_a_kill_ends_all_and_may_be_repeated,
-    check_a_start_that_fails_raises,
+    check_what_it_leaves_running_ends_with_it,
     check_many_at_once,
+]
+ISOLATED: Checks = [
+    check_host_name,
+    check_read_only_mounts,
+    check_without_network,
+    check_a_start_that_fails_raises,
     check_hardening,
+]
+PLAIN: Checks = [
+    check_network_cannot_be_refused,
+    check_a_command_that_is_not_there_raises,
+    check_a_killed_init_takes_all_with_it,
 ]
 
 
-async def _main(layout: Layout, name: str, root: Path) -> None:
+def checks_of(capabilities: Capabilities) -> Checks:
+    """Return what a runtime of these capabilities is held to."""
+    return [*CHECKS, *(ISOLATED if capabilities.isolation else PLAIN)]
+
+
+async def _plain(layout: Layout) -> None:
+    """Check the runtime of plain processes, which stands on nothing."""
+    adopt_orphans()
+
+    def fresh_root() -> Path:
+        place = Path(tempfile.mkdtemp(dir=layout.home))
+        (place / "tmp").mkdir()
+        return place
+
+    await _report(Case(ProcessRuntime(), fresh_root, layout.home))
+    left = descendants(os.getpid())
+    print(json.dumps(["nothing is left", f"processes: {left}" if left else None]), flush=True)
+
+
+async def _report(case: Case) -> None:
+    for check in checks_of(case.runtime.capabilities):
+        wrong = None
+        try:
+            async with asyncio.timeout(20):
+                await check(case)
+        except Exception:
+            wrong = traceback.format_exc()
+        print(json.dumps([check.__name__, wrong]), flush=True)
+
+
+async def _isolated(layout: Layout, name: str, root: Path) -> None:
     grounds = bootstrap.lay_grounds(layout, CONTROL_FD)
     keeper, helper = Caller(grounds.keeper), Caller(grounds.helper)
     networks = {"containers": str(grounds.plan.containers), "uplink": str(grounds.plan.uplink)}
@@ -164,14 +250,7 @@ async def _main(layout: Layout, name: str, root: Path) -> None:
 
     fresh_root.count = 0  # type: ignore[attr-defined]
     case = Case(OciRuntime(choice.binary, grounds.init, bundles, pool, os.getpid()), fresh_root, layout.temporary)
-    for check in CHECKS:
-        wrong = None
-        try:
-            async with asyncio.timeout(20):
-                await check(case)
-        except Exception:
-            wrong = traceback.format_exc()
-        print(json.dumps([check.__name__, wrong]), flush=True)
+    await _report(case)
     print(json.dumps(["nothing is left", _left(bundles)]), flush=True)
 
 
@@ -189,6 +268,9 @@ if __name__ == "__main__":
     parser.add_argument("runtime")
     parser.add_argument("root", type=Path)
     arguments = parser.parse_args()
-    asyncio.run(_main(Layout(arguments.home), arguments.runtime, arguments.root))
+    if arguments.runtime == ProcessRuntime.name:
+        asyncio.run(_plain(Layout(arguments.home)))
+    else:
+        asyncio.run(_isolated(Layout(arguments.home), arguments.runtime, arguments.root))
     sys.stdout.flush()
     os._exit(0)

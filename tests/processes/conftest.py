@@ -1,4 +1,4 @@
-"""A server of plain processes for a whole test run, and an app that runs on it."""
+"""A server whose containers are plain processes, for a whole test run, and an app that runs on it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from tests.processes import programs
 
 
 def start_server(home: Path) -> subprocess.Popen[bytes]:
-    """Start a server of processes and wait until it answers."""
+    """Start a server with the process runtime and wait until it answers."""
     with open(home / "server.log", "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "modicum.testing.process_server", "--home", str(home)],
+            [sys.executable, "-m", "modicum.server.main", "--home", str(home)],
+            env={**os.environ, "MODICUM_RUNTIME": "process"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -16,6 +16,7 @@ import pytest
 
 from modicum import _server
 from modicum._running import Run
+from modicum.engines.local import NOTICE
 from tests.processes import broken, programs, scaling
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -82,11 +83,23 @@ async def test_async_run() -> None:
 
 
 def test_output_comes_in_whole_lines() -> None:
-    heard: list[tuple[str, bytes]] = []
-    with Run(programs.app, "loud", lambda stream, source, text: heard.append((stream, text))):
+    heard: list[tuple[str, str, bytes]] = []
+    with Run(programs.app, "loud", lambda *entry: heard.append(entry)):
         programs.speak.remote("hello")
-    assert b"".join(text for stream, text in heard if stream == "stdout") == b"hello\n"
-    assert b"".join(text for stream, text in heard if stream == "stderr") == b"HELLO\n"
+    said = {
+        stream: b"".join(text for name, source, text in heard if name == stream and source != "modicum")
+        for stream in ("stdout", "stderr")
+    }
+    assert said == {"stdout": b"hello\n", "stderr": b"HELLO\n"}
+
+
+def test_whoever_starts_an_app_is_told_that_there_is_no_isolation() -> None:
+    heard: list[tuple[str, str, bytes]] = []
+    with Run(programs.app, "warned", lambda *entry: heard.append(entry)):
+        programs.double.remote(1)
+    told = [(stream, text) for stream, source, text in heard if source == "modicum"]
+    assert told == [("stderr", b"modicum: " + NOTICE.encode() + b"\n")]
+    assert status()["runtime"].startswith("process: no isolation")
 
 
 def test_app_of_a_killed_client_ends(tmp_path: Path) -> None:
@@ -138,6 +151,7 @@ def test_session_thread_ends_with_the_app() -> None:
 _BEHIND_HEAD = """
 import sys, time
 from modicum._running import Run
+from modicum.engines.local import NOTICE
 from modicum.output import LinePrinter
 from tests.processes import programs
 

@@ -7,9 +7,11 @@ import sys
 import click
 
 from modicum._alias import install_as_modal
+from modicum.cli.doctor import doctor
 from modicum.cli.errors import reporting_errors
 from modicum.cli.run import run
 from modicum.cli.server import server
+from modicum.cli.setup import setup
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,8 +20,10 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
+cli.add_command(doctor)
 cli.add_command(run)
 cli.add_command(server)
+cli.add_command(setup)
 
 
 def main() -> None:

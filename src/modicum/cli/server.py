@@ -60,12 +60,17 @@ def status(as_json: bool) -> None:
 def _show(facts: dict[str, Any]) -> None:
     click.echo(f"server     pid {facts['pid']}, build {facts['build']}")
     click.echo(f"keeper     pid {facts['keeper_pid']}")
-    click.echo(f"node       pid {facts['node_pid']}, {'ready' if facts['node_ready'] else 'not ready'}")
+    click.echo(f"node       pid {facts['node_pid']}, {'ready' if facts['node_ready'] else _why_not(facts)}")
     click.echo(f"runtime    {facts['runtime'] or '-'}")
     click.echo(f"limits     {facts['limits'] or '-'}")
+    click.echo(f"network    {facts.get('network') or '-'}")
     click.echo(f"socket     {facts['socket']}")
     click.echo(f"apps       {', '.join(app['name'] for app in facts['apps']) or 'none'}")
     click.echo(f"containers {len(facts['containers'])}")
+
+
+def _why_not(facts: dict[str, Any]) -> str:
+    return f"not ready: {facts['failure']}" if facts.get("failure") else "not ready"
 
 
 @server.command()

@@ -19,8 +19,7 @@ from typing import Any
 from modicum.engines.base import EngineFailure
 from modicum.node.ids import NoSubordinateIds, id_maps
 from modicum.node.images.host import is_build_variable
-from modicum.node.layout import Layout, WrongOwner, prepare
-from modicum.node.namespaces import package_parent
+from modicum.node.layout import AUTO, PROCESS, Layout, WrongOwner, package_parent, prepare
 from modicum.wire.version import PROTOCOL
 
 CHECK_EVERY_S = 1.0
@@ -33,11 +32,17 @@ log = logging.getLogger("modicum.engine")
 _KEPT = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "USER"})
 
 
-class LocalEngine:
-    """The engine of one machine."""
+WAY_WITHOUT = "without isolation, as plain processes, functions run with MODICUM_RUNTIME=process in the environment"
+NOTICE = "Functions run as plain processes, without isolation from this machine (MODICUM_RUNTIME=process)."
 
-    def __init__(self, home: Path) -> None:
-        self._layout = Layout(home.resolve())
+
+class LocalEngine:
+    """The engine of one machine. `runtime` is one of `modicum.node.layout.RUNTIMES`."""
+
+    def __init__(self, home: Path, runtime: str = AUTO) -> None:
+        self._layout = Layout(home.resolve(), runtime)
+        self.directory = self._layout.node
+        self.notice = NOTICE if runtime == PROCESS else ""
         self._watching: asyncio.Task[None] | None = None
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -46,12 +51,14 @@ class LocalEngine:
         if self._watching is not None:
             return
         try:
-            prepare(self._layout, id_maps())
-        except (NoSubordinateIds, WrongOwner, OSError) as failure:
+            prepare(self._layout, self._root())
+        except NoSubordinateIds as failure:
+            raise EngineFailure(f"{failure}; {WAY_WITHOUT}") from failure
+        except (WrongOwner, OSError) as failure:
             raise EngineFailure(str(failure)) from failure
         facts = self.status()
-        if facts and facts.get("protocol") != PROTOCOL:
-            await self._end_keeper()  # it could not be understood; its containers' inputs run again
+        if facts and (facts.get("protocol"), facts.get("runtime")) != (PROTOCOL, self._layout.runtime):
+            await self._end_keeper()  # it is not what is wanted; its containers' inputs run again
         self._ensure_keeper()
         self._watching = asyncio.create_task(self._watch())  # cancelled by stop()
 
@@ -72,6 +79,11 @@ class LocalEngine:
             return {}  # it is just starting
         return facts if isinstance(facts, dict) else {}
 
+    def failure(self) -> str:
+        """Return why there is no node, as far as is known."""
+        why = self.status().get("failure") or ""
+        return f"{why}; {WAY_WITHOUT}" if why and self._layout.runtime != PROCESS else str(why)
+
     def check(self) -> None:
         """Look now whether there is a keeper, as when a node's connection has ended, and start one if not."""
         if self._watching is not None:
@@ -85,6 +97,10 @@ class LocalEngine:
             except OSError as failure:  # no process, no descriptor: the next look may find some
                 log.warning("keeper not started", extra={"why": str(failure)})
 
+    def _root(self) -> tuple[int, int]:
+        """Return who owns what the node writes. Raises `NoSubordinateIds`."""
+        return (os.geteuid(), os.getegid()) if self._layout.runtime == PROCESS else id_maps().root
+
     def _ensure_keeper(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]
         if not self._is_kept():
@@ -96,7 +112,7 @@ class LocalEngine:
         is_long = path.exists() and path.stat().st_size > LOG_BYTES_MAX
         with open(path, "wb" if is_long else "ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "modicum.node.keeper", "--home", str(self._layout.home)],
+                [sys.executable, *keeper_arguments(self._layout)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -132,6 +148,11 @@ class LocalEngine:
                 asked = pid
             await asyncio.sleep(_POLL_S)
         self._children.clear()
+
+
+def keeper_arguments(layout: Layout) -> tuple[str, ...]:
+    """Return how Python is to run a keeper."""
+    return "-m", "modicum.node.keeper", "--home", str(layout.home), "--runtime", layout.runtime
 
 
 def keeper_environment(environ: os._Environ[str] | dict[str, str]) -> dict[str, str]:

@@ -7,14 +7,13 @@ import os
 import resource
 import shutil
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import control, network
 from .kernel import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, Kernel, kernel
 from .layout import Layout
 from .netns import start_helper
-from .removal import remove_tree
 
 _CGROUPS = "/sys/fs/cgroup"
 
@@ -33,7 +32,6 @@ class Grounds:
     bridge: int | None
     resolv_conf: Path
     init: str
-    leftovers: tuple[Path, ...] = field(default=())
 
 
 def lay_grounds(layout: Layout, control_fd: int, calls: Kernel = kernel) -> Grounds:
@@ -64,7 +62,6 @@ def lay_grounds(layout: Layout, control_fd: int, calls: Kernel = kernel) -> Grou
         bridge=bridge,
         resolv_conf=resolv_conf,
         init=init,
-        leftovers=tuple(layout.containers.iterdir()),
     )
 
 
@@ -81,12 +78,6 @@ def hide_cgroups(hidden: bool, calls: Kernel = kernel) -> None:
 def _is_mounted_over(target: str) -> bool:
     mounts = [line.split() for line in _lines("/proc/self/mountinfo")]
     return any(fields[4] == target and fields[-2] == "modicum" for fields in mounts)
-
-
-def remove_leftovers(leftovers: tuple[Path, ...]) -> None:
-    """Remove the directories of an earlier node's containers."""
-    for path in leftovers:
-        remove_tree(path)
 
 
 def _expect(received: tuple[control.Message, list[int]] | None) -> control.Message:

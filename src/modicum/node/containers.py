@@ -151,6 +151,7 @@ class Containers:
             build = environ["MODICUM_BUILD"]
             await self._images.ensure_agent(spec["layers"][::-1], build)
             mounts.append(BindMount(self._layout.links / tracked.id, SOCKET))
+            environ["MODICUM_SOCKET"] = SOCKET
             mounts.append(BindMount(self._layout.node / "agent" / build, AGENT))
         if spec.get("source"):
             source = spec["source"]

@@ -25,7 +25,7 @@ SEND_S = 5
 
 _SLOT_DIGITS_MAX = 10
 _LIMIT_MAX = 1 << 62
-_ERROR_CHARACTERS_MAX = 500
+_ERROR_CHARACTERS_MAX = 1000
 
 
 class Worker:
@@ -62,6 +62,10 @@ class Desk:
         self, end: socket.socket, slots: Slots, has_cgroups: bool, worker: Worker, namespace: str | None
     ) -> None:
         self.end = end
+        self.failure = ""
+        """Why the node says that it cannot work."""
+        self.uses = ""
+        """Which runtime it says that it uses, and why."""
         self._slots = slots
         self._has_cgroups = has_cgroups
         self._worker = worker
@@ -89,7 +93,11 @@ class Desk:
             return False
         message, descriptors = received
         _close(descriptors[1:])
-        if message.get("op") not in ("park", "free"):
+        if message.get("op") == "failed":
+            self.failure = str(message.get("why"))[:_ERROR_CHARACTERS_MAX]
+        elif message.get("op") == "ready":
+            self.uses = str(message.get("uses"))[:_ERROR_CHARACTERS_MAX]
+        elif message.get("op") not in ("park", "free"):
             self._perform(message, descriptors[:1])
         elif self._worker.is_busy:
             _close(descriptors[:1])

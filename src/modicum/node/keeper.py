@@ -1,8 +1,8 @@
 """What guards a machine's node: the keeper, outside all namespaces.
 
-Makes the node's namespaces and cgroups, writes limits from outside, starts the node again with back-off when it
-dies, and sweeps what it left. Run as `python -m modicum.node.keeper --home H`; the standard library and Linux are
-all it needs.
+Starts the node, again with back-off when it dies, and sweeps what it left. What a node lives in is made by its housing
+(`housing.py`): namespaces and cgroups, or nothing. Run as `python -m modicum.node.keeper --home H`; the standard
+library and Linux are all it needs.
 
     starting ──node starts──> running ──node dies──> sweeping ──back-off──> starting
         any ──SIGTERM, or the node ended on purpose (no server for long)──> ended, with nothing left
@@ -14,8 +14,6 @@ import argparse
 import fcntl
 import json
 import os
-import selectors
-import shutil
 import signal
 import sys
 import time
@@ -24,13 +22,11 @@ from types import FrameType
 
 from modicum.wire.version import PROTOCOL, build_id
 
-from . import control, netlink, network
-from .cgroups import Slots, find_tree
-from .desk import Desk, Worker, pid_namespace
-from .ids import IdMaps, NoSubordinateIds, id_maps
-from .layout import Layout, WrongOwner, prepare
-from .namespaces import Blueprint, Born, NodeNotStarted, node_argv, package_parent, start_node
-from .uplink import Uplinks
+from .housing import Housing, Lodging, NodeNotStarted, wait_readable
+from .ids import NoSubordinateIds, id_maps
+from .isolated_housing import IsolatedHousing
+from .layout import AUTO, PROCESS, RUNTIMES, Layout, WrongOwner, prepare
+from .plain_housing import PlainHousing
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
@@ -42,19 +38,18 @@ STOP_S = 5.0
 
 
 class Keeper:
-    """One home's keeper."""
+    """One home's keeper. `housing` is where its nodes live."""
 
-    def __init__(self, layout: Layout, maps: IdMaps) -> None:
+    def __init__(self, layout: Layout, housing: Housing) -> None:
         self._layout = layout
-        self._maps = maps
-        self._tree = find_tree(layout.key)
-        self._slots = Slots(self._tree)
+        self._housing = housing
+        self._failure = ""
         self._stopping = False
         self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> None:
         """Keep a node running until told to stop."""
-        self._slots.sweep()
+        self._housing.sweep()
         signal.set_wakeup_fd(self._woken)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -68,128 +63,87 @@ class Keeper:
                 pause = BACKOFF_FIRST_S
             self._sleep(pause)
             pause = min(pause * 2, BACKOFF_MAX_S)
-        self._slots.close()
+        self._housing.close()
+
+    def try_once(self) -> None:
+        """Start one node and serve it to its end; what came of it stands in the home's keeper.json."""
+        self._run_node()
+        self._housing.close()
 
     def _run_node(self) -> bool:
         """Start a node and serve it until it ends; whether it ended on purpose."""
-        plan = network.plan_networks(network.host_routes(Path("/proc/net/route").read_text(encoding="ascii")))
-        ours, theirs = control.pair()
-        uplinks = Uplinks(plan)
         try:
-            born = start_node(self._blueprint(), theirs.fileno(), uplinks.connect)
+            lodging = self._housing.start()
         except NodeNotStarted as failure:
             _log(f"the node could not be started: {failure}")
-            uplinks.stop()
-            ours.close()
+            self._failure = str(failure)
+            self._write_facts(None)
             return False
-        finally:
-            theirs.close()
-        self._write_facts(born.pid, uplinks.sentence)
-        worker = Worker()
+        self._write_facts(lodging)
         try:
-            desk = Desk(ours, self._slots, bool(self._tree.groups), worker, pid_namespace(born.pid))
-            return self._serve(born, desk, uplinks, plan)
+            return self._serve(lodging)
         finally:
-            worker.close()
-            uplinks.stop()
-            ours.close()
-            self._sweep()
+            lodging.close()
+            self._failure = lodging.failure
+            self._write_facts(lodging)
+            self._housing.sweep()
 
-    def _serve(self, born: Born, desk: Desk, uplinks: Uplinks, plan: network.Plan) -> bool:
-        addresses = _host_addresses()
-        desk.tell(self._welcome(born.pid, plan, uplinks.sentence, addresses))
-        ended = os.pidfd_open(born.maker)
+    def _serve(self, lodging: Lodging) -> bool:
+        ended = os.pidfd_open(lodging.child)
         deadline: float | None = None
-        with netlink.Netlink(netlink.ADDRESS_CHANGES) as changes, selectors.DefaultSelector() as selector:
-            for watched in (desk.end, ended, changes.socket, self._wake, uplinks.ended):
-                selector.register(watched, selectors.EVENT_READ)
-            while True:
-                ready = {key.fileobj for key, _ in selector.select(_left(deadline))}
-                if ended in ready:
-                    os.close(ended)
-                    return self._collect(born) or self._stopping
-                if self._stopping:
-                    deadline = self._end_node(born, deadline, selector)
-                if desk.end in ready and not desk.answer():
-                    selector.unregister(desk.end)
-                if changes.socket in ready:
-                    changes.socket.recv(1 << 16)
-                    addresses = _tell_addresses(desk, addresses)
-                if uplinks.ended in ready:
-                    selector.unregister(uplinks.ended)
-                    uplinks.connect_again(born.pid)
-                    selector.register(uplinks.ended, selectors.EVENT_READ)
+        while True:
+            awaited = (self._wake,) if deadline is None else ()
+            ready = wait_readable((ended, *awaited, *lodging.sources()), _left(deadline))
+            if ended in ready:
+                os.close(ended)
+                return _collect(lodging) or self._stopping
+            if self._stopping:
+                deadline = _end_node(lodging, deadline)
+            for source in lodging.sources():
+                if source in ready:
+                    lodging.handle(source)
 
-    def _collect(self, born: Born) -> bool:
-        _, status = os.waitpid(born.maker, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code:
-            _log(f"the node ended with status {code}")
-        return code == 0
-
-    def _end_node(self, born: Born, deadline: float | None, selector: selectors.BaseSelector) -> float:
-        """Ask it to end; at the deadline the kernel ends it and all that is in its pid namespace."""
-        if deadline is None:
-            selector.unregister(self._wake)
-            _kill(born.pid, signal.SIGTERM)
-        elif time.monotonic() >= deadline:
-            _kill(born.pid, signal.SIGKILL)
-        else:
-            return deadline
-        return time.monotonic() + STOP_S
-
-    def _sweep(self) -> None:
-        if not self._slots.sweep():
-            _log("a cgroup of the last node could not be removed yet; trying again with the next")
-
-    def _blueprint(self) -> Blueprint:
-        from .images.host import host_paths
-
-        catatonit = shutil.which("catatonit")
-        if catatonit is None:
-            raise NodeNotStarted("catatonit is missing: install the package catatonit")
-        package = package_parent()
-        needed = [sys.prefix, sys.base_prefix, os.path.join(package, "modicum"), *map(str, host_paths())]
-        layout = self._layout
-        return Blueprint(
-            maps=self._maps,
-            paths=tuple(needed),
-            writable=(str(layout.node), str(layout.links)),
-            argv=node_argv(catatonit, str(layout.home)),
-            environ={**os.environ, "PYTHONPATH": package, "TMPDIR": str(layout.temporary)},
-        )
-
-    def _welcome(self, pid: int, plan: network.Plan, sentence: str, addresses: list[str]) -> control.Message:
-        return {
-            "pid": pid,
-            "limits": self._tree.sentence,
-            "network": sentence,
-            "addresses": addresses,
-            "containers": str(plan.containers),
-            "uplink": str(plan.uplink),
-        }
-
-    def _write_facts(self, node_pid: int, network_sentence: str) -> None:
-        uid, gid = self._maps.root
+    def _write_facts(self, lodging: Lodging | None) -> None:
+        uid, gid = self._housing.root
         facts = {
             "pid": os.getpid(),
-            "node_pid": node_pid,
+            "node_pid": None if lodging is None else lodging.pid,
             "build": build_id(),
             "protocol": PROTOCOL,
-            "limits": self._tree.sentence,
-            "network": network_sentence,
+            "runtime": self._layout.runtime,
+            "limits": self._housing.limits,
+            "network": "" if lodging is None else lodging.network,
+            "uses": "" if lodging is None else lodging.uses,
+            "failure": self._failure,
             "root_uid": uid,
             "root_gid": gid,
         }
         write_whole(self._layout.keeper_facts, json.dumps(facts))
 
     def _sleep(self, seconds: float) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake, selectors.EVENT_READ)
-            selector.select(0 if self._stopping else seconds)
+        wait_readable((self._wake,), 0 if self._stopping else seconds)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+
+
+def _collect(lodging: Lodging) -> bool:
+    _, status = os.waitpid(lodging.child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        _log(f"the node ended with status {code}{f': {lodging.failure}' if lodging.failure else ''}")
+    return code == 0
+
+
+def _end_node(lodging: Lodging, deadline: float | None) -> float:
+    """Ask it to end; at the deadline the kernel ends it."""
+    if deadline is None:
+        _kill(lodging.pid, signal.SIGTERM)
+    elif time.monotonic() >= deadline:
+        _kill(lodging.pid, signal.SIGKILL)
+    else:
+        return deadline
+    return time.monotonic() + STOP_S
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -197,18 +151,6 @@ def write_whole(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(text, encoding="utf-8")
     scratch.rename(path)
-
-
-def _tell_addresses(desk: Desk, known: list[str]) -> list[str]:
-    addresses = _host_addresses()
-    if addresses != known:
-        desk.tell({"addresses": addresses})
-    return addresses
-
-
-def _host_addresses() -> list[str]:
-    with netlink.Netlink() as link:
-        return link.addresses()
 
 
 def _left(deadline: float | None) -> float | None:
@@ -241,23 +183,32 @@ def _is_only_one(layout: Layout) -> bool:
     return False
 
 
+def housing_of(layout: Layout) -> Housing:
+    """Return where nodes of the home's runtime live. Raises `NoSubordinateIds`."""
+    if layout.runtime == PROCESS:
+        return PlainHousing(layout)
+    return IsolatedHousing(layout, id_maps())
+
+
 def main() -> int:
     """Be the keeper of one home. Ends at once, well, if it has one already."""
     parser = argparse.ArgumentParser(prog="modicum.node.keeper")
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--runtime", choices=RUNTIMES, default=AUTO)
+    arguments = parser.parse_args()
     os.umask(0o077)
-    layout = Layout(parser.parse_args().home.resolve())
+    layout = Layout(arguments.home.resolve(), arguments.runtime)
     os.environ["MODICUM_HOME"] = str(layout.home)  # so that each of our processes can be seen to be this home's
     try:
-        maps = id_maps()
-        prepare(layout, maps)
+        housing = housing_of(layout)
+        prepare(layout, housing.root)
     except (NoSubordinateIds, WrongOwner, OSError) as failure:
         _log(str(failure))
         return 1
     if not _is_only_one(layout):
         return 0
     try:
-        Keeper(layout, maps).run()
+        Keeper(layout, housing).run()
     finally:
         layout.keeper_facts.unlink(missing_ok=True)
     return 0

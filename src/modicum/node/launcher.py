@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from modicum.runtimes.base import BindMount, ContainerSpec, Exit, Process, Runtime, RuntimeFailure
 
 from .launch import Launch
-from .overlay import Overlays
 from .pipes import OutputPipe
 from .removal import remove_tree
-from .stubs import missing_targets, remove_stubs
 
-_RUNTIME_TARGETS = ("/dev", "/proc", "/run/modicum-init", "/sys")
+
+class Place(Protocol):
+    """Where one container's root and changes are."""
+
+    directory: Path
+    """Removed with all that is in it when the container has ended."""
+
+    root: Path
+
+    @property
+    def mounts(self) -> tuple[BindMount, ...]:
+        """Return what the container sees besides what it was launched with."""
+
+    async def make(self) -> None:
+        """Have the root ready. Raises `OSError` or `RuntimeFailure`."""
+
+    def environ(self, given: dict[str, str]) -> dict[str, str]:
+        """Return the variables of a container here, given those it was launched with."""
+
+    def dismount(self) -> None:
+        """Undo what removing the directory does not. Harmless when nothing was made."""
 
 
 class NodeLauncher:
-    """Starts containers. `run` is on the node's private tmpfs, `containers` on the disk that holds the layers."""
+    """Starts containers with a runtime. `place_of` says where each of them is put."""
 
-    def __init__(self, runtime: Runtime, overlays: Overlays, run: Path, containers: Path, resolv_conf: Path) -> None:
+    def __init__(self, runtime: Runtime, place_of: Callable[[Launch], Place]) -> None:
         self._runtime = runtime
-        self._overlays = overlays
-        self._roots = run / "roots"
-        self._containers = containers
-        self._resolv_conf = resolv_conf
+        self._place_of = place_of
         self._removals: set[asyncio.Future[None]] = set()
-        self._roots.mkdir(exist_ok=True)
 
     async def launch(self, launch: Launch) -> Container:
         """Start it. Raises `RuntimeFailure` if it cannot be started; nothing of it is left then."""
-        place = _Place(self._containers / launch.id, self._roots / launch.id, launch)
+        place = self._place_of(launch)
         pipes: dict[str, OutputPipe] = {}
         try:
-            place.make(self._overlays)
+            await place.make()
             pipes = {name: _pipe(launch, name) for name in ("stdout", "stderr")}
             spec = self._spec(launch, place, pipes["stdout"].write_end, pipes["stderr"].write_end)
             process = await self._runtime.start(spec)
@@ -55,25 +69,24 @@ class NodeLauncher:
         """Return when the directories of all ended containers are gone."""
         await asyncio.gather(*self._removals, return_exceptions=True)
 
-    def _spec(self, launch: Launch, place: _Place, stdout: int, stderr: int) -> ContainerSpec:
-        own = (BindMount(self._resolv_conf, "/etc/resolv.conf"), BindMount(place.hosts, "/etc/hosts"))
+    def _spec(self, launch: Launch, place: Place, stdout: int, stderr: int) -> ContainerSpec:
         return ContainerSpec(
             id=launch.id,
             root=place.root,
             argv=launch.argv,
-            env=launch.env,
+            env=place.environ(launch.env),
             cwd=launch.cwd,
             hostname=launch.hostname,
             stdout=stdout,
             stderr=stderr,
-            mounts=(*own, *launch.mounts),
+            mounts=(*place.mounts, *launch.mounts),
             limits=launch.limits,
             network=launch.network,
         )
 
-    def _clear(self, place: _Place) -> None:
+    def _clear(self, place: Place) -> None:
         """Unmount now; the files may be many, so they go in a thread."""
-        place.dismount(self._overlays)
+        place.dismount()
         removal = asyncio.ensure_future(asyncio.to_thread(remove_tree, place.directory))
         self._removals.add(removal)  # awaited by close()
         removal.add_done_callback(self._removed)
@@ -124,43 +137,6 @@ class Container:
             pipe.close()
         self._clear()
         return ended
-
-
-class _Place:
-    """Where one container's root and changes are."""
-
-    def __init__(self, directory: Path, mounts: Path, launch: Launch) -> None:
-        self.directory = directory
-        self.root = mounts / "root"
-        self.hosts = mounts / "hosts"
-        self._mounts = mounts
-        self._launch = launch
-        self._upper = launch.upper or directory / "upper"
-        self._missing: tuple[str, ...] = ()
-        self._is_mounted = False
-
-    def make(self, overlays: Overlays) -> None:
-        work = self.directory / "work"
-        for made in (self.directory, self._upper, work, self._mounts, self.root):
-            made.mkdir(exist_ok=True)
-        overlays.mount(self.root, self._launch.layers, self._upper, work)
-        self._is_mounted = True
-        self.hosts.write_text(f"127.0.0.1\tlocalhost\n127.0.1.1\t{self._launch.hostname}\n", encoding="utf-8")
-        if self._launch.upper is not None:
-            targets = [mount.target for mount in self._launch.mounts]
-            self._missing = missing_targets(self.root, [*targets, "/etc/resolv.conf", "/etc/hosts", *_RUNTIME_TARGETS])
-
-    def dismount(self, overlays: Overlays) -> None:
-        if self._is_mounted:
-            self._is_mounted = False
-            overlays.unmount(self.root)
-        remove_stubs(self._upper, self._missing)
-        for name in ("root", "hosts", ""):
-            path = self._mounts / name
-            try:
-                (os.rmdir if path.is_dir() else os.unlink)(path)
-            except OSError:
-                continue  # never made
 
 
 def _pipe(launch: Launch, stream: str) -> OutputPipe:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .ids import IdMaps
+AUTO, PROCESS = "auto", "process"
+RUNTIMES = (AUTO, "crun", "runc", PROCESS)
+"""What a home's containers can be made with. `auto` is whichever of crun and runc works: never less isolation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of one home."""
+    """The paths of one home, for nodes that use one of `RUNTIMES`."""
 
     home: Path
+    runtime: str = AUTO
 
     @property
     def node(self) -> Path:
-        """What the node owns."""
-        return self.home / "node"
+        """What the node owns. Layers of plain processes are no layers of containers', nor of the same owner."""
+        return self.home / ("process" if self.runtime == PROCESS else "node")
 
     @property
     def links(self) -> Path:
@@ -57,6 +61,11 @@ class Layout:
         return self.home / "keeper.log"
 
     @property
+    def mark(self) -> str:
+        """What stands in the environment of each plain process of a container, to be found by."""
+        return f"MODICUM_CONTAINER_OF={self.key}"
+
+    @property
     def key(self) -> str:
         """A short name of this home for directories that homes share, such as cgroups."""
         return hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
@@ -66,9 +75,10 @@ class WrongOwner(Exception):
     """A directory belongs to other ids than it should; the message says what to do."""
 
 
-def prepare(layout: Layout, maps: IdMaps) -> None:
-    """Make the home and the directories that the node owns, or set their modes. Raises `WrongOwner`, or `OSError`.
+def prepare(layout: Layout, root: tuple[int, int]) -> None:
+    """Make the home and the directories that the node's `root` owns, or set their modes.
 
+    Raises `WrongOwner`, or `OSError`.
     Nobody else may enter the home, nor what containers write: a hostile one can leave a set-uid program there.
     """
     layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,12 +96,23 @@ def prepare(layout: Layout, maps: IdMaps) -> None:
         (layout.containers, 0o700),
         (layout.temporary, 0o700),
     ):
-        owner = _take(path, mode, maps.root)
-        if owner != maps.root[0]:
+        owner = _take(path, mode, root)
+        if owner != root[0]:
             raise WrongOwner(
-                f"{path} belongs to uid {owner}, but containers would run as {maps.root[0]} (see /etc/subuid); "
+                f"{path} belongs to uid {owner}, but containers would run as {root[0]} (see /etc/subuid); "
                 f"restore that entry, or remove {layout.node} to build its images anew"
             )
+
+
+def package_parent() -> str:
+    """Return the directory from which this package was imported, for PYTHONPATH."""
+    return str(Path(__file__).resolve().parents[2])
+
+
+def node_argv(layout: Layout, control: int) -> tuple[str, ...]:
+    """Return the command of a node that has a socket to its keeper as descriptor `control`."""
+    program = (sys.executable, "-m", "modicum.node.main")
+    return (*program, "--home", str(layout.home), "--runtime", layout.runtime, "--control", str(control))
 
 
 def _take(path: Path, mode: int, owner: tuple[int, int]) -> int:

@@ -1,8 +1,8 @@
-"""What the node is: it runs containers and builds images for the server, inside namespaces of its own.
+"""What the node is: it runs containers and builds images for the server.
 
-Started by the keeper as `python -m modicum.node.main`. It connects to the server's socket and does what comes over
-it; see `wire/messages.py` for the messages. When the server goes away everything runs on, until it has been gone
-for long.
+Started by the keeper as `python -m modicum.node.main`, in namespaces of its own unless its runtime is `process`. It
+connects to the server's socket and does what comes over it; see `wire/messages.py` for the messages. When the server
+goes away everything runs on, until it has been gone for long.
 """
 
 from __future__ import annotations
@@ -11,28 +11,25 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import sys
 import traceback
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from modicum.runtimes.oci import Choice, OciRuntime, choose
+from modicum.runtimes.base import RuntimeFailure
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
 from modicum.wire.version import build_id
 
-from . import bootstrap, network
-from .bootstrap import Grounds
+from . import control
 from .containers import Containers
-from .control import Caller
 from .images.builder import ImageBuilder
-from .launcher import NodeLauncher
-from .layout import Layout
-from .namespaces import CONTROL_FD
-from .overlay import Overlays
+from .layout import PROCESS, Layout
+from .outfit import Outfit
+from .removal import remove_tree
 from .server_link import ServerLink
-from .slots import SlotPool
 
 SERVER_GRACE_S = 120.0
 CLOSE_S = 4.0
@@ -42,17 +39,12 @@ CLOSE_S = 4.0
 class Node:
     """The parts of a node, and which message goes to which."""
 
-    def __init__(self, grounds: Grounds, pool: SlotPool, choice: Choice, grace_s: float) -> None:
-        layout = grounds.layout
-        self._grounds = grounds
-        self._choice = choice
+    def __init__(self, layout: Layout, outfit: Outfit, grace_s: float) -> None:
+        self._outfit = outfit
         self._name = f"no-{uuid.uuid4().hex[:12]}"
-        self._pool = pool
-        runtime = OciRuntime(choice.binary, grounds.init, layout.run / "bundles", pool, os.getpid())
-        self._launcher = NodeLauncher(runtime, Overlays(layout.run), layout.run, layout.containers, grounds.resolv_conf)
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
-        self._images = ImageBuilder(self._launcher, layout.node, self._link.send)
-        self._containers = Containers(layout, self._launcher, self._images, self._link.deliver, self._link.fetch)
+        self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, outfit.ground)
+        self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver, self._link.fetch)
         self._builds: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
 
@@ -76,22 +68,22 @@ class Node:
             build.cancel()
         await asyncio.gather(*self._builds, return_exceptions=True)
         await self._containers.close()
-        await self._pool.close()
-        await self._launcher.close()
+        await self._outfit.close()
+        await self._outfit.launcher.close()
 
     def _greeting(self) -> Header:
         return {
             "t": "node.hello",
             "node": self._name,
             "build": build_id(),
-            "pid": self._grounds.pid,
+            "pid": self._outfit.pid,
             "cpus": len(os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "containers": self._containers.report(),
             "layers": self._images.layers(),
-            "limits": self._grounds.limits,
-            "network": self._grounds.network_sentence,
-            "runtime": self._choice.reason,
+            "limits": self._outfit.limits,
+            "network": self._outfit.network,
+            "runtime": self._outfit.runtime,
         }
 
     def _handle(self, channel: Channel, header: Header, payload: bytes) -> Awaitable[Answer] | Answer:
@@ -130,42 +122,18 @@ class Node:
         task.add_done_callback(self._builds.discard)
 
 
-async def _prepare(grounds: Grounds) -> tuple[SlotPool, Choice, Caller]:
-    keeper, helper = Caller(grounds.keeper), Caller(grounds.helper)
-    networks = {"containers": str(grounds.plan.containers), "uplink": str(grounds.plan.uplink)}
-    if grounds.bridge is not None:
-        await helper.ask({**networks, "bridge": grounds.bridge})
-    for ended in (keeper.ended, helper.ended):
-        ended.add_done_callback(lambda _: os._exit(1))  # nothing works without either; the keeper starts another node
-    pool = SlotPool(keeper, helper, grounds.plan.size)
-    bundles = grounds.layout.run / "bundles"
-    bundles.mkdir()
-    _, namespaces = await helper.ask({"number": None})
-    pool.fill()
-    paths = [f"/proc/{os.getpid()}/fd/{descriptor}" for descriptor in namespaces]
-    choice = await asyncio.to_thread(choose, grounds.init, bundles, (paths[0], paths[1]), bootstrap.hide_cgroups)
-    for descriptor in namespaces:
-        os.close(descriptor)
-    return pool, choice, keeper
-
-
-async def _follow_host(keeper: Caller) -> None:
-    """Close the way to each address that the host gains."""
-    while True:
-        message = await keeper.news.get()
-        await asyncio.to_thread(network.replace_host_addresses, message["addresses"])
-
-
-async def _main(grounds: Grounds, grace_s: float) -> None:
-    pool, choice, keeper = await _prepare(grounds)
-    node = Node(grounds, pool, choice, grace_s)
+async def _main(
+    layout: Layout, make: Callable[[], Awaitable[Outfit]], keeper: socket.socket, grace_s: float
+) -> None:
+    leftovers = tuple(layout.containers.iterdir())
+    outfit = await make()
+    control.send(keeper, {"op": "ready", "uses": outfit.runtime})
+    node = Node(layout, outfit, grace_s)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.stop)
-    following = asyncio.ensure_future(_follow_host(keeper))
-    sweeping = asyncio.ensure_future(asyncio.to_thread(bootstrap.remove_leftovers, grounds.leftovers))
+    sweeping = asyncio.ensure_future(asyncio.to_thread(_remove, leftovers))
     try:
         await node.run()
     finally:
-        following.cancel()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await sweeping
@@ -174,13 +142,39 @@ async def _main(grounds: Grounds, grace_s: float) -> None:
             print("not everything could be removed in time; the next node will", flush=True)
 
 
+def _remove(leftovers: tuple[Path, ...]) -> None:
+    """Remove the directories of an earlier node's containers."""
+    for path in leftovers:
+        remove_tree(path)
+
+
+def _outfit(layout: Layout, control_fd: int) -> Callable[[], Awaitable[Outfit]]:
+    """Do what must be done before there is an event loop; return what makes the outfit on it."""
+    if layout.runtime == PROCESS:
+        from . import plain_outfit
+
+        return plain_outfit.prepare(layout, control_fd)
+    from . import isolated_outfit
+
+    return isolated_outfit.prepare(layout, control_fd)
+
+
 def main() -> int:
     """Be the node."""
     parser = argparse.ArgumentParser(prog="modicum.node.main")
     parser.add_argument("--home", type=Path, required=True)
-    layout = Layout(parser.parse_args().home)
+    parser.add_argument("--runtime", required=True)
+    parser.add_argument("--control", type=int, required=True)
+    arguments = parser.parse_args()
+    layout = Layout(arguments.home, arguments.runtime)
     grace_s = float(os.environ.get("MODICUM_SERVER_GRACE_S", SERVER_GRACE_S))
-    asyncio.run(_main(bootstrap.lay_grounds(layout, CONTROL_FD), grace_s))
+    keeper = socket.socket(fileno=os.dup(arguments.control))
+    try:
+        asyncio.run(_main(layout, _outfit(layout, arguments.control), keeper, grace_s))
+    except (OSError, RuntimeFailure) as failure:
+        traceback.print_exc()
+        control.send(keeper, {"op": "failed", "why": str(failure)})
+        return 1
     sys.stdout.flush()
     os._exit(0)  # not through interpreter shutdown: a thread may still be deleting, and the kernel ends all of it
 

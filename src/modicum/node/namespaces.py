@@ -15,7 +15,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import expose
+from .housing import NodeNotStarted
 from .ids import IdMaps, format_map
 from .kernel import (
     CLONE_NEWIPC,
@@ -48,10 +48,6 @@ _BY_SIGNAL = 128
 
 CONTROL_FD = 3
 """Where the node finds its socket to the keeper."""
-
-
-class NodeNotStarted(Exception):
-    """The namespaces could not be made; the message says what failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +106,6 @@ def _hint(maps: IdMaps) -> str:
             command = f"sysctl {name.replace('/', '.')}={switched}"
             return f"; ordinary users may have no namespaces here: have root run {command}"
     return ""
-
-
-def package_parent() -> str:
-    """Return the directory from which this package was imported, for PYTHONPATH."""
-    return str(Path(__file__).resolve().parents[2])
 
 
 def _expect(ready: int) -> bytes:
@@ -241,8 +232,3 @@ def _say(descriptor: int, text: bytes) -> None:
         os.write(descriptor, text[:4096])
     except OSError:
         pass  # nobody listens any longer
-
-
-def node_argv(catatonit: str, home: str) -> tuple[str, ...]:
-    """Return the command of the node's pid 1."""
-    return (catatonit, "--", sys.executable, "-m", "modicum.node.main", "--home", home)

@@ -53,6 +53,16 @@ class Exit:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a runtime can keep of what a `ContainerSpec` asks."""
+
+    isolation: bool
+    """A container has a root directory, processes, a host name and a network of its own, its mounts at their targets,
+    and fewer rights than the node. Without it `root` is only a directory: the working directory and `HOME` are looked
+    for below it, a mount's target stands for its source in arguments and variables, and `network=False` is refused."""
+
+
 class Process(Protocol):
     """A started container."""
 
@@ -67,6 +77,7 @@ class Runtime(Protocol):
     """Starts containers. Inside the node; knows nothing of functions or images."""
 
     name: str
+    capabilities: Capabilities
 
     async def start(self, spec: ContainerSpec) -> Process:
         """Start it. Raises `RuntimeFailure` with the runtime's own words if it cannot be."""

@@ -18,12 +18,12 @@ import modicum
 from modicum.wire.version import build_id
 
 
-def install_agent(home: Path) -> int:
-    """Copy this build's SDK, agent and cloudpickle to `home`/node/agent/BUILD, unless they are there.
+def install_agent(home: Path, directory: Path) -> int:
+    """Copy this build's SDK, agent and cloudpickle to agent/BUILD in a node's directory, unless they are there.
 
     Return the user id that the node's root has out here: it owns the directory.
     """
-    node = os.open(home / "node", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    node = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         owner = os.fstat(node).st_uid
         agents = _folder(node, "agent", owner)
@@ -38,10 +38,10 @@ def install_agent(home: Path) -> int:
     return owner
 
 
-def remove_other_agents(home: Path) -> None:
+def remove_other_agents(directory: Path) -> None:
     """Remove the copies of other builds; only while no container runs that may be of one."""
     with contextlib.suppress(OSError):
-        agents = os.open(home / "node" / "agent", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        agents = os.open(directory / "agent", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             for name in set(os.listdir(agents)) - {build_id()}:
                 shutil.rmtree(name, ignore_errors=True, dir_fd=agents)

@@ -20,6 +20,9 @@ from modicum.wire.channel import Channel, RemoteFailure
 
 log = logging.getLogger("modicum.apps")
 
+NO_NETWORK = "no network"
+"""How a node's sentence begins whose containers reach nothing."""
+
 LOG_KEPT_S = 60.0
 """A stopped app's output can be read for so long."""
 
@@ -58,6 +61,17 @@ class Apps:
         self.by_id[app.id] = app
         self._by_key[app.key] = app
         self._logs.open(app.id)
+
+    async def warn(self, app_id: str, notice: str) -> None:
+        """Tell an app's user, once, what the engine has to say, and whether containers have a network."""
+        app = self._get(app_id)
+        await self._fleet.any_node()
+        networks = {str(facts.get("network", "")) for facts in self._fleet.node_facts.values()}
+        said = [notice, *sorted(text for text in networks if text.startswith(NO_NETWORK))]
+        lines = "".join(f"modicum: {text}\n" for text in said if text)
+        if lines and not app.warned:
+            self._logs.append(app_id, [("stderr", "modicum", lines.encode())])
+        app.warned = True
 
     def attach(self, app_id: str, channel: Channel) -> None:
         """Keep an app alive while a connection lasts."""

@@ -21,6 +21,12 @@ log = logging.getLogger("modicum.fleet")
 AGENT_COMMAND = ["python3", "-S", "/run/modicum-agent/modicum/agent/boot.py"]
 
 
+_ASK_WHY_EVERY_S = 0.5
+"""A keeper tells in a file why its node does not come up."""
+
+_UNKNOWN = "`modicum server logs` may say why"
+
+
 class Fleet:
     """Nodes by name, containers by id."""
 
@@ -35,6 +41,7 @@ class Fleet:
         self.nodes: dict[str, Channel] = {}
         self.node_facts: dict[str, Header] = {}
         self.node_joined = asyncio.Event()
+        self.why_no_node: Callable[[], str] = lambda: ""
         self.start_errors: dict[str, Output] = {}  # by the message under which the core fails inputs for them
         self.owner = 0
         self._moved = asyncio.Event()
@@ -94,14 +101,17 @@ class Fleet:
         self.on_event(ev.NodeLeft(node, "its node was lost"))
 
     async def any_node(self) -> Channel:
-        """Return a node's channel, waiting for one. Raises `RemoteFailure` if none comes in time."""
-        try:
-            async with asyncio.timeout(self._settings.node_wait_s):
-                await self.node_joined.wait()
-        except TimeoutError:
-            raise RemoteFailure(
-                "no_node", "no node is there to do it; `modicum server logs` and keeper.log in the home say why"
-            ) from None
+        """Return a node's channel, waiting for one. Raises `RemoteFailure` once it is known why none comes."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.node_wait_s
+        while not self.node_joined.is_set():
+            try:
+                async with asyncio.timeout_at(min(deadline, loop.time() + _ASK_WHY_EVERY_S)):
+                    await self.node_joined.wait()
+            except TimeoutError:
+                why = self.why_no_node()
+                if why or loop.time() >= deadline:
+                    raise RemoteFailure("no_node", f"there is no node to run containers: {why or _UNKNOWN}") from None
         return next(iter(self.nodes.values()))
 
     def name_of(self, function_id: str) -> str:

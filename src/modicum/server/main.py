@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import fcntl
 import json
 import logging
@@ -18,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
+from sqlalchemy.exc import OperationalError
 
 from modicum.blobs.local import LocalBlobs
-from modicum.engines.base import Engine
+from modicum.engines.base import Engine, EngineFailure
 from modicum.engines.local import LocalEngine
 from modicum.server import settings as settings_
 from modicum.server.agent_code import install_agent, remove_other_agents
@@ -56,15 +58,18 @@ BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""
 
 
-def main(engine: Callable[[Path], Engine] = LocalEngine) -> None:
+def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
     """Run a server until it is told to stop. Exits with 0 if one runs already."""
     parser = argparse.ArgumentParser(prog="modicum-server", description=__doc__)
     parser.add_argument("--home", help="the server's directory (default: MODICUM_HOME, else ~/.modicum)")
     parser.add_argument("--detached", action="store_true", help="leave the cgroups of whoever starts it")
     arguments = parser.parse_args()
-    settings = settings_.read(os.environ, arguments.home)
-    _claim(settings.home)
-    lock = open(settings.home / "server.lock", "w")
+    try:
+        settings = settings_.read(os.environ, arguments.home)
+        _claim(settings.home)
+        lock = open(settings.home / "server.lock", "w")
+    except (ValueError, OSError) as failure:
+        sys.exit(_reason(failure))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -72,8 +77,23 @@ def main(engine: Callable[[Path], Engine] = LocalEngine) -> None:
     if arguments.detached:
         leave_clients_cgroups()
     configure()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(settings, engine(settings.home)).run())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Server(settings, engine(settings.home, settings.runtime)).run())
+    except (EngineFailure, OSError, OperationalError) as failure:
+        log.debug("not started", exc_info=True)
+        sys.exit(_reason(failure))
+
+
+def _reason(failure: Exception) -> str:
+    """Return what a person needs to know of why there is no server: the client shows it."""
+    cause: BaseException = getattr(failure, "orig", None) or failure  # SQLAlchemy adds a statement and a link
+    number = getattr(cause, "errno", None)
+    if number == errno.ENOSPC or "disk is full" in str(cause):
+        return f"the disk is full: {cause}; make room, or set MODICUM_HOME to a directory on another one"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"the home cannot be used: {cause}; set MODICUM_HOME to a directory that is yours to write"
+    return str(cause) or type(cause).__name__
 
 
 def _claim(home: Path) -> None:
@@ -101,7 +121,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         await parts.engine.start()
-        parts.fleet.owner = install_agent(self._settings.home)
+        parts.fleet.owner = install_agent(self._settings.home, parts.engine.directory)
         node_listener = await self._links.listen_node(parts.fleet.owner)
         user_listener = await self._links.listen_user()
         self._write_facts()
@@ -134,6 +154,7 @@ class Server:
         deliveries.log_end = logs.end
         fleet = Fleet(settings, self._links, deliveries)
         state = State(os.urandom(4).hex())
+        fleet.why_no_node = self._engine.failure
         controller = Controller(state, fleet, deliveries)
         apps = Apps(settings, database, fleet, deliveries, logs)
         builds = Builds(database, fleet, logs)
@@ -175,7 +196,7 @@ class Server:
                 pass
         parts.fleet.sweep_links()
         if not parts.fleet.containers:
-            remove_other_agents(self._settings.home)
+            remove_other_agents(parts.engine.directory)
         parts.controller.handle(ev.Recovered())
 
     async def _keep_house(self, parts: Parts) -> None:

@@ -21,6 +21,7 @@ class App:
     attached: set[Channel] = field(default_factory=set)
     reaper: asyncio.TimerHandle | None = None
     stopping: asyncio.Task[None] | None = None
+    warned: bool = False
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+RUNTIMES = ("auto", "crun", "runc", "process")
+
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"text": text})
@@ -18,6 +20,9 @@ class Settings:
     """Each may be set in the server's environment as `MODICUM_<NAME>`."""
 
     home: Path = _setting(Path("~/.modicum"), "The directory in which the server keeps everything.")
+    runtime: str = _setting(
+        "auto", "What makes containers: crun, runc, process (no isolation), or auto, whichever of the first two works."
+    )
     database: str = _setting("", "SQLAlchemy URL of the durable state; by default a SQLite file in the home.")
     recovery_s: float = _setting(3.0, "Seconds for which a starting server waits for nodes before it dispatches.")
     client_grace_s: float = _setting(2.0, "Seconds that an app outlives its last client's connection.")
@@ -43,6 +48,8 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
                 values[each.name] = kind(environment[name])
             except ValueError:
                 raise ValueError(f"{name}={environment[name]!r} is not a {kind.__name__}") from None
+    if values.get("runtime", "auto") not in RUNTIMES:
+        raise ValueError(f"MODICUM_RUNTIME={values['runtime']!r} is not one of {', '.join(RUNTIMES)}")
     if home is not None:
         values["home"] = Path(home)
     values["home"] = Path(os.path.abspath(Path(values.get("home", Settings().home)).expanduser()))

@@ -28,7 +28,7 @@ def test_it_is_closed(tmp_path: Path) -> None:
         folder.chmod(0o777)
     old = os.umask(0o077)
     try:
-        prepare(layout, maps(os.geteuid()))
+        prepare(layout, maps(os.geteuid()).root)
     finally:
         os.umask(old)
     modes = {path: mode(path) for path in (layout.home, layout.containers, layout.temporary)}
@@ -40,7 +40,7 @@ def test_somebody_elses_home_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     tmp_path.chmod(0o755)
     monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(WrongOwner, match="choose another MODICUM_HOME"):
-        prepare(Layout(tmp_path), maps(os.getuid()))
+        prepare(Layout(tmp_path), maps(os.getuid()).root)
     assert mode(tmp_path) == 0o755
 
 
@@ -48,7 +48,7 @@ def test_somebody_elses_node_is_refused(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.node.mkdir()
     with pytest.raises(WrongOwner, match="see /etc/subuid"):
-        prepare(layout, maps(os.geteuid() + 1))
+        prepare(layout, maps(os.geteuid() + 1).root)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -57,5 +57,5 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     victim.mkdir(mode=0o755)
     layout.containers.symlink_to(victim)
     with pytest.raises(OSError, match="containers"):
-        prepare(layout, maps(os.geteuid()))
+        prepare(layout, maps(os.geteuid()).root)
     assert mode(victim) == 0o755

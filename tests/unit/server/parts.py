@@ -52,11 +52,17 @@ class Wire(Channel):
 class NoEngine:
     """There are no nodes but those that a test connects."""
 
+    directory = Path()
+    notice = ""
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
     def check(self) -> None: ...
+
+    def failure(self) -> str:
+        return ""
 
     def status(self) -> dict[str, Any]:
         return {}

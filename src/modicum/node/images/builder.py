@@ -14,8 +14,9 @@ from modicum.node.removal import remove_tree
 from modicum.runtimes.base import BindMount, RuntimeFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
 
-from . import bases, compiled, host, mounts, sources, steps
+from . import bases, compiled, mounts, sources, steps
 from .flights import Flight, Flights
+from .ground import DebianGround, Ground, StepRefused
 from .store import LayerStore
 from .threads import in_thread
 
@@ -44,8 +45,9 @@ class ImageBuilder:
     Belongs to the running event loop.
     """
 
-    def __init__(self, launcher: Launcher, home: Path, send: Send) -> None:
+    def __init__(self, launcher: Launcher, home: Path, send: Send, ground: Ground | None = None) -> None:
         self._launcher = launcher
+        self._ground = ground or DebianGround()
         self._home = home
         self._send = send
         self._store = LayerStore(home)
@@ -113,6 +115,8 @@ class ImageBuilder:
         container runs those files, so they are made in the base alone, which we bootstrapped: what a later layer put
         beside its Python runs nowhere but in its own image. Raises `RuntimeFailure`.
         """
+        if not self._ground.compiles_agent:
+            return
         base = layers[0]
         config = self._store.config(base)
         done = self._home / "agent" / build / f".compiled-{config['python_minor']}"
@@ -155,7 +159,9 @@ class ImageBuilder:
         try:
             flight.show(f"Step {position}: {steps.words(layer['step'])}\n".encode())
             config = await self._run_step(flight, scratch, upper, layer, below)
-        except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError) as error:
+            final = self._store.path(layer["id"])
+            await in_thread(lambda: self._ground.seal(upper, final))
+        except (steps.UnknownStep, StepRefused, bases.BaseFailed, RuntimeFailure, OSError) as error:
             raise BuildFailed(layer["id"], -1, f"Step {position} failed: {error}") from error
         self._store.add(layer["id"], upper, config)
         self._later(self._store.settle)
@@ -167,10 +173,11 @@ class ImageBuilder:
     ) -> dict[str, Any]:
         """Fill `upper`; return the configuration of the image up to here."""
         step = layer["step"]
+        self._ground.check(step)
         if step["op"] == "debian_slim":
             work = scratch / "work"
             work.mkdir()
-            return await bases.build(step["python"], upper, work, lambda line: flight.show(f"{line}\n".encode()))
+            return await self._ground.base(step, upper, work, lambda line: flight.show(f"{line}\n".encode()))
         if not below:
             raise steps.UnknownStep(f"{step['op']} needs an image to stand on")
         command = steps.command(step)
@@ -187,7 +194,8 @@ class ImageBuilder:
     ) -> int:
         folder = scratch / "view"
         folder.mkdir(mode=0o755)
-        view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", host.collect(), command.files))
+        settings = self._ground.settings()
+        view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", settings, command.files))
         config = self._store.config(below[-1])
         running = await self._launcher.launch(
             Launch(

@@ -46,7 +46,7 @@ async def find(minor: str, scratch: Path, tell: Tell) -> Interpreter:
 
     Raises `NoInterpreter`.
     """
-    fetched, failure = await _fetch(minor, scratch)
+    fetched, failure = await fetch(minor, scratch)
     if fetched is not None:
         return fetched
     tell(f"uv has no Python {minor} for us ({failure}); looking on this machine.")
@@ -83,17 +83,18 @@ def stage(interpreter: Interpreter, minor: str, target: Path) -> None:
     _rename_prefix(target, str(prefix))
 
 
-async def _fetch(minor: str, scratch: Path) -> tuple[Interpreter | None, str]:
+async def fetch(minor: str, folder: Path) -> tuple[Interpreter | None, str]:
+    """Have uv put its newest CPython of this minor below `folder`; return it, or None and why there is none."""
     uv = uv_binary()
     if uv is None:
         return None, "uv is not installed here"
-    environ = {**os.environ, **UV_ENVIRON, "UV_CACHE_DIR": str(scratch / "cache")}
-    command = [str(uv), "python", "install", "--no-bin", "--install-dir", str(scratch / "pythons"), minor]
+    environ = {**os.environ, **UV_ENVIRON, "UV_CACHE_DIR": str(folder / "cache")}
+    command = [str(uv), "python", "install", "--no-bin", "--install-dir", str(folder / "pythons"), minor]
     try:
         code, said = await _run(command, environ)
     except (OSError, TimeoutError) as error:
         return None, str(error) or type(error).__name__
-    found = sorted((scratch / "pythons").glob(f"cpython-{minor}.*"))
+    found = sorted((folder / "pythons").glob(f"cpython-{minor}.*"))
     version = _version(found[-1], minor) if code == 0 and found else ""
     if not version:
         return None, _cause(said)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modicum.runtimes.base import ContainerSpec, Exit, RuntimeFailure
+from modicum.runtimes.base import Capabilities, ContainerSpec, Exit, RuntimeFailure
 
 from .config import INIT, build_config, open_files_for
 from .seccomp import profile
@@ -43,6 +43,8 @@ class Binary:
 
 class OciRuntime:
     """Starts containers with one binary. `directory` is a private one, on a tmpfs that dies with the node."""
+
+    capabilities = Capabilities(isolation=True)
 
     def __init__(self, binary: Binary, init: str, directory: Path, slots: SlotSource, process_id: int) -> None:
         self.name = binary.name

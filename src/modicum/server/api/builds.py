@@ -8,7 +8,8 @@ from modicum.wire.frames import Header
 
 
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Build an image unless it is there. What it prints goes to the app's log."""
+    """Build an image unless it is there. What it prints goes to the app's log, after what an app's user must know."""
+    await parts.apps.warn(header["app"], parts.engine.notice)
     return {"image": await parts.builds.build(header["steps"], header["app"])}
 
 

@@ -34,6 +34,8 @@ def status(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         "node_ready": bool(parts.fleet.nodes),
         "runtime": facts.get("runtime"),
         "limits": facts.get("limits"),
+        "network": facts.get("network"),
+        "failure": parts.engine.failure(),
         "apps": [{"id": app.id, "name": app.name} for app in parts.apps.by_id.values()],
         "containers": [
             {"id": c.id, "app": c.app, "function": parts.fleet.functions[c.function].name}

@@ -1,0 +1,154 @@
+"""How an image is made of virtual environments, where containers are plain processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import host, interpreter
+from .bases import ENV, BaseFailed
+from .ground import StepRefused, Tell
+from .threads import in_thread
+
+VENV = "venv"
+"""The environment's directory in a layer."""
+
+_KEPT = frozenset({"debian_slim", "env", "pip_install", "uv_pip_install", "workdir"})
+"""Steps that change only the environment and the configuration. All others would change this machine."""
+
+_PROBE = "import sys, venv, ensurepip; print('%d.%d.%d' % sys.version_info[:3])"
+_PROBE_TIMEOUT_S = 10.0
+_LINKED = "lib"
+"""Below it files are shared with the layer below; the rest of an environment is small, and names its own place."""
+
+
+class VenvGround:
+    """One environment per layer, with what was in the one below. `pythons` is where uv puts interpreters."""
+
+    compiles_agent = False
+
+    def __init__(self, pythons: Path) -> None:
+        self._pythons = pythons
+
+    def check(self, step: Mapping[str, Any]) -> None:
+        """Raise `StepRefused` for a step that would change the machine, or be lost."""
+        if step["op"] not in _KEPT:
+            raise StepRefused(
+                f"the process runtime cannot run the step {step['op']!r}: its images are virtual environments on this "
+                "machine, and the step would change the machine itself. Do by hand what it is to do, or use a runtime "
+                "with isolation (`modicum doctor` says what that needs)."
+            )
+
+    async def base(self, step: Mapping[str, Any], target: Path, work: Path, tell: Tell) -> dict[str, Any]:
+        """Make an environment of an interpreter of the wanted minor version, and never of another."""
+        minor = step["python"]
+        python, version = await self._interpreter(minor, tell)
+        tell(f"Making a virtual environment with CPython {version}, {python} (no Debian: the runtime is `process`).")
+        code, said = await _run([python, "-I", "-m", "venv", str(target / VENV)])
+        if code:
+            raise BaseFailed(f"{python} -m venv failed (exit status {code}):\n{said}")
+        return {"env": dict(ENV), "workdir": "/root", "python": "python3", "python_minor": minor}
+
+    def settings(self) -> host.HostSettings:
+        """Return the machine's settings with no path to be mounted: a plain process sees all of them."""
+        return dataclasses.replace(host.collect(), paths=())
+
+    def seal(self, layer: Path, final: Path) -> None:
+        """Have the environment name its final place, and keep the files that later layers share from being changed."""
+        if not (layer / VENV).is_dir():
+            return
+        _rename(layer / VENV, final / VENV)
+        for path in _files(layer / VENV / _LINKED):
+            path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~0o222)
+
+    async def _interpreter(self, minor: str, tell: Tell) -> tuple[str, str]:
+        found = await in_thread(lambda: next(interpreters(minor), None))
+        if found is not None:
+            return found
+        tell(f"No CPython {minor} is on this machine; asking uv for it.")
+        fetched, failure = await interpreter.fetch(minor, self._pythons)
+        if fetched is not None:
+            return f"{fetched.prefix}/bin/python{minor}", fetched.version
+        raise BaseFailed(
+            f"There is no CPython {minor} with venv and ensurepip on this machine, and uv could not fetch one "
+            f"({failure}). Install it, for example the package python{minor}-venv, or with `uv python install {minor}` or pyenv, or "
+            "choose another python_version."
+        )
+
+
+def clone(source: Path, target: Path) -> None:
+    """Make `target` the same environment as `source`, sharing the files of its packages where the disk allows it."""
+    for entry in os.scandir(source):
+        to = target / entry.name
+        target.mkdir(exist_ok=True)
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), to)
+        elif entry.is_dir():
+            share = entry.name.startswith(_LINKED)
+            shutil.copytree(entry.path, to, symlinks=True, copy_function=_link if share else shutil.copy2)
+        else:
+            shutil.copy2(entry.path, to)
+    _rename(target, target, source)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _rename(venv: Path, final: Path, old: Path | None = None) -> None:
+    """Replace the environment's own path, or `old`, by `final` in what names it: scripts, and pyvenv.cfg."""
+    was, becomes = str(old or venv).encode(), str(final).encode()
+    for path in [*_files(venv / "bin"), venv / "pyvenv.cfg"]:
+        content = path.read_bytes()
+        if was in content:
+            path.write_bytes(content.replace(was, becomes))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def interpreters(minor: str) -> Iterator[tuple[str, str]]:
+    """Yield interpreters of this machine that can make environments, with their full versions."""
+    folders = [Path(sys.base_prefix), *host.interpreter_prefixes(minor), Path("/usr")]
+    named = [str(folder / "bin" / f"python{minor}") for folder in folders]
+    for path in dict.fromkeys([*named, shutil.which(f"python{minor}") or ""]):
+        version = _version(path) if path and os.path.exists(path) else ""
+        if version.startswith(f"{minor}."):
+            yield path, version
+
+
+def _version(python: str) -> str:
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+async def _run(command: list[str]) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        said, _ = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    return process.returncode or 0, said.decode(errors="replace")[-2000:]
