@@ -51,8 +51,8 @@ class Node:
         runtime = OciRuntime(choice.binary, grounds.init, layout.run / "bundles", pool, os.getpid())
         self._launcher = NodeLauncher(runtime, Overlays(layout.run), layout.run, layout.containers, grounds.resolv_conf)
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
-        self._images = ImageBuilder(self._launcher, layout.node, self._link.send)
-        self._containers = Containers(layout, self._launcher, self._images, self._link.deliver, self._link.fetch)
+        self._images = ImageBuilder(self._launcher, layout.node, self._link.send, self._link.fetch)
+        self._containers = Containers(layout, self._launcher, self._images, self._link.deliver)
         self._builds: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
 
@@ -125,7 +125,7 @@ class Node:
 
     def _build(self, header: Header) -> None:
         """It goes on when the server does not: the layers will be wanted again."""
-        task = asyncio.ensure_future(self._images.build(header["build"], header["layers"]))
+        task = asyncio.ensure_future(self._images.build(header["build"], header["layers"], header["configured"]))
         self._builds.add(task)  # cancelled by close()
         task.add_done_callback(self._builds.discard)
 

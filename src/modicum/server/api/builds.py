@@ -9,7 +9,7 @@ from modicum.wire.frames import Header
 
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Build an image unless it is there. What it prints goes to the app's log."""
-    return {"image": await parts.builds.build(header["steps"], header["app"])}
+    return {"image": await parts.builds.build(header["steps"], header["app"], bool(header.get("ignore_cache")))}
 
 
 def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

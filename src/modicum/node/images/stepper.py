@@ -1,0 +1,127 @@
+"""How one step runs: its command in a container over the layers below, whose changes become the new layer."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modicum.node.launch import Launch, Launcher, Running
+from modicum.runtimes.base import BindMount, RuntimeFailure
+from modicum.wire.configuration import configure
+
+from . import bases, host, mounts, steps
+from .flights import Flight
+from .hints import with_hint
+from .threads import in_thread
+
+_LINES_KEPT = 20
+
+
+class StepFailed(Exception):
+    """A step made no layer. `code` is its exit status, or -1 if it was not even run."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A step to be run. `below` are the directories of the layers below it, the topmost first, `config` is theirs.
+
+    `scratch` is a directory to work in, in which `layer` becomes the new layer.
+    """
+
+    step: Mapping[str, Any]
+    configured: tuple[Mapping[str, Any], ...]
+    below: tuple[Path, ...]
+    config: Mapping[str, Any]
+    scratch: Path
+    agent: Path
+    position: str
+
+    @property
+    def layer(self) -> Path:
+        """Where the new layer is made."""
+        return self.scratch / "layer"
+
+
+class Stepper:
+    """Runs steps. `cache` keeps what installers have downloaded."""
+
+    def __init__(self, launcher: Launcher, cache: Path) -> None:
+        self._launcher = launcher
+        self._cache = cache
+
+    async def run(self, job: Job, flight: Flight) -> dict[str, Any]:
+        """Fill `job.layer`; return what is recorded with the layer: the base's configuration. Raises `StepFailed`."""
+        job.layer.mkdir()
+        started = asyncio.get_running_loop().time()
+        try:
+            flight.show(f"Step {job.position}: {steps.words(job.step)}\n".encode())
+            config = await self._make(job, flight)
+        except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError) as error:
+            raise StepFailed(-1, with_hint(f"Step {job.position} failed: {error}")) from error
+        taken = asyncio.get_running_loop().time() - started
+        flight.show(f"Step {job.position}: done in {taken:.1f} s\n".encode())
+        return config
+
+    async def _make(self, job: Job, flight: Flight) -> dict[str, Any]:
+        if job.step["op"] == "debian_slim":
+            work = job.scratch / "work"
+            work.mkdir()
+            version = job.step["python"]
+            return await bases.build(version, job.layer, work, lambda line: flight.show(f"{line}\n".encode()))
+        if not job.below:
+            raise steps.UnknownStep(f"{job.step['op']} needs an image to stand on")
+        config = configure(job.config, job.configured)
+        command = steps.command(job.step, config)
+        code = await self._run(job, flight, command, config)
+        flight.finish_line()
+        if code != 0:
+            tail = with_hint(flight.tail(_LINES_KEPT))
+            raise StepFailed(code, f"`{command.words}` exited with status {code}:\n{tail}")
+        return dict(job.config)
+
+    async def _run(self, job: Job, flight: Flight, command: steps.Command, config: Mapping[str, Any]) -> int:
+        folder = job.scratch / "view"
+        folder.mkdir(mode=0o755)
+        view = await in_thread(lambda: mounts.lay_out(folder, self._cache, host.collect(), command.files))
+        agent = (BindMount(job.agent, steps.AGENT),) if command.needs_agent else ()
+        running = await self._launcher.launch(
+            Launch(
+                id=f"bu-{uuid.uuid4().hex[:16]}",
+                layers=job.below,
+                argv=command.argv,
+                env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
+                on_output=lambda _, data: flight.show(data),
+                cwd=config["workdir"],
+                upper=job.layer,
+                mounts=(*view.mounts, *agent),
+            )
+        )
+        return await _within(command.timeout_s, running)
+
+
+async def _within(seconds: float | None, running: Running) -> int:
+    try:
+        async with asyncio.timeout(seconds):
+            return await ended(running)
+    except TimeoutError:
+        raise StepFailed(-1, f"the step did not end within its {seconds:g} s") from None
+
+
+async def ended(running: Running) -> int:
+    """Wait for a container, ending it if we are cancelled; return a shell's exit status."""
+    try:
+        end = await running.wait()
+    except asyncio.CancelledError:
+        running.kill()
+        await running.wait()
+        raise
+    return 128 + end.signal if end.signal else end.code
