@@ -63,7 +63,7 @@ class Stepper:
         job.layer.mkdir()
         started = asyncio.get_running_loop().time()
         try:
-            flight.show(f"Step {job.position}: {steps.words(job.step)}\n".encode())
+            flight.show(f"{_headline(job)}\n".encode())
             config = await self._make(job, flight)
         except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError) as error:
             raise StepFailed(-1, with_hint(f"Step {job.position} failed: {error}")) from error
@@ -82,10 +82,10 @@ class Stepper:
         config = configure(job.config, job.configured)
         command = steps.command(job.step, config)
         code = await self._run(job, flight, command, config)
-        flight.finish_line()
+        flight.finish_lines()
         if code != 0:
-            tail = with_hint(flight.tail(_LINES_KEPT))
-            raise StepFailed(code, f"`{command.words}` exited with status {code}:\n{tail}")
+            tail = flight.tail(_LINES_KEPT).removeprefix(_headline(job)).lstrip("\n")
+            raise StepFailed(code, with_hint(f"`{command.words}` exited with status {code}:\n{tail}"))
         return dict(job.config)
 
     async def _run(self, job: Job, flight: Flight, command: steps.Command, config: Mapping[str, Any]) -> int:
@@ -99,21 +99,21 @@ class Stepper:
                 layers=job.below,
                 argv=command.argv,
                 env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
-                on_output=lambda _, data: flight.show(data),
+                on_output=lambda stream, data: flight.show(data, stream),
                 cwd=config["workdir"],
                 upper=job.layer,
                 mounts=(*view.mounts, *agent),
             )
         )
-        return await _within(command.timeout_s, running)
+        try:
+            async with asyncio.timeout(command.timeout_s):
+                return await ended(running)
+        except TimeoutError:
+            raise StepFailed(-1, f"`{command.words}` did not end within its {command.timeout_s:g} s") from None
 
 
-async def _within(seconds: float | None, running: Running) -> int:
-    try:
-        async with asyncio.timeout(seconds):
-            return await ended(running)
-    except TimeoutError:
-        raise StepFailed(-1, f"the step did not end within its {seconds:g} s") from None
+def _headline(job: Job) -> str:
+    return f"Step {job.position}: {steps.words(job.step)}"
 
 
 async def ended(running: Running) -> int:
