@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modicum import _blobs, _blocking, _context
+from modicum import _blobs, _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import InvalidError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modicum._source import Source
     from modicum.app import App
     from modicum.function import Function
+    from modicum.image import Image
 
 
 class Run:
@@ -102,16 +103,40 @@ class Run:
 
 def _create_functions(app: App, app_id: str) -> Operation[None]:
     functions = list(app.functions.values())
-    steps = [app.image_of(function).steps for function in functions]
-    distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
-    built = yield Request(*(({"t": "image.build", "app": app_id, "steps": s}, b"") for s in distinct))
-    images = [built[distinct.index(s)][0]["image"] for s in steps]
+    images = yield from _build_images(app_id, [app.image_of(function) for function in functions])
     sources = yield from _upload_sources(functions)
     created = yield Request(
         *(_creation(app_id, function, image, source) for function, image, source in zip(functions, images, sources))
     )
     for function, (header, _) in zip(functions, created):
         function.hydrate_with(header["function"])
+
+
+def build_image(image: Image, app: App | None) -> None:
+    """Build one image, within an app that runs or, without one, within one that is made for it."""
+    if app is None:
+        from modicum.app import App
+
+        with App("image-build").run() as app:
+            return build_image(image, app)
+    if app.app_id is None:
+        raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
+    _blocking.run(_build_images(app.app_id, [image]))
+    return None
+
+
+def _build_images(app_id: str, images: list[Image]) -> Operation[list[str]]:
+    """Have the images built, those that are the same once; return their ids."""
+    resolutions = [image.resolve() for image in images]
+    steps = [resolution.steps for resolution in resolutions]
+    yield from _upload({key: files for resolution in resolutions for key, files in resolution.uploads.items()})
+    distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
+    header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
+    built = yield Request(*(({**header, "steps": s}, b"") for s in distinct))
+    ids = [built[distinct.index(s)][0]["image"] for s in steps]
+    for image, image_id in zip(images, ids):
+        image.set_built(image_id)
+    return ids
 
 
 def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[Source | None]]:
@@ -127,12 +152,16 @@ def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[
         if module not in known:
             known[module] = _source.of(function.raw_function)
         sources.append(known[module])
-    wanted = {source.blob: source for source in known.values()}
+    yield from _upload({source.blob: source for source in known.values()})
+    return sources
+
+
+def _upload(wanted: dict[str, Source]) -> Operation[None]:
+    """Send those of the sources that the server does not have."""
     if wanted:
         ((header, _),) = yield Request(({"t": "blob.missing", "blobs": list(wanted)}, b""))
         for blob in header["blobs"]:
             yield from _blobs.put(blob, wanted[blob].archive)
-    return sources
 
 
 def _creation(

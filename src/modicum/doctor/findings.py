@@ -116,7 +116,9 @@ def _programs(facts: Facts) -> Iterator[Finding]:
 
 def _install(programs: list[str]) -> str:
     packages = dict.fromkeys(PROGRAMS[name] for name in programs)
-    return f"install the packages {' '.join(packages)}" if len(packages) > 1 else f"install the package {[*packages][0]}"
+    return (
+        f"install the packages {' '.join(packages)}" if len(packages) > 1 else f"install the package {[*packages][0]}"
+    )
 
 
 def _runtime(facts: Facts) -> Iterator[Finding]:
@@ -186,7 +188,9 @@ def _pythons(facts: Facts) -> Iterator[Finding]:
     if facts.pythons:
         yield Finding("python", "ok", f"for debian_slim: {found}")
     else:
-        yield Finding("python", "error", f"for debian_slim: {found}", "install a Python of 3.11 or newer with its venv module")
+        yield Finding(
+            "python", "error", f"for debian_slim: {found}", "install a Python of 3.11 or newer with its venv module"
+        )
 
 
 def _packages(facts: Facts) -> Iterator[Finding]:
@@ -207,6 +211,8 @@ def _extras(facts: Facts) -> Iterator[Finding]:
         yield Finding("buildah", "note", "installed")
     for name, device in (("fuse", "/dev/fuse"), ("kvm", "/dev/kvm")):
         can = device in facts.devices
-        yield Finding(name, "note", f"{device} can be opened" if can else f"{device} is not there, or closed to this user")
+        yield Finding(
+            name, "note", f"{device} can be opened" if can else f"{device} is not there, or closed to this user"
+        )
     nodes = sorted(device for device in facts.devices if device.startswith("/dev/nvidia"))
     yield Finding("gpu", "note", "; ".join(facts.gpus) or (", ".join(nodes) if nodes else "none found"))

@@ -172,6 +172,7 @@ class Server:
             parts.apps.restore_function(Function(*function))
         for image in stored.images:
             parts.builds.restore(*image)
+        parts.builds.restore_forced(stored.forced)
         for waiting in stored.inputs:
             call = parts.deliveries.calls.get(waiting.call)
             if call is None:

@@ -76,7 +76,17 @@ class Site:
         self.launcher = FakeLauncher()
         self.launcher.gate.set()
         self.sent: list[tuple[dict[str, Any], bytes]] = []
-        self.builder = ImageBuilder(self.launcher, home, lambda header, payload: self.sent.append((header, payload)))
+        self.fetch: Callable[[str], AsyncIterator[bytes]] = fetcher(b"", [])
+        self.builder = self.make_builder()
+
+    def make_builder(self) -> ImageBuilder:
+        def send(header: dict[str, Any], payload: bytes) -> None:
+            self.sent.append((header, payload))
+
+        def fetch(blob: str) -> AsyncIterator[bytes]:
+            return self.fetch(blob)
+
+        return ImageBuilder(self.launcher, self.home, send, fetch)
 
     def output(self, build: str) -> str:
         parts = [payload for header, payload in self.sent if header["t"] == "build.output" and header["build"] == build]
@@ -266,8 +276,8 @@ def fetcher(archive: bytes, fetched: list[str]) -> Callable[[str], AsyncIterator
 async def test_a_source_is_fetched_once(site: Site) -> None:
     fetched: list[str] = []
     archive = packed("root/main.py")
-    fetch = fetcher(archive, fetched)
-    paths = await asyncio.gather(*(site.builder.ensure_source(named(archive), "bl-1", fetch) for _ in range(3)))
+    site.fetch = fetcher(archive, fetched)
+    paths = await asyncio.gather(*(site.builder.ensure_source(named(archive), "bl-1") for _ in range(3)))
     assert fetched == ["bl-1"]
     assert {(path / "root/main.py").read_text() for path in paths} == {"x"}
     assert site.scratch() == []
@@ -275,16 +285,18 @@ async def test_a_source_is_fetched_once(site: Site) -> None:
 
 async def test_a_bad_source_leaves_nothing(site: Site) -> None:
     archive = packed("/etc/passwd")
+    site.fetch = fetcher(archive, [])
     with pytest.raises(BadArchive, match="leads outside"):
-        await site.builder.ensure_source(named(archive), "bl-1", fetcher(archive, []))
+        await site.builder.ensure_source(named(archive), "bl-1")
     assert site.builder.layers() == []
     assert site.scratch() == []
 
 
 @pytest.mark.parametrize("layer", ["la-" + "0" * 32, "la-", "im-1"])
 async def test_a_source_that_is_not_what_its_name_says_is_refused(site: Site, layer: str) -> None:
+    site.fetch = fetcher(packed("root/main.py"), [])
     with pytest.raises(BadArchive, match="is another"):
-        await site.builder.ensure_source(layer, "bl-1", fetcher(packed("root/main.py"), []))
+        await site.builder.ensure_source(layer, "bl-1")
     assert site.builder.layers() == []
     assert site.scratch() == []
 
@@ -293,7 +305,7 @@ async def test_the_agent_is_compiled_once_per_python(site: Site) -> None:
     (site.home / "agent/b1").mkdir(parents=True)
     await site.builder.build("bu-1", [BASE])
     await asyncio.gather(*(site.builder.ensure_agent(["im-base"], "b1") for _ in range(2)))
-    await ImageBuilder(site.launcher, site.home, lambda *_: None).ensure_agent(["im-base"], "b1")
+    await site.make_builder().ensure_agent(["im-base"], "b1")
     (running,) = site.launcher.running
     assert running.launch.argv[0] == "/bin/python"
     assert not running.launch.network

@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modicum.node.launch import Launch, Launcher, Running
+from modicum.node.launch import Launch, Launcher
 from modicum.node.removal import remove_tree
 from modicum.runtimes.base import BindMount, RuntimeFailure
+from modicum.wire.configuration import configure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
+from modicum.wire.version import build_id
 
-from . import bases, compiled, mounts, sources, steps
+from . import compiled, sources
 from .flights import Flight, Flights
-from .ground import DebianGround, Ground, StepRefused
+from .ground import DebianGround, Ground
+from .stepper import Job, StepFailed, Stepper, ended
 from .store import LayerStore
 from .threads import in_thread
 
 STEPS_AT_ONCE = 4
 """More would only slow each other down."""
 
-_LINES_KEPT = 20
-
 Send = Callable[[dict[str, Any], bytes], None]
 Fetch = Callable[[str], AsyncIterator[bytes]]
+Layer = Mapping[str, Any]
 
 
 class BuildFailed(Exception):
@@ -45,12 +47,14 @@ class ImageBuilder:
     Belongs to the running event loop.
     """
 
-    def __init__(self, launcher: Launcher, home: Path, send: Send, ground: Ground | None = None) -> None:
+    def __init__(self, launcher: Launcher, home: Path, send: Send, fetch: Fetch, ground: Ground | None = None) -> None:
         self._launcher = launcher
         self._ground = ground or DebianGround()
         self._home = home
         self._send = send
+        self._fetch = fetch
         self._store = LayerStore(home)
+        self._stepper = Stepper(launcher, self._ground, home / "cache")
         self._flights = Flights()
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
@@ -67,19 +71,21 @@ class ImageBuilder:
         """Return a layer's directory."""
         return self._store.path(layer_id)
 
-    async def build(self, build_id: str, layers: Sequence[dict[str, Any]]) -> None:
-        """Make those of `layers` (`{"id", "step"}`, the base first) that are missing.
+    async def build(self, build_id: str, layers: Sequence[Layer], configured: Sequence[Layer] = ()) -> None:
+        """Make those of `layers` (`{"id", "step", "configured"}`, the base first) that are missing.
 
-        Sends `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `python`)
-        or `build.failed`; nothing more once it was cancelled. Asked twice, as by a server that was started again, it
-        builds once.
+        `configured` are the steps that only configure, of the image and of each layer those before it. Sends
+        `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `entrypoint`,
+        `cmd`, `shell`, `python`) or `build.failed`; nothing more once it was cancelled. Asked twice, as by a server
+        that was started again, it builds once.
         """
         if build_id in self._builds:
             return
         self._builds[build_id] = task = asyncio.create_task(self._build(build_id, layers))
         try:
             await task
-            self._send({"t": "build.done", "build": build_id, "config": self._store.config(layers[-1]["id"])}, b"")
+            config = configure(self._store.config(layers[-1]["id"]), configured)
+            self._send({"t": "build.done", "build": build_id, "config": config}, b"")
         except BuildFailed as failure:
             self._fail(build_id, failure)
         except asyncio.CancelledError:
@@ -98,14 +104,14 @@ class ImageBuilder:
         if task is not None:
             task.cancel()
 
-    async def ensure_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> Path:
+    async def ensure_source(self, layer_id: str, blob_id: str) -> Path:
         """Return the layer made of the tar `blob_id`, fetching and extracting it if it is not there.
 
         The names in the tar are relative to the container's root directory. The layer's id names the tar's content, so
         that no archive can pass for another's, nor for an image's layer. Raises `BadArchive`.
         """
         if not self._store.has(layer_id):
-            await self._flights.join(layer_id, _unseen, lambda _: self._make_source(layer_id, blob_id, fetch))
+            await self._flights.join(layer_id, _unseen, lambda _: self._make_source(layer_id, blob_id))
         return self._store.path(layer_id)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
@@ -126,7 +132,7 @@ class ImageBuilder:
 
     # -- one build -----------------------------------------------------------------------------------------
 
-    async def _build(self, build_id: str, layers: Sequence[dict[str, Any]]) -> None:
+    async def _build(self, build_id: str, layers: Sequence[Layer]) -> None:
         def show(data: bytes) -> None:
             for start in range(0, len(data), PAYLOAD_BYTES_MAX):
                 part = data[start : start + PAYLOAD_BYTES_MAX]
@@ -139,7 +145,7 @@ class ImageBuilder:
                 await self._flights.join(layer["id"], show, self._maker(layer, tuple(below), position))
             below.append(layer["id"])
 
-    def _maker(self, layer: dict[str, Any], below: tuple[str, ...], position: str) -> Callable[[Flight], Any]:
+    def _maker(self, layer: Layer, below: tuple[str, ...], position: str) -> Callable[[Flight], Any]:
         async def make(flight: Flight) -> None:
             async with self._turns:
                 scratch = self._store.scratch()
@@ -150,65 +156,27 @@ class ImageBuilder:
 
         return make
 
-    async def _make(
-        self, flight: Flight, scratch: Path, layer: dict[str, Any], below: tuple[str, ...], position: str
-    ) -> None:
-        upper = scratch / "layer"
-        upper.mkdir()
-        started = asyncio.get_running_loop().time()
-        try:
-            flight.show(f"Step {position}: {steps.words(layer['step'])}\n".encode())
-            config = await self._run_step(flight, scratch, upper, layer, below)
-            final = self._store.path(layer["id"])
-            await in_thread(lambda: self._ground.seal(upper, final))
-        except (steps.UnknownStep, StepRefused, bases.BaseFailed, RuntimeFailure, OSError) as error:
-            raise BuildFailed(layer["id"], -1, f"Step {position} failed: {error}") from error
-        self._store.add(layer["id"], upper, config)
-        self._later(self._store.settle)
-        taken = asyncio.get_running_loop().time() - started
-        flight.show(f"Step {position}: done in {taken:.1f} s\n".encode())
-
-    async def _run_step(
-        self, flight: Flight, scratch: Path, upper: Path, layer: dict[str, Any], below: tuple[str, ...]
-    ) -> dict[str, Any]:
-        """Fill `upper`; return the configuration of the image up to here."""
-        step = layer["step"]
-        self._ground.check(step)
-        if step["op"] == "debian_slim":
-            work = scratch / "work"
-            work.mkdir()
-            return await self._ground.base(step, upper, work, lambda line: flight.show(f"{line}\n".encode()))
-        if not below:
-            raise steps.UnknownStep(f"{step['op']} needs an image to stand on")
-        command = steps.command(step)
-        config = self._store.config(below[-1])
-        code = await self._run_command(flight, scratch, upper, command, below)
-        flight.finish_line()
-        if code != 0:
-            tail = flight.tail(_LINES_KEPT)
-            raise BuildFailed(layer["id"], code, f"`{command.words}` exited with status {code}:\n{tail}")
-        return config
-
-    async def _run_command(
-        self, flight: Flight, scratch: Path, upper: Path, command: steps.Command, below: tuple[str, ...]
-    ) -> int:
-        folder = scratch / "view"
-        folder.mkdir(mode=0o755)
-        settings = self._ground.settings()
-        view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", settings, command.files))
-        config = self._store.config(below[-1])
-        running = await self._launcher.launch(
-            Launch(
-                id=f"bu-{uuid.uuid4().hex[:16]}",
-                layers=self._lower(below),
-                argv=command.argv,
-                env={**config["env"], "HOME": "/root", **view.environ, **command.environ},
-                on_output=lambda _, data: flight.show(data),
-                upper=upper,
-                mounts=view.mounts,
-            )
+    async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
+        job = Job(
+            step=layer["step"],
+            configured=tuple(layer.get("configured", ())),
+            below=(*await self._source_of(layer["step"]), *self._lower(below)),
+            config=self._store.config(below[-1]) if below else {},
+            scratch=scratch,
+            agent=self._home / "agent" / build_id(),
+            position=position,
         )
-        return await _ended(running)
+        try:
+            config = await self._stepper.run(job, flight, self._store.path(layer["id"]))
+            self._store.add(layer["id"], job.layer, config)
+        except StepFailed as failure:
+            raise BuildFailed(layer["id"], failure.code, failure.message) from failure
+        self._later(self._store.settle)
+
+    async def _source_of(self, step: Mapping[str, Any]) -> list[Path]:
+        """Return the user's files, which lie over the image while a step of his program runs, and are not kept."""
+        source = step.get("shipped", {}).get("source")
+        return [await self.ensure_source(source["layer"], source["blob"])] if source else []
 
     def _lower(self, below: Sequence[str]) -> tuple[Path, ...]:
         return tuple(self._store.path(layer_id) for layer_id in reversed(below))
@@ -225,12 +193,12 @@ class ImageBuilder:
 
     # -- source and agent ----------------------------------------------------------------------------------
 
-    async def _make_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> None:
+    async def _make_source(self, layer_id: str, blob_id: str) -> None:
         scratch = self._store.scratch()
         try:
             digest = hashlib.sha256()
             with (scratch / "archive").open("wb") as archive:
-                async for chunk in fetch(blob_id):
+                async for chunk in self._fetch(blob_id):
                     digest.update(chunk)
                     archive.write(chunk)
             sources.check(layer_id, digest.hexdigest())
@@ -265,19 +233,8 @@ class ImageBuilder:
                 network=False,
             )
         )
-        if await _ended(running) != 0:
+        if await ended(running) != 0:
             raise RuntimeFailure(f"the agent does not compile: {said.decode(errors='replace')[-2000:]}")
-
-
-async def _ended(running: Running) -> int:
-    """Wait for a container, ending it if we are cancelled; return a shell's exit status."""
-    try:
-        ended = await running.wait()
-    except asyncio.CancelledError:
-        running.kill()
-        await running.wait()
-        raise
-    return 128 + ended.signal if ended.signal else ended.code
 
 
 async def _remove(folder: Path) -> None:

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import apt
+
 COPIED_MINORS = ("3.12",)
 """Minors that no Debian suite has: their interpreter may come from the host."""
 
@@ -65,6 +67,7 @@ class HostSettings:
     ca_bundle: Path | None = None
     pip_conf: str = ""
     uv_toml: str = ""
+    apt_conf: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     paths: tuple[Path, ...] = ()
 
@@ -97,7 +100,8 @@ def collect(environ: Mapping[str, str] = os.environ) -> HostSettings:
     uv_toml = next((text for text in map(_read, _uv_files(environ)) if text), "")
     passed = {name: value for name, value in environ.items() if _reaches_packages(name)}
     texts = [pip_conf, uv_toml, *passed.values()]
-    return HostSettings(_ca_bundle(environ), pip_conf, uv_toml, passed, tuple(_outermost(_named_paths(texts))))
+    paths = tuple(_outermost(_named_paths(texts)))
+    return HostSettings(_ca_bundle(environ), pip_conf, uv_toml, apt.download_settings(), passed, paths)
 
 
 def rewrite(text: str, mounted: Iterable[Path], below: str) -> str:

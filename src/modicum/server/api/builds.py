@@ -10,7 +10,7 @@ from modicum.wire.frames import Header
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Build an image unless it is there. What it prints goes to the app's log, after what an app's user must know."""
     await parts.apps.warn(header["app"], parts.engine.notice)
-    return {"image": await parts.builds.build(header["steps"], header["app"])}
+    return {"image": await parts.builds.build(header["steps"], header["app"], bool(header.get("ignore_cache")))}
 
 
 def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
