@@ -1,4 +1,4 @@
-"""How older names are accepted: with one warning where they are used, and an error where they contradict the present one.
+"""How older names are accepted: with one warning where they are used, unless they contradict the present ones.
 
 A function that has had other parameters says so above its `def`; its signature knows the present ones alone:
 
@@ -44,7 +44,7 @@ def _warn(what: str) -> None:
 
 
 def _show_by_default(warnings: ModuleType) -> None:
-    """Come before the interpreter's own rule that hides deprecations outside of `__main__`; others' rules stay ahead."""
+    """Come before the interpreter's own rule that hides deprecations outside of `__main__`, behind all others."""
     hiding = ("default", None, DeprecationWarning, "__main__", 0)
     ours = ("default", None, DeprecationError, None, 0)
     if hiding in warnings.filters and ours not in warnings.filters:
@@ -97,7 +97,7 @@ class Dropped:
 
 
 class Refused:
-    """A parameter whose meaning cannot be kept; only values that ask for nothing are accepted. `hint` says what to do."""
+    """A parameter whose meaning cannot be kept; accepted if it asks for nothing. `hint` says what to do instead."""
 
     def __init__(self, old: str, hint: str) -> None:
         self.old = old
@@ -115,7 +115,7 @@ if TYPE_CHECKING:
 
 
 def accepts(*old: Old, name: str | None = None) -> Callable[[_F], _F]:
-    """Decorate a function so that it takes older keywords too; a keyword that nobody knows is a `TypeError` with a hint.
+    """Decorate a function so that it takes older keywords too; one that nobody knows is a `TypeError` with a hint.
 
     `name` is what users call the function, by default its own.
     """

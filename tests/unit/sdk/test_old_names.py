@@ -69,7 +69,7 @@ def test_what_has_no_effect_and_what_cannot_be_kept() -> None:
 def test_an_unknown_keyword_names_the_nearest() -> None:
     with pytest.raises(TypeError, match="make takes no parameter 'max_container'; did you mean 'max_containers'"):
         make(max_container=3)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="make takes no parameter 'xyz'$"):
+    with pytest.raises(TypeError, match=r"make takes no parameter 'xyz'$"):
         make(xyz=3)  # type: ignore[call-arg]
 
 
