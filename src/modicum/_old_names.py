@@ -11,9 +11,10 @@ With `MODICUM_STRICT_NAMES=1` older names raise `DeprecationError`, as newer cli
 
 from __future__ import annotations
 
+import os
 import sys
 
-from modicum import _context, config
+from modicum import _context
 from modicum.exception import DeprecationError, InvalidError
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     _F = TypeVar("_F", bound=Callable[..., Any])
 
 _PACKAGE = __file__[: -len("_old_names.py")]
+_IMPORTING = "<frozen importlib._bootstrap"
 
 
 def say(old: str, new: str) -> None:
@@ -35,12 +37,17 @@ def say(old: str, new: str) -> None:
 def _warn(what: str) -> None:
     if _context.socket_directory is not None and _context.current_input_id() is None:
         return  # a container imports the user's module: his own process has said it already
-    if config.strict_names():
+    if _is_strict():
         raise DeprecationError(f"{what}; older names are refused, because MODICUM_STRICT_NAMES is set")
     import warnings
 
     _show_by_default(warnings)
-    warnings.warn(f"{what}; accepted for compatibility", DeprecationError, stacklevel=_depth_of_user())
+    warnings.warn(f"{what}; accepted for compatibility", DeprecationError, stacklevel=stack_depth())
+
+
+def _is_strict() -> bool:
+    chosen = os.environ.get("MODICUM_STRICT_NAMES") or os.environ.get("MODAL_STRICT_NAMES") or ""
+    return chosen.lower() not in ("", "0", "false", "no")
 
 
 def _show_by_default(warnings: ModuleType) -> None:
@@ -51,11 +58,15 @@ def _show_by_default(warnings: ModuleType) -> None:
         warnings.filters.insert(warnings.filters.index(hiding), ours)
 
 
-def _depth_of_user() -> int:
-    """Return the `stacklevel`, for our caller, of the innermost frame that is not ours."""
+def stack_depth() -> int:
+    """Return the `stacklevel` of a warning, for our caller, that belongs to the innermost frame that is not ours.
+
+    The frames of a running import are nobody's; `warnings.warn` does not count them either.
+    """
     frame, depth = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, depth = frame.f_back, depth + 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, _IMPORTING)):
+        depth += not frame.f_code.co_filename.startswith(_IMPORTING)
+        frame = frame.f_back
     return depth
 
 
@@ -97,15 +108,16 @@ class Dropped:
 
 
 class Refused:
-    """A parameter whose meaning cannot be kept; accepted if it asks for nothing. `hint` says what to do instead."""
+    """A parameter whose meaning cannot be kept. `hint` says what to do instead; `asks`, whether a value asks for it."""
 
-    def __init__(self, old: str, hint: str) -> None:
+    def __init__(self, old: str, hint: str, asks: Callable[[Any], bool] = bool) -> None:
         self.old = old
         self._hint = hint
+        self._asks = asks
 
     def settle(self, owner: str, value: Any, given: dict[str, Any]) -> None:
         """Raises `InvalidError` unless the value asks for nothing."""
-        if value:
+        if self._asks(value):
             raise InvalidError(f"{owner} no longer takes `{self.old}`: {self._hint}")
         _warn(f"`{self.old}` has no effect any longer")
 
@@ -149,4 +161,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-__all__ = ["Dropped", "Refused", "Renamed", "accepts", "nearest", "say"]
+__all__ = ["Dropped", "Refused", "Renamed", "accepts", "nearest", "say", "stack_depth"]

@@ -140,3 +140,9 @@ _BY_CODE: dict[str, type[Error]] = {
 def from_code(code: str, message: str) -> Error:
     """Return the exception that a server's error code stands for."""
     return _BY_CODE.get(code, ServiceError)(message)
+
+
+def __getattr__(name: str) -> object:
+    from modicum._missing import missing
+
+    raise missing("modal.exception", name, globals())

@@ -8,6 +8,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
 
 
@@ -21,13 +22,56 @@ def load(spec: dict[str, Any], serialized: bytes | None) -> Callable[..., Any]:
         from modicum.wire.values import loads
 
         return loads(serialized)  # type: ignore[no-any-return]
+    try:
+        module = _import(spec["module"])
+    except BaseException as error:
+        _note(error, spec)
+        raise
+    return _find(module, spec)
+
+
+def _import(name: str) -> ModuleType:
     import importlib
 
-    module = importlib.import_module(spec["module"])
+    return importlib.import_module(name)
+
+
+def _find(module: ModuleType, spec: dict[str, Any]) -> Callable[..., Any]:
+    """Return the plain function in its module, and note which app it belongs to."""
     found: Any = module
-    for part in spec["qualname"].split("."):
-        found = getattr(found, part)
-    return getattr(found, "raw_function", found)  # type: ignore[no-any-return]
+    try:
+        for part in spec["qualname"].split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        from modicum.exception import ExecutionError
+
+        raise ExecutionError(
+            f"the module {spec['module']!r} has no {spec['qualname']!r} when a container imports it, so the function "
+            f"{spec['name']!r} cannot run there; define it at the module's top level, not below `if __name__ == "
+            '"__main__":` or `if modal.is_local():`'
+        ) from None
+    raw = getattr(found, "raw_function", None)
+    if raw is None:
+        return found  # type: ignore[no-any-return]
+    from modicum import _context
+
+    _context.own = found.app
+    return raw  # type: ignore[no-any-return]
+
+
+def _note(error: BaseException, spec: dict[str, Any]) -> None:
+    """Say on an error of the user's module which function could not be loaded for it, and what may help."""
+    here = "{}.{}".format(*sys.version_info)
+    text = f"The module {spec['module']!r} cannot be imported in a container, which its function {spec['name']!r} needs"
+    if isinstance(error, SyntaxError) and here != spec["python"]:
+        text += (
+            f"; Python is {here} there and {spec['python']} in your own process: write what both understand, or choose "
+            f"the image's, such as Image.debian_slim(python_version={spec['python']!r})"
+        )
+    else:
+        text += "; what runs when it is imported must be able to run there, too, or stand below `if modal.is_local():`"
+    notes = [*getattr(error, "__notes__", ()), text]
+    error.__notes__ = notes  # type: ignore[attr-defined,unused-ignore]  # Python 3.10 has no add_note
 
 
 def _prefer_newer_cloudpickle() -> None:

@@ -15,8 +15,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
     server.stop     all → nothing; `all` ends the containers too
-    app.create      name, key → app; idempotent under `key`
+    app.create      name, key, detached, tags → app; idempotent under `key`
     app.attach      app → nothing; the app lives while an attached connection does
+    app.leave       app → nothing; a detached app is left to itself: it ends when nothing of it waits or runs
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
     image.build     app, steps → image; the output goes to the app's log
     function.create app, name, image, source (blob), options → function; idempotent
@@ -104,6 +105,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "server.stop": _USER,
     "app.create": _USER,
     "app.attach": _USER,
+    "app.leave": _USER,
     "app.stop": _USER,
     "image.build": _USER,
     "function.create": _USER,

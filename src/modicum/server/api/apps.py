@@ -12,13 +12,22 @@ from modicum.wire.frames import Header
 
 async def create(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make an app; the same key gives the same app."""
-    app = await parts.apps.create(str(header["name"]), str(header["key"]))
+    detached, tags = bool(header.get("detached", False)), header.get("tags") or {}
+    if not all(isinstance(part, str) for pair in tags.items() for part in pair):
+        raise ValueError(f"{tags!r} are no tags")
+    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags)
     return {"app": app.id}
 
 
 def attach(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Keep an app alive for as long as this connection lasts."""
     parts.apps.attach(header["app"], channel)
+    return None
+
+
+def leave(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Leave a detached app to itself."""
+    parts.apps.leave(header["app"])
     return None
 
 
@@ -54,6 +63,7 @@ def _check(parts: Parts, definition: dict[str, Any]) -> None:
 HANDLERS = {
     "app.create": create,
     "app.attach": attach,
+    "app.leave": leave,
     "app.stop": stop,
     "function.create": create_function,
 }

@@ -34,7 +34,10 @@ def status(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         "node_ready": bool(parts.fleet.nodes),
         "runtime": facts.get("runtime"),
         "limits": facts.get("limits"),
-        "apps": [{"id": app.id, "name": app.name} for app in parts.apps.by_id.values()],
+        "apps": [
+            {"id": app.id, "name": app.name, "detached": app.detached, "tags": app.tags}
+            for app in parts.apps.by_id.values()
+        ],
         "containers": [
             {"id": c.id, "app": c.app, "function": parts.fleet.functions[c.function].name}
             for c in parts.fleet.containers.values()
