@@ -7,17 +7,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from modicum.app import App
-
 socket_directory: str | None = None
 """The container's socket directory; None in the user's own process."""
 
 app: str | None = None
 functions: dict[str, dict[str, Any]] = {}
-"""In a container: the id of its own app, and name → {"id"} of that app's functions."""
-
-own: App | None = None
-"""In a container: the app itself, as the user's module defines it; None if the function came without its module."""
+"""In a container: the id of its own app, and name → {"id", "module", "qualname"} of that app's functions."""
 
 shown: dict[str, Callable[[int, float], bool]] = {}
 """For each app whose output this process shows: waits until it is shown up to a cursor, so many seconds; says if so."""

@@ -20,7 +20,7 @@ NOT_YET = {
         "wsgi_app"
     ),
     "modal.exception": _names(
-        "ClientClosed DataLossError DeserializationError ExecTimeoutError InteractiveTimeoutError InternalAPIWarning "
+        "ClientClosed DataLossError ExecTimeoutError InteractiveTimeoutError InternalAPIWarning "
         "LogsFetchError ModuleNotMountable MountUploadTimeoutError SandboxFilesystemDirectoryNotEmptyError "
         "SandboxFilesystemError SandboxFilesystemFileTooLargeError SandboxFilesystemIsADirectoryError "
         "SandboxFilesystemNotADirectoryError SandboxFilesystemNotFoundError SandboxFilesystemPathAlreadyExistsError "

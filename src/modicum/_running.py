@@ -10,6 +10,7 @@ from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum._old_names import Dropped, accepts
 from modicum.exception import InvalidError, SerializationError
 from modicum.options import check_flag, is_name
+from modicum.wire.messages import INLINE_BYTES_MAX, SERIALIZED_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 
 SERIALIZED_BYTES_LARGE = 256 * 1024
-SERIALIZED_BYTES_MAX = 16 << 20
-"""Sizes of a serialized function: from here on with a warning, and none above [FEATURES 3.14]."""
+"""Above it a serialized function is worth a warning [FEATURES 3.14]."""
 
 
 class Run:
@@ -138,9 +138,14 @@ def _create_functions(app: App, app_id: str) -> Operation[list[tuple[Function[An
     built = yield Request(*(({"t": "image.build", "app": app_id, "steps": s}, b"") for s in distinct))
     images = [built[distinct.index(s)][0]["image"] for s in steps]
     sources = yield from _upload_sources(functions)
-    created = yield Request(
-        *(_creation(app_id, function, image, source) for function, image, source in zip(functions, images, sources))
-    )
+    requests = []
+    for function, image, source in zip(functions, images, sources):
+        header, code = _creation(app_id, function, image, source)
+        if len(code) > INLINE_BYTES_MAX:
+            header["code"], large, code = _blobs.new_blob(), code, b""
+            yield from _blobs.put(header["code"], large)
+        requests.append((header, code))
+    created = yield Request(*requests)
     return [(function, header["function"]) for function, (header, _) in zip(functions, created)]
 
 

@@ -1,7 +1,8 @@
 """Every error that a caller can meet, ordered by what he can do about it.
 
     Error
-    ├── fix your code      InvalidError, ExecutionError, SerializationError, DeprecationError (a warning)
+    ├── fix your code      InvalidError, ExecutionError, SerializationError, DeserializationError,
+    │                      DeprecationError (a warning)
     ├── fix your request   NotFoundError, AlreadyExistsError, PermissionDeniedError, AuthError, RequestSizeError
     ├── try again          ConnectionError, TimeoutError, ResourceExhaustedError, ServiceError
     │                      TimeoutError: FunctionTimeoutError, OutputExpiredError
@@ -29,6 +30,10 @@ class ExecutionError(Error):
 
 class SerializationError(Error):
     """A value cannot be sent to another process."""
+
+
+class DeserializationError(Error):
+    """A value that was sent cannot be made where it arrived."""
 
 
 class NotFoundError(Error):

@@ -71,16 +71,17 @@ class Function(Explained, Generic[P, R, O]):
 
     def _id_here(self) -> str:
         """Return the id in this container, which may call functions of its own app. Names alone would find others'."""
-        known, own = _context.functions.get(self.name), _context.own
+        known = _context.functions.get(self.name)
         if known is None:
             raise ExecutionError(
                 f"the function {self.name!r} cannot be called here: a container calls functions of its own app, and "
                 "this one's has none of that name; give it them with `app.include(other_app)`"
             )
-        if own is not None and self.app is not None and own.functions.get(self.name) is not self:
+        theirs = known.get("module", ""), known.get("qualname", "")
+        if theirs[0] and theirs != (self.raw_function.__module__, self.raw_function.__qualname__):
             raise ExecutionError(
-                f"the function {self.name!r} of {self.app!r} cannot be called here: this container's own app, {own!r}, "
-                "has another function of that name; give one of them another, @app.function(name=…), and include it"
+                f"the function {self.name!r} of {self.app!r} cannot be called here: this container's own app has "
+                f"another of that name, {'.'.join(theirs)}; name it otherwise, @app.function(name=…), and include it"
             )
         return str(known["id"])
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from modicum.agent.link import Link
+
 
 def load(spec: dict[str, Any], serialized: bytes | None) -> Callable[..., Any]:
     """Return the plain function that `spec` names. Raises what importing the user's module raises."""
@@ -30,6 +32,17 @@ def load(spec: dict[str, Any], serialized: bytes | None) -> Callable[..., Any]:
     return _find(module, spec)
 
 
+def whole(link: Link, first: bytes, size: int) -> bytes:
+    """Return a serialized function whose first part has come."""
+    code = first
+    while len(code) < size:
+        ((header, part),) = link.request((({"t": "agent.code", "offset": len(code)}, b""),))
+        if not part:
+            raise RuntimeError(f"the function's code did not come: {header}")
+        code += part
+    return code
+
+
 def _import(name: str) -> ModuleType:
     import importlib
 
@@ -37,7 +50,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _find(module: ModuleType, spec: dict[str, Any]) -> Callable[..., Any]:
-    """Return the plain function in its module, and note which app it belongs to."""
+    """Return the plain function in its module."""
     found: Any = module
     try:
         for part in spec["qualname"].split("."):
@@ -47,26 +60,21 @@ def _find(module: ModuleType, spec: dict[str, Any]) -> Callable[..., Any]:
 
         raise ExecutionError(
             f"the module {spec['module']!r} has no {spec['qualname']!r} when a container imports it, so the function "
-            f"{spec['name']!r} cannot run there; define it at the module's top level, not below `if __name__ == "
+            f"{spec.get('name')!r} cannot run there; define it at the module's top level, not below `if __name__ == "
             '"__main__":` or `if modal.is_local():`'
         ) from None
-    raw = getattr(found, "raw_function", None)
-    if raw is None:
-        return found  # type: ignore[no-any-return]
-    from modicum import _context
-
-    _context.own = found.app
-    return raw  # type: ignore[no-any-return]
+    return getattr(found, "raw_function", found)  # type: ignore[no-any-return]
 
 
 def _note(error: BaseException, spec: dict[str, Any]) -> None:
     """Say on an error of the user's module which function could not be loaded for it, and what may help."""
     here = "{}.{}".format(*sys.version_info)
-    text = f"The module {spec['module']!r} cannot be imported in a container, which its function {spec['name']!r} needs"
-    if isinstance(error, SyntaxError) and here != spec["python"]:
+    name, theirs = spec.get("name"), spec.get("python", here)
+    text = f"The module {spec['module']!r} cannot be imported in a container, as its function {name!r} needs"
+    if isinstance(error, SyntaxError) and here != theirs:
         text += (
-            f"; Python is {here} there and {spec['python']} in your own process: write what both understand, or choose "
-            f"the image's, such as Image.debian_slim(python_version={spec['python']!r})"
+            f"; Python is {here} there and {theirs} in your own process: write what both understand, or choose "
+            f"the image's, such as Image.debian_slim(python_version={theirs!r})"
         )
     else:
         text += "; what runs when it is imported must be able to run there, too, or stand below `if modal.is_local():`"
