@@ -32,7 +32,7 @@ class _Alias:
         except ModuleNotFoundError as error:
             if error.name != real:
                 raise
-            raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name) from None
+            raise ModuleNotFoundError(_absence(spec.name), name=spec.name) from None
         spec._real = module.__spec__, module.__loader__  # type: ignore[attr-defined]
         return module
 
@@ -43,6 +43,13 @@ class _Alias:
         real = getattr(spec, "_real", None)
         if real is not None:
             module.__spec__, module.__loader__ = real
+
+
+def _absence(name: str) -> str:
+    from modicum._missing import explanation
+
+    told = explanation("modal", name.split(".")[1]) if name.count(".") == 1 else None
+    return f"No module named {name!r}{f': {told}' if told else ''}"
 
 
 def install_as_modal() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from modicum._exchange import Request
+from modicum.exception import RequestSizeError
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
+from modicum.wire.messages import VALUE_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,15 @@ def new_blob() -> str:
 
 
 def put(blob: str, data: bytes) -> Operation[None]:
-    """Store `data` under the name `blob`. Doing it again with the same data is harmless."""
+    """Store `data` under the name `blob`. Doing it again with the same data is harmless.
+
+    Raises `RequestSizeError` if it is too large for a value.
+    """
+    if len(data) > VALUE_BYTES_MAX:
+        raise RequestSizeError(
+            f"a value of {len(data) / 2**30:.3g} GiB cannot be sent: {VALUE_BYTES_MAX / 2**30:g} GiB is the most; "
+            "send it in parts, or have the function read it from where it is"
+        )
     offsets = range(0, max(len(data), 1), PAYLOAD_BYTES_MAX)
     received = -1
     while received < len(data):  # a server that was restarted in between has not counted the chunks before

@@ -12,7 +12,7 @@ socket_directory: str | None = None
 
 app: str | None = None
 functions: dict[str, dict[str, Any]] = {}
-"""In a container: name → {"id", "kind"} of the functions of its own app."""
+"""In a container: the id of its own app, and name → {"id", "module", "qualname"} of that app's functions."""
 
 shown: dict[str, Callable[[int, float], bool]] = {}
 """For each app whose output this process shows: waits until it is shown up to a cursor, so many seconds; says if so."""

@@ -106,6 +106,16 @@ def get(call: str, index: int, timeout_s: float | None) -> Operation[Any]:
             yield Reconnect()
 
 
+def look_up(call: str) -> Operation[None]:
+    """Raise `NotFoundError` unless there is such a call."""
+    while True:
+        try:
+            yield Request(({"t": "call.get", "call": call, "index": 0, "wait_s": 0.0}, b""))
+            return
+        except ConnectionLost:
+            yield Reconnect()
+
+
 def generate(function: str, call: str, arguments: bytes) -> Operation[None]:
     """Call a generator and give its items as they come."""
     inputs = _Inputs(call, function, "gen")

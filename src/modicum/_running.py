@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from modicum import _blobs, _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
-from modicum.exception import InvalidError
+from modicum._old_names import Dropped, accepts
+from modicum.exception import InvalidError, SerializationError
+from modicum.options import check_flag, is_name
+from modicum.wire.messages import INLINE_BYTES_MAX, SERIALIZED_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,14 +25,21 @@ if TYPE_CHECKING:
     from modicum.image import Image
 
 
+SERIALIZED_BYTES_LARGE = 256 * 1024
+"""Above it a serialized function is worth a warning [FEATURES 3.14]."""
+
+
 class Run:
     """A running app, as a context manager of either kind."""
 
-    def __init__(self, app: App, name: str, sink: Sink | None = None) -> None:
+    def __init__(self, app: App, name: str, sink: Sink | None = None, detach: bool = False) -> None:
         self._app = app
         self._name = name
         self._sink = sink
+        self._detach = detach
         self._session: Session | None = None
+        self._is_running = False
+        self._hydrated: list[tuple[Function[Any, Any, Any], str]] = []
 
     def __enter__(self) -> App:
         self._check()
@@ -45,7 +56,7 @@ class Run:
         if self._app.app_id is None:
             return
         try:
-            _blocking.run(self._stop())
+            _blocking.run(self._tell("app.leave" if self._detach and self._is_running else "app.stop"))
         finally:
             self._end()
 
@@ -65,7 +76,7 @@ class Run:
         if not _context.is_local():
             raise InvalidError("app.run() cannot be called in a container; put it under `if __name__ == '__main__':`")
         if self._app.app_id is not None:
-            raise InvalidError("the app is already running")
+            raise InvalidError("the app is already running; the same app cannot run inside itself")
 
     def _start(self) -> Operation[None]:
         """Have the server make the app, its images and its functions; all again if the server is lost meanwhile."""
@@ -74,42 +85,66 @@ class Run:
         key = os.urandom(16).hex()
         while True:
             try:
-                ((header, _),) = yield Request(({"t": "app.create", "name": self._name, "key": key}, b""))
+                facts = {"name": self._name, "detached": self._detach, "tags": self._app.tags}
+                ((header, _),) = yield Request(({"t": "app.create", "key": key, **facts}, b""))
                 self._app.set_running(header["app"])
                 if self._session is None:
                     self._session = Session(header["app"], self._sink)
                     self._session.start()
-                yield from _create_functions(self._app, header["app"])
+                yield from self._create_functions(header["app"])
+                self._is_running = True
                 return
             except ConnectionLost:
                 yield Reconnect()
 
-    def _stop(self) -> Operation[None]:
+    def _create_functions(self, app_id: str) -> Operation[None]:
+        created = yield from _create_functions(self._app, app_id)
+        self._dehydrate()  # of a server that was lost meanwhile
+        self._hydrated = created
+        for function, object_id in created:
+            function.hydrate_with(object_id)
+
+    def _tell(self, kind: str) -> Operation[None]:
+        """Say that the app is to end, or that it is left to itself."""
         while True:
             try:
-                yield Request(({"t": "app.stop", "app": self._app.app_id}, b""))
+                yield Request(({"t": kind, "app": self._app.app_id}, b""))
                 return
             except ConnectionLost:
                 yield Reconnect()
 
     def _end(self) -> None:
         self._app.set_running(None)
-        for function in self._app.functions.values():
-            function.hydrate_with(None)
-        if self._session is not None:
-            self._session.join()
-            self._session = None
+        self._dehydrate()
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if self._detach and self._is_running:
+            session.leave()
+        else:
+            session.join()
+        self._is_running = False
+
+    def _dehydrate(self) -> None:
+        for function, object_id in self._hydrated:
+            function.dehydrate(object_id)
+        self._hydrated = []
 
 
-def _create_functions(app: App, app_id: str) -> Operation[None]:
+def _create_functions(app: App, app_id: str) -> Operation[list[tuple[Function[Any, Any, Any], str]]]:
+    """Have the server build the images and make the functions; return their ids."""
     functions = list(app.functions.values())
     images = yield from _build_images(app_id, [app.image_of(function) for function in functions])
     sources = yield from _upload_sources(functions)
-    created = yield Request(
-        *(_creation(app_id, function, image, source) for function, image, source in zip(functions, images, sources))
-    )
-    for function, (header, _) in zip(functions, created):
-        function.hydrate_with(header["function"])
+    requests = []
+    for function, image, source in zip(functions, images, sources):
+        header, code = _creation(app_id, function, image, source)
+        if len(code) > INLINE_BYTES_MAX:
+            header["code"], large, code = _blobs.new_blob(), code, b""
+            yield from _blobs.put(header["code"], large)
+        requests.append((header, code))
+    created = yield Request(*requests)
+    return [(function, header["function"]) for function, (header, _) in zip(functions, created)]
 
 
 def build_image(image: Image, app: App | None) -> None:
@@ -145,7 +180,7 @@ def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[
     known: dict[str, Source] = {}
     sources: list[Source | None] = []
     for function in functions:
-        if function.serialized:
+        if function.serialized or not function.includes_source:
             sources.append(None)
             continue
         module = function.__module__
@@ -175,17 +210,72 @@ def _creation(
         "source": None if source is None else {"blob": source.blob, "layer": source.layer},
         "options": function.options.as_dict(),
         "spec": {
-            "module": "" if source is None else source.module,
+            "name": function.name,
+            "module": "" if function.serialized else _module_of(function, source),
             "qualname": function.raw_function.__qualname__,
             "generator": function.is_generator,
             "async": function.is_async,
+            "python": "{}.{}".format(*sys.version_info),
         },
     }
     return header, _serialize(function) if function.serialized else b""
 
 
+def _module_of(function: Function[Any, Any, Any], source: Source | None) -> str:
+    from modicum import _source
+
+    return _source.module_of(function.raw_function) if source is None else source.module
+
+
 def _serialize(function: Function[Any, Any, Any]) -> bytes:
+    """Return the function itself. Raises `InvalidError` if it is too large, `SerializationError` if it cannot be."""
     import cloudpickle
 
-    raw = function.raw_function
-    return bytes(cloudpickle.dumps(raw))
+    try:
+        code = bytes(cloudpickle.dumps(function.raw_function))
+    except Exception as error:
+        raise SerializationError(
+            f"the function {function.name!r} cannot be serialized: {type(error).__name__}: {error}; it takes along "
+            "what it uses of the functions around it: make in it what cannot be pickled, or pass it as an argument"
+        ) from error
+    size = f"the function {function.name!r} has {len(code) / 2**20:.3g} MiB when it is serialized"
+    advice = "it takes along what it uses of the functions around it: pass large values as arguments"
+    if len(code) > SERIALIZED_BYTES_MAX:
+        raise InvalidError(f"{size}, more than {SERIALIZED_BYTES_MAX >> 20} MiB; {advice}")
+    if len(code) > SERIALIZED_BYTES_LARGE:
+        import warnings
+
+        from modicum._old_names import stack_depth
+
+        warnings.warn(f"{size}, which every one of its containers has to load; {advice}", stacklevel=stack_depth())
+    return code
+
+
+class RunMethod:
+    """`app.run`"""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    @accepts(Dropped("show_progress", "with modicum.enable_output() what happens is shown"), name="app.run")
+    def __call__(
+        self,
+        *,
+        name: str | None = None,
+        client: None = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> Run:
+        if name is not None and not is_name(name):
+            raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
+        if environment_name not in (None, "", "main"):
+            raise InvalidError(f"there is no environment {environment_name!r}: all apps are in one, `main`")
+        for given, parameter in ((client, "client"), (interactive, "interactive")):
+            if given:
+                raise InvalidError(f"the parameter `{parameter}` of app.run is not in Modicum yet; leave it out")
+        return Run(self._app, name or self._app.name or "app", detach=check_flag("detach", detach))
+
+    def aio(self, **parameters: Any) -> Run:
+        """The same: `async with app.run.aio():`"""
+        return self(**parameters)

@@ -51,6 +51,11 @@ class Session:
             text = f"not all output of the app was shown: {type(error).__name__}: {error}"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
+    def leave(self) -> None:
+        """Show no more of an app that goes on without us. The thread ends with the app, or with this process."""
+        self._sink = None
+        _context.shown.pop(self._app, None)
+
     def _wait_shown(self, cursor: int, within_s: float) -> bool:
         if self._cursor >= cursor:
             return True

@@ -55,6 +55,13 @@ def of(function: Any) -> Source:
     return Source(name, _pack([(file, os.path.basename(file))]))
 
 
+def module_of(function: Any) -> str:
+    """Return the name under which a container imports the module of `function`, whose source comes with its image."""
+    module = sys.modules[function.__module__]
+    file = getattr(module, "__file__", None)
+    return module.__name__ if file is None else _name(module, os.path.abspath(file))
+
+
 def _name(module: ModuleType, file: str) -> str:
     if module.__name__ != "__main__":
         return module.__name__

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
-
-from modicum import _context
+from modicum import _context, options
+from modicum._missing import Explained
+from modicum._old_names import accepts, say, stack_depth
 from modicum.exception import InvalidError
-from modicum.function import Function, Options
+from modicum.function import Function
 from modicum.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Sequence
     from typing import Any, ParamSpec, TypeVar, overload
 
-    from modicum._running import Run
+    from modicum._running import RunMethod
 
     P = ParamSpec("P")
     R = TypeVar("R")
 
-_NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 
-
-class App:
+class App(Explained):
     """A group of functions under one name.
 
         app = modicum.App("my-app")
@@ -31,15 +29,31 @@ class App:
         def double(x: int) -> int:
             return 2 * x
 
-    `image` is the default image of its functions. Raises `InvalidError` for a name that is not 1 to 64 characters of
-    letters, digits, `.`, `_` and `-`.
+    `image` is the default image of its functions, `include_source` says whether their source goes into their containers
+    by itself, `tags` are for you. Raises `InvalidError` for a name that is not 1 to 64 characters of letters, digits,
+    `.`, `_` and `-`, or that looks like an app's id.
     """
 
-    def __init__(self, name: str | None = None, *, image: Image | None = None) -> None:
-        if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
-            raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
-        _check_image(image)
+    @accepts(*options.APP_OLD_NAMES, name="modal.App")
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: dict[str, str] | None = None,
+        image: Image | None = None,
+        secrets: Sequence[Any] = (),
+        volumes: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        include_source: bool = True,
+    ) -> None:
+        if name is not None and (not options.is_name(name) or options.is_app_id(name)):
+            raise InvalidError(
+                f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-', and no app's id"
+            )
+        given = {"image": image, "secrets": secrets, "volumes": volumes, "include_source": include_source}
+        options.read_some("modal.App", given)
         self.name = name
+        self.tags = options.check_tags("tags", tags)
+        self.include_source = include_source
         self._image = image
         self._functions: dict[str, Function[Any, Any, Any]] = {}
         self._entrypoints: dict[str, LocalEntrypoint] = {}
@@ -51,6 +65,11 @@ class App:
         return self._app_id if self._app_id is not None else _context.app
 
     @property
+    def description(self) -> str | None:
+        """The app's name."""
+        return self.name
+
+    @property
     def functions(self) -> dict[str, Function[Any, Any, Any]]:
         """The app's functions by name."""
         return dict(self._functions)
@@ -60,18 +79,43 @@ class App:
         """The app's local entrypoints by name."""
         return dict(self._entrypoints)
 
+    @accepts(*options.OLD_NAMES, name="@app.function")
     def function(
         self,
         *misplaced: object,
         image: Image | None = None,
-        name: str | None = None,
-        is_generator: bool | None = None,
+        schedule: object = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        gpu: str | list[str] | None = None,
         serialized: bool = False,
+        network_file_systems: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        volumes: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
         min_containers: int | None = None,
         max_containers: int | None = None,
+        buffer_containers: int | None = None,
         scaledown_window: int | None = None,
+        proxy: object = None,
+        retries: object = None,
         timeout: int = 300,
         startup_timeout: int | None = None,
+        name: str | None = None,
+        is_generator: bool | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        _experimental_restrict_output: bool = False,
     ) -> _FunctionDecorator:
         """Decorate a function so that it can run in containers.
 
@@ -79,13 +123,14 @@ class App:
         as inputs come, at most `max_containers`, at least `min_containers` while the app runs, and end after
         `scaledown_window` seconds (2 to 3600, 60 if not given) without work. `timeout` limits each input's run and
         `startup_timeout` (by default the same) a container's start, in seconds. `serialized` ships the function itself
-        in place of its module's file; `name` is its name in the app.
+        in place of its module's file, `include_source=False` neither; `name` is its name in the app.
+
+        Raises `InvalidError` for a value that makes no sense, and for the other parameters: they are yet to come.
         """
+        given = {**locals()}
         if misplaced:
             raise TypeError("write the decorator with parentheses, @app.function(), and its parameters by name")
-        options = Options(min_containers, max_containers, scaledown_window, timeout, startup_timeout)
-        _check_image(image)
-        return _FunctionDecorator(self, options, image, name, is_generator, serialized)
+        return _FunctionDecorator(self, options.read("@app.function", given))
 
     def local_entrypoint(
         self, *misplaced: object, name: str | None = None
@@ -103,40 +148,94 @@ class App:
 
         return decorate
 
-    def run(self, *, name: str | None = None) -> Run:
+    @property
+    def run(self) -> RunMethod:
         """Run the app while the block lasts: `with app.run():`, or `async with app.run():`.
 
-        At its end all its containers are gone. Raises `InvalidError` if the app runs already or this is a container.
+        At its end all its containers are gone; with `detach=True` it lives on at the server if this program ends, until
+        what was spawned has ended. `name` is its name at the server, by default its own. Raises `InvalidError` if the
+        app runs already or this is a container.
         """
-        from modicum._running import Run  # a container runs no apps
+        from modicum._running import RunMethod  # a container runs no apps
 
-        return Run(self, name or self.name or "app")
+        return RunMethod(self)
+
+    def include(self, /, other_app: App, inherit_tags: bool = True) -> App:
+        """Make the functions of another app this one's too, and its tags; returns this app.
+
+        They keep the image that their own app gives them. One that has the name of a function of this app replaces it,
+        with a warning.
+        """
+        if not isinstance(other_app, App):
+            raise InvalidError(f"app.include() takes another modal.App, not {other_app!r}")
+        for function in other_app.functions.values():
+            self.register(function)
+        if inherit_tags:
+            self.tags = {**other_app.tags, **self.tags}
+        return self
 
     def register(self, function: Function[Any, Any, Any]) -> None:
         """Add a function; one of the same name is replaced, with a warning."""
-        if function.name in self._functions and _context.is_local():
+        if self._functions.get(function.name, function) is not function and _context.is_local():
             import warnings
 
             warnings.warn(
-                f"the app has two functions named {function.name!r}; the later one replaces the earlier", stacklevel=3
+                f"the app has two functions named {function.name!r}; the later one replaces the earlier",
+                stacklevel=stack_depth(),
             )
         self._functions[function.name] = function
-        function.app = self
 
     def image_of(self, function: Function[Any, Any, Any]) -> Image:
         """Return the image that a function's containers are made of."""
-        return function.image or self._image or Image.debian_slim()
+        default = self if function.app is None else function.app
+        return function.image or default._image or Image.debian_slim()
 
     def set_running(self, app_id: str | None) -> None:
         """Note under which id the app runs now."""
         self._app_id = app_id
 
+    # -- older names ---------------------------------------------------------------------------------------
 
-def _check_image(image: object) -> None:
-    if image is None or isinstance(image, Image):
-        return
-    hint = "; call it: Image.debian_slim()" if callable(image) else ""
-    raise InvalidError(f"image must be a modicum.Image, not {image!r}{hint}")
+    @property
+    def image(self) -> Image:
+        """The default image of the app's functions; give it to `App(image=…)`."""
+        say("app.image", "App(image=…)")
+        return self._image or Image.debian_slim()
+
+    @image.setter
+    def image(self, value: Image) -> None:
+        say("app.image = …", "App(image=…)")
+        self._image = options.check_image("image", value)
+
+    @property
+    def registered_functions(self) -> dict[str, Function[Any, Any, Any]]:
+        """The app's functions by name."""
+        say("app.registered_functions", "app.functions")
+        return self.functions
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint]:
+        """The app's local entrypoints by name."""
+        say("app.registered_entrypoints", "app.entrypoints")
+        return self.entrypoints
+
+    @property
+    def registered_classes(self) -> dict[str, object]:
+        """The app's classes by name: none, classes are yet to come."""
+        say("app.registered_classes", "app.functions")
+        return {}
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """The names of the app's web functions: none, they are yet to come."""
+        say("app.registered_web_endpoints", "app.functions")
+        return []
+
+    def __getitem__(self, name: str) -> object:
+        raise InvalidError("objects are not kept on an app any longer: use the global variable that was decorated")
+
+    def __repr__(self) -> str:
+        return f"modicum.App({self.name!r})"
 
 
 class LocalEntrypoint:
@@ -156,21 +255,10 @@ class LocalEntrypoint:
 class _FunctionDecorator:
     """What `@app.function(…)` gives: applied to a function, it makes a `Function`."""
 
-    def __init__(
-        self,
-        app: App,
-        options: Options,
-        image: Image | None,
-        name: str | None,
-        is_generator: bool | None,
-        serialized: bool,
-    ) -> None:
+    def __init__(self, app: App, settings: dict[str, Any]) -> None:
         self._app = app
-        self._options = options
-        self._image = image
-        self._name = name
-        self._is_generator = is_generator
-        self._serialized = serialized
+        self._settings = settings
+        self._options = options.Options(settings)
 
     if TYPE_CHECKING:
 
@@ -180,31 +268,46 @@ class _FunctionDecorator:
         def __call__(self, raw: Callable[P, R]) -> Function[P, R, R]: ...
 
     def __call__(self, raw: Callable[..., Any]) -> Any:
+        flags = self._check(raw)
+        settings = self._settings
+        function: Function[Any, Any, Any] = Function(
+            raw,
+            settings["name"] or raw.__qualname__,
+            self._options,
+            settings["image"],
+            is_generator=bool(flags & 0x220) if settings["is_generator"] is None else settings["is_generator"],
+            is_async=bool(flags & 0x280),
+            serialized=settings["serialized"],
+            include_source=settings["include_source"],
+            app=self._app,
+        )
+        self._app.register(function)
+        return function
+
+    def _check(self, raw: Any) -> int:
+        """Return the flags of a function's code. Raises `InvalidError` for what a container could not find again."""
+        if isinstance(raw, Function):
+            raise InvalidError(f"{raw.name!r} is decorated already; to have it in two apps use app.include()")
+        if isinstance(raw, LocalEntrypoint):
+            raise InvalidError(f"{raw.name!r} is a local entrypoint: it runs in your own process, not in a container")
         flags = getattr(getattr(raw, "__code__", None), "co_flags", None)
+        if isinstance(raw, type):
+            raise InvalidError(f"@app.function() decorates a function, not type {raw.__name__!r}; @app.cls is to come")
         if flags is None:
             raise InvalidError(f"@app.function() decorates a function, not {type(raw).__name__}")
-        if not self._serialized and "<locals>" in raw.__qualname__:
+        if self._settings["serialized"]:
+            return int(flags)
+        if "<locals>" in raw.__qualname__:
             raise InvalidError(
                 f"{raw.__qualname__!r} is defined inside a function, so a container cannot import it; move it to the "
                 "module's top level or use @app.function(serialized=True)"
             )
-        if not self._serialized and not raw.__qualname__.isidentifier():
+        if not raw.__qualname__.isidentifier():
             raise InvalidError(
                 f"{raw.__qualname__!r} cannot be imported by name in a container: @app.function() decorates functions "
                 "that are defined with `def` at the top level of a module"
             )
-        is_generator = bool(flags & 0x220) if self._is_generator is None else self._is_generator
-        function: Function[Any, Any, Any] = Function(
-            raw,
-            self._name or raw.__qualname__,
-            self._options,
-            self._image,
-            is_generator=is_generator,
-            is_async=bool(flags & 0x280),
-            serialized=self._serialized,
-        )
-        self._app.register(function)
-        return function
+        return int(flags)
 
 
 __all__ = ["App", "LocalEntrypoint"]

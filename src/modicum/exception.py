@@ -1,7 +1,8 @@
 """Every error that a caller can meet, ordered by what he can do about it.
 
     Error
-    ├── fix your code      InvalidError, ExecutionError, SerializationError, DeprecationError (a warning)
+    ├── fix your code      InvalidError, ExecutionError, SerializationError, DeserializationError,
+    │                      DeprecationError (a warning)
     ├── fix your request   NotFoundError, AlreadyExistsError, PermissionDeniedError, AuthError, RequestSizeError
     ├── try again          ConnectionError, TimeoutError, ResourceExhaustedError, ServiceError
     │                      TimeoutError: FunctionTimeoutError, OutputExpiredError
@@ -29,6 +30,10 @@ class ExecutionError(Error):
 
 class SerializationError(Error):
     """A value cannot be sent to another process."""
+
+
+class DeserializationError(Error):
+    """A value that was sent cannot be made where it arrived."""
 
 
 class NotFoundError(Error):
@@ -140,3 +145,9 @@ _BY_CODE: dict[str, type[Error]] = {
 def from_code(code: str, message: str) -> Error:
     """Return the exception that a server's error code stands for."""
     return _BY_CODE.get(code, ServiceError)(message)
+
+
+def __getattr__(name: str) -> object:
+    from modicum._missing import missing
+
+    raise missing("modal.exception", name, globals())

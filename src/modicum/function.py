@@ -7,7 +7,9 @@ here the call goes to `server/api/calls.py`.
 from __future__ import annotations
 
 from modicum import _blocking, _context, _operations
-from modicum._both import in_loop, warn_in_loop
+from modicum._both import both, in_loop, warn_in_loop
+from modicum._missing import Explained
+from modicum._old_names import Dropped, accepts, say
 from modicum._types import Generic, O, P, R, T
 from modicum.call import FunctionCall
 from modicum.exception import ExecutionError, InvalidError, SerializationError
@@ -18,49 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
     from typing import Any
 
+    from modicum._exchange import Operation
     from modicum.app import App
     from modicum.image import Image
+    from modicum.options import Options
 
 
-class Options:
-    """What a function asks of the platform; all of it goes to the server."""
-
-    __slots__ = ("max_containers", "min_containers", "scaledown_window", "startup_timeout", "timeout")
-
-    def __init__(
-        self,
-        min_containers: int | None,
-        max_containers: int | None,
-        scaledown_window: int | None,
-        timeout: int,
-        startup_timeout: int | None,
-    ) -> None:
-        self.min_containers = _at_least("min_containers", min_containers, 0) or 0
-        self.max_containers = _at_least("max_containers", max_containers, 1)
-        self.scaledown_window = 60 if scaledown_window is None else scaledown_window
-        self.timeout = timeout
-        self.startup_timeout = timeout if startup_timeout is None else startup_timeout
-        if self.max_containers is not None and self.min_containers > self.max_containers:
-            raise InvalidError(
-                f"min_containers ({self.min_containers}) is larger than max_containers ({self.max_containers})"
-            )
-        if not isinstance(self.scaledown_window, (int, float)) or not 2 <= self.scaledown_window <= 3600:
-            raise InvalidError(f"scaledown_window must be from 2 to 3600 seconds, not {self.scaledown_window!r}")
-        if not all(isinstance(limit, (int, float)) and limit > 0 for limit in (timeout, self.startup_timeout)):
-            raise InvalidError("timeout and startup_timeout must be a number of seconds above 0")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the options as they are sent."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-def _at_least(name: str, value: int | None, least: int) -> int | None:
-    if value is not None and (not isinstance(value, int) or value < least):
-        raise InvalidError(f"{name} must be a whole number from {least} up, not {value!r}")
-    return value
-
-
-class Function(Generic[P, R, O]):
+class Function(Explained, Generic[P, R, O]):
     """A Python function that runs in containers. Made by `@app.function()`."""
 
     def __init__(
@@ -72,6 +38,8 @@ class Function(Generic[P, R, O]):
         is_generator: bool,
         is_async: bool,
         serialized: bool,
+        include_source: bool | None = None,
+        app: App | None = None,
     ) -> None:
         self.raw_function = raw
         self.name = name
@@ -80,32 +48,75 @@ class Function(Generic[P, R, O]):
         self.is_generator = is_generator
         self.is_async = is_async
         self.serialized = serialized
-        self.app: App | None = None
+        self.include_source = include_source
+        self.app = app
         self._object_id: str | None = None
+        self._object_ids: list[str] = []
         self.__doc__ = raw.__doc__
         self.__name__ = getattr(raw, "__name__", name)
         self.__module__ = raw.__module__
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A function that is sent to a container, as part of another, takes no app with it."""
-        return {**self.__dict__, "app": None}
 
     @property
     def object_id(self) -> str:
         """The function's id, `fu-…`. Raises `ExecutionError` while its app does not run."""
         if self._object_id is not None:
             return self._object_id
+        if _context.socket_directory is not None:
+            self._object_id = self._id_here()
+            return self._object_id
+        raise ExecutionError(
+            f"the function {self.name!r} cannot be called: its app is not running. Call it under `modicum run`, or "
+            "within `with app.run():`"
+        )
+
+    def _id_here(self) -> str:
+        """Return the id in this container, which may call functions of its own app. Names alone would find others'."""
         known = _context.functions.get(self.name)
         if known is None:
             raise ExecutionError(
-                f"the function {self.name!r} cannot be called: its app is not running. Call it under `modicum run`, "
-                "or within `with app.run():`"
+                f"the function {self.name!r} cannot be called here: a container calls functions of its own app, and "
+                "this one's has none of that name; give it them with `app.include(other_app)`"
+            )
+        theirs = known.get("module", ""), known.get("qualname", "")
+        if theirs[0] and theirs != (self.raw_function.__module__, self.raw_function.__qualname__):
+            raise ExecutionError(
+                f"the function {self.name!r} of {self.app!r} cannot be called here: this container's own app has "
+                f"another of that name, {'.'.join(theirs)}; name it otherwise, @app.function(name=…), and include it"
             )
         return str(known["id"])
 
-    def hydrate_with(self, object_id: str | None) -> None:
-        """Give the function the id under which the server knows it while its app runs."""
+    @property
+    def includes_source(self) -> bool:
+        """Whether the function's source goes into its containers by itself."""
+        if self.include_source is not None:
+            return self.include_source
+        return self.app is None or self.app.include_source
+
+    def hydrate_with(self, object_id: str) -> None:
+        """Give the function the id under which the server knows it while an app runs that has it."""
+        self._object_ids.append(object_id)
         self._object_id = object_id
+
+    def dehydrate(self, object_id: str) -> None:
+        """That app has ended; another that has the function may still run."""
+        if object_id in self._object_ids:
+            self._object_ids.remove(object_id)
+        self._object_id = self._object_ids[-1] if self._object_ids else None
+
+    @both
+    def hydrate(self, client: None = None) -> Operation[Function[P, R, O]]:
+        """See that the function can be called. Raises `ExecutionError` while its app does not run."""
+        _ = self.object_id
+        return self
+        yield
+
+    def get_raw_f(self) -> Callable[P, O]:
+        """Return the function as it was before it was decorated."""
+        return self.raw_function
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A function that travels leaves its app behind, and all that hangs on it."""
+        return {**self.__dict__, "app": None, "_object_id": None, "_object_ids": []}
 
     def __repr__(self) -> str:
         return f"modicum.Function({self.name!r})"
@@ -176,14 +187,47 @@ class Function(Generic[P, R, O]):
         if self.is_generator:
             raise InvalidError(f"{self.name!r} is a generator function: use `.{instead}(…)` in place of `.{used}(…)`")
 
+    def get_web_url(self) -> str | None:
+        """Return the address of a web function: None, this is none."""
+        return None
+
+    # -- older names ---------------------------------------------------------------------------------------
+
+    @property
+    def web_url(self) -> str | None:
+        """The address of a web function."""
+        say("Function.web_url", "Function.get_web_url()")
+        return self.get_web_url()
+
+    def resolve(self) -> Function[P, R, O]:
+        """See that the function can be called."""
+        say("Function.resolve()", "Function.hydrate()")
+        return self.hydrate()
+
+    # ------------------------------------------------------------------------------------------------------
+
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """Return arguments as bytes. Raises `SerializationError` naming the function if they cannot be."""
+        """Return arguments as bytes. Raises `SerializationError` naming the one that cannot be sent."""
         try:
             return values.dumps((args, kwargs))
         except Exception as error:
-            raise SerializationError(
-                f"an argument of {self.name!r} cannot be sent: {type(error).__name__}: {error}"
-            ) from error
+            raise self._unsendable(args, kwargs, error) from error
+
+    def _unsendable(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> SerializationError:
+        code = self.raw_function.__code__ if hasattr(self.raw_function, "__code__") else None
+        names = code.co_varnames[: code.co_argcount] if code is not None else ()
+        named = [(names[n] if n < len(names) else f"number {n + 1}", value) for n, value in enumerate(args)]
+        which = "an argument"
+        for name, value in [*named, *kwargs.items()]:
+            try:
+                values.dumps(value)
+            except Exception:  # noqa: BLE001 - whatever its own pickling raises: this is the one
+                which = f"the argument {name!r}, a {type(value).__name__},"
+                break
+        return SerializationError(
+            f"{which} of {self.name!r} cannot be sent to a container: {type(error).__name__}: {error}; pass plain data "
+            "and make in the function what cannot be pickled"
+        )
 
 
 class _Way:
@@ -249,6 +293,9 @@ class Spawn(_Way, Generic[P, R]):
         return FunctionCall(call)
 
 
+_BOXES = Dropped("wrap_returned_exceptions", "exceptions are returned as they are")
+
+
 class Map(_Way, Generic[R]):
     """`f.map` and `f.starmap`"""
 
@@ -258,6 +305,7 @@ class Map(_Way, Generic[R]):
         super().__init__(function)
         self._spread = spread
 
+    @accepts(_BOXES, name="map")
     def __call__(
         self,
         *input_iterators: Iterable[Any],
@@ -275,6 +323,7 @@ class Map(_Way, Generic[R]):
         operation = self._operation(call, kwargs, order_outputs, return_exceptions)
         return _Results(_blocking.iterate(operation, call, iter(values)), self._function.name)
 
+    @accepts(_BOXES, name="map.aio")
     def aio(
         self,
         *input_iterators: Iterable[Any] | AsyncIterable[Any],

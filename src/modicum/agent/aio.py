@@ -7,7 +7,7 @@ import time
 
 from modicum import _context
 from modicum.agent import output
-from modicum.agent.loop import cancelled, failure
+from modicum.agent.loop import cancelled, failure, piece_of, unsendable
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, SUCCESS
 from modicum.wire.values import dumps
 
@@ -74,9 +74,13 @@ class _Server:
     async def _run_function(self, item: Input) -> tuple[str, bytes]:
         try:
             args, kwargs = await self._arguments(item)
-            return SUCCESS, dumps(await self._function(*args, **kwargs))
+            value = await self._function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001
             return failure(error)
+        try:
+            return SUCCESS, dumps(value)
+        except Exception as error:  # noqa: BLE001 - whatever its own pickling raises
+            return failure(unsendable(self._function, "returned", value, error))
 
     async def _run_generator(self, item: Input) -> tuple[str, bytes]:
         pieces = self._agent.open_pieces(item[0])
@@ -84,7 +88,7 @@ class _Server:
         try:
             args, kwargs = await self._arguments(item)
             async for value in self._function(*args, **kwargs):
-                data = dumps(value)
+                data = piece_of(self._function, value)
                 # A full window must not stop the loop: user tasks go on while a thread waits for the reader.
                 await asyncio.to_thread(pieces.send, data)
                 count += 1

@@ -67,9 +67,9 @@ class Agent:
         output.capture()
         threading.Thread(target=self._read, name="modicum-reader", daemon=True).start()
         try:
-            from modicum.agent.loader import load
+            from modicum.agent.loader import load, whole
 
-            function = load(spec, serialized or None)
+            function = load(spec, whole(self.link, serialized, header["code"]) if serialized else None)
         except BaseException as error:  # noqa: BLE001
             # Not only Exception: a module may call sys.exit() when it is imported.
             output.end()
@@ -112,9 +112,13 @@ class Agent:
     def _run_function(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
         try:
             args, kwargs = self.arguments(item)
-            return SUCCESS, dumps(function(*args, **kwargs))
+            value = function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001
             return failure(error)
+        try:
+            return SUCCESS, dumps(value)
+        except Exception as error:  # noqa: BLE001 - whatever its own pickling raises
+            return failure(unsendable(function, "returned", value, error))
 
     def _run_generator(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
         pieces = self.open_pieces(item[0])
@@ -122,7 +126,7 @@ class Agent:
         try:
             args, kwargs = self.arguments(item)
             for value in function(*args, **kwargs):
-                pieces.send(dumps(value))
+                pieces.send(piece_of(function, value))
                 count += 1
             return GENERATOR_DONE, dumps(count)
         except BaseException as error:  # noqa: BLE001
@@ -144,7 +148,10 @@ class Agent:
             from modicum.agent.blobs import fetch
 
             data = fetch(self.link, item[3])
-        return loads(data)  # type: ignore[no-any-return]
+        try:
+            return loads(data)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise unloadable(error) from error
 
     # -- outputs -------------------------------------------------------------------------------------------
 
@@ -169,10 +176,11 @@ class Agent:
         blob = None
         if len(value) > INLINE_BYTES_MAX:
             from modicum.agent.blobs import BlobLost, store
+            from modicum.exception import RequestSizeError
 
             try:
                 blob, value = store(self.link, value), b""
-            except BlobLost as error:
+            except (BlobLost, RequestSizeError) as error:
                 status, value = failure(error)
         self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
         if not self._queue:
@@ -276,6 +284,36 @@ def failure(error: BaseException) -> tuple[str, bytes]:
     if isinstance(error, BlobLost):
         return INTERNAL, str(error).encode()
     return EXCEPTION, dump_exception(error)
+
+
+def unsendable(function: Callable[..., Any], did: str, value: object, error: Exception) -> Exception:
+    """Return the error for a value that cannot be sent to the caller."""
+    from modicum.exception import SerializationError
+
+    refused = SerializationError(
+        f"what {function.__name__!r} {did}, a {type(value).__name__}, cannot be sent to its caller: "
+        f"{type(error).__name__}: {error}; give it plain data"
+    )
+    refused.__cause__ = error
+    return refused
+
+
+def piece_of(function: Callable[..., Any], value: object) -> bytes:
+    """Return what a generator yielded as bytes."""
+    try:
+        return dumps(value)
+    except Exception as error:
+        raise unsendable(function, "yielded", value, error) from error
+
+
+def unloadable(error: Exception) -> Exception:
+    """Return the error for arguments that cannot be made here."""
+    from modicum.exception import DeserializationError
+
+    return DeserializationError(
+        f"the arguments of this call cannot be loaded in the container: {type(error).__name__}: {error}; what they are "
+        "made of must be importable there: install the package in the function's image, or ship its source"
+    )
 
 
 def cancelled() -> bytes:

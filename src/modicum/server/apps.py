@@ -1,8 +1,9 @@
-"""How long apps live: an ephemeral app lives while one of its clients is connected."""
+"""How long apps live: while one of their clients is connected, and detached ones until their work has ended."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -26,6 +27,9 @@ NO_NETWORK = "no network"
 LOG_KEPT_S = 60.0
 """A stopped app's output can be read for so long."""
 
+LOOK_EVERY_S = 1.0
+"""How often at least it is looked whether a detached app still works; what ends without a container is not told."""
+
 
 class Apps:
     """All running apps."""
@@ -41,21 +45,20 @@ class Apps:
         self.by_id: dict[str, App] = {}
         self._by_key: dict[str, App] = {}
 
-    async def create(self, name: str, key: str) -> App:
+    async def create(self, name: str, key: str, detached: bool, tags: dict[str, str]) -> App:
         """Return the app of a key, made now if there is none."""
         app = self._by_key.get(key)
         if app is None:
-            app = App(f"ap-{os.urandom(11).hex()}", name, key)
+            app = App(f"ap-{os.urandom(11).hex()}", name, key, detached, tags)
             self._take_in(app)
             self._reap_later(app, self._settings.reattach_grace_s)
-            await self._database.submit(queries.add_app(app.id, name, key, time.time()))
+            await self._database.submit(queries.add_app(app.id, name, key, detached, tags, time.time()))
         return app
 
-    def restore(self, app: str, name: str, key: str) -> None:
+    def restore(self, app: App) -> None:
         """Take in an app that ran when the last server ended; its clients have a while to come back."""
-        restored = App(app, name, key)
-        self._take_in(restored)
-        self._reap_later(restored, self._settings.reattach_grace_s)
+        self._take_in(app)
+        self._reap_later(app, self._settings.reattach_grace_s)
 
     def _take_in(self, app: App) -> None:
         self.by_id[app.id] = app
@@ -77,9 +80,10 @@ class Apps:
         """Keep an app alive while a connection lasts."""
         app = self._get(app_id)
         app.attached.add(channel)
-        if app.reaper is not None:
-            app.reaper.cancel()
-            app.reaper = None
+        for waiting in (app.reaper, app.watch):
+            if waiting is not None:
+                waiting.cancel()
+        app.reaper = app.watch = None
 
     def detach(self, channel: Channel) -> None:
         """A connection has ended; an app without any gets a short grace, for a client that reconnects."""
@@ -90,8 +94,37 @@ class Apps:
                     self._reap_later(app, self._settings.client_grace_s)
 
     def _reap_later(self, app: App, grace_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        app.reaper = loop.call_later(grace_s, lambda: self._begin_stop(app, "its client is gone"))
+        app.reaper = asyncio.get_running_loop().call_later(grace_s, self._client_is_gone, app)
+
+    def _client_is_gone(self, app: App) -> None:
+        if not app.detached:
+            _ = self._begin_stop(app, "its client is gone")
+        elif app.watch is None and app.stopping is None:
+            app.watch = asyncio.ensure_future(self._watch(app))  # its parent is the app's record
+
+    def leave(self, app_id: str) -> None:
+        """The client of a detached app wants no more of it; an app that has ended is no error."""
+        app = self.by_id.get(app_id)
+        if app is None:
+            return
+        if not app.detached:
+            raise RemoteFailure("invalid", f"the app {app_id} is not detached: it ends with its client")
+        app.attached.clear()
+        self._client_is_gone(app)
+
+    async def _watch(self, app: App) -> None:
+        """End a detached app once nothing of it waits or runs, and its containers have idled out."""
+        while self._works(app):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._fleet.wait_change()
+        _ = self._begin_stop(app, "it is detached, and its work has ended")
+
+    def _works(self, app: App) -> bool:
+        functions = set(app.functions.values())
+        if any(container.app == app.id for container in self._fleet.containers.values()):
+            return True
+        return any(call.open for call in self._deliveries.calls.values() if call.function in functions)
 
     async def create_function(self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes) -> Function:
         """Make a function callable; making it again is harmless."""
@@ -122,6 +155,8 @@ class Apps:
     def _begin_stop(self, app: App, reason: str) -> asyncio.Task[None]:
         if app.stopping is None:
             log.info("app stops", extra={"app": app.id, "why": reason})
+            if app.watch is not None and app.watch is not asyncio.current_task():
+                app.watch.cancel()
             app.stopping = asyncio.ensure_future(self._stop(app))  # its parent is the app's record
         return app.stopping
 
@@ -138,7 +173,8 @@ class Apps:
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
         asyncio.get_running_loop().call_later(LOG_KEPT_S, self._logs.remove, app.id)
-        await self._database.submit(queries.remove_app(app.id))
+        ended = queries.end_app(app.id, time.time()) if app.detached else queries.remove_app(app.id)
+        await self._database.submit(ended)
 
     def _get(self, app_id: str) -> App:
         app = self.by_id.get(app_id)

@@ -40,7 +40,7 @@ from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
 from modicum.server.parts import Parts
-from modicum.server.records import Call, Function
+from modicum.server.records import App, Call, Function
 from modicum.server.settings import Settings
 from modicum.stores import queries
 from modicum.stores.database import Database
@@ -54,6 +54,9 @@ STOPPED = "stopped"
 """A file whose time tells running clients that the server was stopped on purpose: they do not start it again."""
 
 HOUSEKEEPING_EVERY_S = 30.0
+OUTPUTS_KEPT_S = 7 * 24 * 3600.0
+"""So long after a detached app has ended, the outputs of what it spawned can be asked for [FEATURES 4.4]."""
+
 BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""
 
@@ -166,8 +169,8 @@ class Server:
     async def _restore(self, parts: Parts) -> None:
         """Take up what the last server left: apps, functions, images, and spawned inputs without an output."""
         stored = await parts.database.submit(queries.everything)
-        for row in stored.apps:
-            parts.apps.restore(*row)
+        for app in stored.apps:
+            parts.apps.restore(App(app.id, app.name, app.key, app.detached, app.tags))
         for function in stored.functions:
             parts.apps.restore_function(Function(*function))
         for image in stored.images:
@@ -203,6 +206,7 @@ class Server:
     async def _keep_house(self, parts: Parts) -> None:
         while True:
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
+            await parts.database.submit(queries.forget_ended(time.time() - OUTPUTS_KEPT_S))
             stored = await parts.database.submit(queries.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
@@ -246,8 +250,11 @@ def _resolve(stop: asyncio.Future[bool]) -> None:
 
 
 def _abandon(parts: Parts, orphans: list[Call]) -> None:
-    """Give up calls whose callers did not come back; spawned ones need nobody."""
+    """Give up calls whose callers did not come back; spawned ones need nobody, and those of detached apps go on."""
     for call in orphans:
+        app = parts.apps.by_id.get(call.app)
+        if app is not None and app.detached and app.stopping is None:
+            continue
         if call.channel is None and not call.durable and parts.deliveries.calls.get(call.id) is call:
             calls.abandon(parts, call)
 

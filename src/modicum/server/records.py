@@ -12,14 +12,17 @@ from modicum.wire.channel import Channel
 
 @dataclass(slots=True)
 class App:
-    """A running app. It lives while a channel is attached."""
+    """A running app. It lives while a channel is attached; a detached one, until what it was given to do has ended."""
 
     id: str
     name: str
     key: str
+    detached: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
     attached: set[Channel] = field(default_factory=set)
     reaper: asyncio.TimerHandle | None = None
+    watch: asyncio.Task[None] | None = None  # of a detached app whose client is gone
     stopping: asyncio.Task[None] | None = None
     warned: bool = False
 

@@ -33,9 +33,33 @@ class StoredOutput:
     function: str = ""
 
 
-def add_app(app: str, name: str, key: str, now: float) -> Callable[[Connection], None]:
+@dataclass(frozen=True, slots=True)
+class StoredApp:
+    """An app that runs."""
+
+    id: str
+    name: str
+    key: str
+    detached: bool
+    tags: dict[str, str]
+
+
+def add_app(
+    app: str, name: str, key: str, detached: bool, tags: dict[str, str], now: float
+) -> Callable[[Connection], None]:
     """Record a running app."""
-    return lambda c: _execute(c, insert(apps).values(id=app, name=name, key=key, created_at=now))
+    row = {"id": app, "name": name, "key": key, "created_at": now, "detached": detached, "tags": json.dumps(tags)}
+    return lambda c: _execute(c, insert(apps).values(**row))
+
+
+def end_app(app: str, now: float) -> Callable[[Connection], None]:
+    """Record that an app has ended; the outputs of what it spawned can be asked for until `forget_ended`."""
+    return lambda c: _execute(c, update(apps).where(apps.c.id == app).values(ended_at=now))
+
+
+def forget_ended(before: float) -> Callable[[Connection], None]:
+    """Forget the apps that ended before a time, with their functions and the outputs of these."""
+    return lambda c: _execute(c, delete(apps).where(apps.c.ended_at < before))
 
 
 def remove_app(app: str) -> Callable[[Connection], None]:
@@ -122,7 +146,7 @@ def output(call: str, index: int) -> Callable[[Connection], StoredOutput | None]
 class Everything:
     """What a starting server reads."""
 
-    apps: list[tuple[str, str, str]]
+    apps: list[StoredApp]
     functions: list[tuple[str, str, str, dict[str, Any], bytes]]
     images: list[tuple[str, list[str], dict[str, Any]]]
     forced: dict[str, str]
@@ -131,12 +155,18 @@ class Everything:
 
 def everything(connection: Connection) -> Everything:
     """Return all that a server needs to go on where the last one ended."""
-    waiting = select(inputs).where(inputs.c.status.is_(None)).order_by(inputs.c.number)
+    running = apps.c.ended_at.is_(None)
+    theirs = select(functions).join(apps).where(running)
+    ids = select(functions.c.id).join(apps).where(running)
+    waiting = select(inputs).where(inputs.c.status.is_(None), inputs.c.function.in_(ids)).order_by(inputs.c.number)
     return Everything(
-        apps=[(row.id, row.name, row.key) for row in connection.execute(select(apps))],
+        apps=[
+            StoredApp(row.id, row.name, row.key, row.detached, json.loads(row.tags))
+            for row in connection.execute(select(apps).where(running))
+        ],
         functions=[
             (row.id, row.app, row.name, json.loads(row.definition), row.serialized)
-            for row in connection.execute(select(functions))
+            for row in connection.execute(theirs)
         ],
         images=[(row.id, json.loads(row.layers), json.loads(row.config)) for row in connection.execute(select(images))],
         forced={row.definition: row.nonce for row in connection.execute(select(forced_layers))},

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+)
 
 metadata = MetaData()
 
@@ -13,7 +26,11 @@ apps = Table(
     Column("name", String, nullable=False),
     Column("key", String, nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
+    Column("detached", Boolean, nullable=False, server_default=false()),
+    Column("tags", Text, nullable=False, server_default="{}"),
+    Column("ended_at", Float),
 )
+"""Apps that run; `ended_at` is set for detached ones that have ended, whose outputs are kept for a while."""
 
 functions = Table(
     "functions",

@@ -15,11 +15,13 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
     server.stop     all → nothing; `all` ends the containers too
-    app.create      name, key → app; idempotent under `key`
+    app.create      name, key, detached, tags → app; idempotent under `key`
     app.attach      app → nothing; the app lives while an attached connection does
+    app.leave       app → nothing; a detached app is left to itself: it ends when nothing of it waits or runs
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
     image.build     app, steps → image; the output goes to the app's log
-    function.create app, name, image, source (blob), options → function; idempotent
+    function.create app, name, image, source (blob), options, spec, [code (blob)]; *payload* the serialized function,
+                    unless it is that blob, which is taken → function; idempotent
     blob.missing    blobs → blobs that are not here
 
 **User and container**, as callers
@@ -39,7 +41,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     call.piece      call, piece, end (of an item); *payload* at most 1 MiB
 
 **Container** (its own socket)
-    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: {id}}, app
+    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: {id}}, app, code: the
+                    size of the serialized function; *payload* its first part
+    agent.code      offset → nothing; *payload* a further part of it
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
     agent.failed    status; *payload* the exception: start-up failed, nothing can run here
     agent.taken     keys: inputs given back unstarted
@@ -76,6 +80,12 @@ from __future__ import annotations
 INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
 
+SERIALIZED_BYTES_MAX = 16 << 20
+"""No function that is sent without its module is larger [FEATURES 3.14]."""
+
+VALUE_BYTES_MAX = 64 << 30
+"""No value is larger."""
+
 SUCCESS, GENERATOR_DONE, EXCEPTION = "ok", "done", "exception"
 TIMEOUT, INTERNAL, TERMINATED = "timeout", "internal", "terminated"
 """Statuses of an output. The payload is the value, the number of a generator's items, the exception, or a sentence."""
@@ -104,6 +114,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "server.stop": _USER,
     "app.create": _USER,
     "app.attach": _USER,
+    "app.leave": _USER,
     "app.stop": _USER,
     "image.build": _USER,
     "function.create": _USER,
@@ -113,6 +124,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "call.forget": _CALLER,
     "call.ack": _CALLER,
     "agent.hello": _AGENT,
+    "agent.code": _AGENT,
     "agent.outputs": _AGENT,
     "agent.failed": _AGENT,
     "agent.taken": _AGENT,

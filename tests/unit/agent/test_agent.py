@@ -17,7 +17,7 @@ from modicum.agent.blobs import BlobLost, fetch, store
 from modicum.agent.link import Link
 from modicum.agent.loop import Agent
 from modicum.agent.pieces import Pieces, cut
-from modicum.exception import InputCancellation
+from modicum.exception import DeserializationError, InputCancellation, SerializationError
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Decoder, Frame, Header, encode
 from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES, INLINE_BYTES_MAX
 from modicum.wire.values import dumps, load_exception, loads
@@ -481,8 +481,29 @@ def test_functions_end_with_a_value_or_an_exception(agent: Agent) -> None:
     assert (status, type(load_exception(value))) == ("exception", TypeError)
     status, value = agent._run_function(lambda x, y: exit(3), ("a", 1, data, None))
     assert (status, type(load_exception(value))) == ("exception", SystemExit)
-    status, value = agent._run_function(lambda x, y: threading.Lock(), ("a", 1, data, None))
-    assert (status, type(load_exception(value))) == ("exception", TypeError)
+
+
+def test_values_that_cannot_travel_say_so(agent: Agent) -> None:
+    data = dumps(((), {}))
+
+    def make_lock() -> object:
+        return threading.Lock()
+
+    status, value = agent._run_function(make_lock, ("a", 1, data, None))
+    error = load_exception(value)
+    assert (status, type(error)) == ("exception", SerializationError)
+    assert "what 'make_lock' returned, a lock, cannot be sent to its caller: TypeError: cannot pickle" in str(error)
+    assert isinstance(error.__cause__, TypeError)
+
+    def yield_lock() -> Iterator[object]:
+        yield threading.Lock()
+
+    status, value = agent._run_generator(yield_lock, ("b", 1, data, None))
+    assert "what 'yield_lock' yielded, a lock, cannot be sent to its caller" in str(load_exception(value))
+    status, value = agent._run_function(make_lock, ("c", 1, b"cno_such_module\nname\n.", None))
+    error = load_exception(value)
+    assert (status, type(error)) == ("exception", DeserializationError)
+    assert "cannot be loaded in the container: ModuleNotFoundError: No module named 'no_such_module'" in str(error)
 
 
 def test_exit_wakes_whoever_waits(agent: Agent) -> None:

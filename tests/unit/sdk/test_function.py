@@ -13,8 +13,8 @@ from modicum._running import Run
 from modicum._types import Generic
 from modicum.app import App
 from modicum.exception import ExecutionError, InvalidError, SerializationError
-from modicum.function import Options
 from modicum.image import Image
+from modicum.options import PARAMETERS, Options, read
 
 app = App("tests")
 
@@ -88,24 +88,32 @@ def test_wrong_ways_of_calling() -> None:
 def test_arguments_that_cannot_be_sent() -> None:
     import threading
 
-    with pytest.raises(SerializationError, match=r"an argument of 'double' cannot be sent: TypeError: .*lock"):
+    with pytest.raises(
+        SerializationError,
+        match=r"the argument 'x', a lock, of 'double' cannot be sent to a container: TypeError: .*; pass plain",
+    ):
         double.encode((threading.Lock(),), {})
 
 
 def test_id_comes_from_the_run_else_from_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_context, "functions", {"double": {"id": "fu-there"}})
+    monkeypatch.setattr(_context, "socket_directory", "/run/modicum")
     assert double.object_id == "fu-there"
     double.hydrate_with("fu-here")
     assert double.object_id == "fu-here"
-    double.hydrate_with(None)
+    double.hydrate_with("fu-inner")
+    assert double.object_id == "fu-inner"
+    double.dehydrate("fu-here")  # the outer app may end first
+    assert double.object_id == "fu-inner"
+    double.dehydrate("fu-inner")
 
 
 # -- options ---------------------------------------------------------------------------------------------------
 
 
 def options(**changed: Any) -> dict[str, Any]:
-    names = dict.fromkeys(("min_containers", "max_containers", "scaledown_window", "startup_timeout"))
-    return Options(**{**names, "timeout": 300, **changed}).as_dict()
+    given = {each.name: each.default for each in PARAMETERS}
+    return Options(read("@app.function", {**given, **changed})).as_dict()
 
 
 def test_options_by_default() -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, inspect
 from sqlalchemy.exc import IntegrityError
 
 from modicum.stores import database as database_
 from modicum.stores import queries
 from modicum.stores.database import Database
-from modicum.stores.queries import StoredInput, StoredOutput
+from modicum.stores.queries import StoredApp, StoredInput, StoredOutput
 from modicum.stores.schema import metadata
 
 
@@ -26,12 +26,21 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def schema_of(url: str) -> set[str]:
+def schema_of(url: str) -> dict[str, Any]:
+    """Return what can be told of the tables, whatever statements made them."""
     engine = create_engine(url)
-    with engine.connect() as connection:
-        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%'")).all()
+    seen = inspect(engine)
+    tables = {
+        name: {
+            "columns": [str({**column, "type": str(column["type"])}) for column in seen.get_columns(name)],
+            "keys": [seen.get_pk_constraint(name), seen.get_foreign_keys(name), seen.get_unique_constraints(name)],
+            "indexes": seen.get_indexes(name),
+        }
+        for name in seen.get_table_names()
+        if "alembic" not in name
+    }
     engine.dispose()
-    return {" ".join(f"{name} {sql}".split()) for name, sql in rows}
+    return tables
 
 
 def test_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
@@ -80,7 +89,7 @@ async def held(database: Database) -> threading.Event:
 
 
 def add(app: str) -> Any:
-    return queries.add_app(app, "name", f"key of {app}", 1.0)
+    return queries.add_app(app, "name", f"key of {app}", False, {}, 1.0)
 
 
 async def test_waiting_changes_share_a_commit(database: Database) -> None:
@@ -105,7 +114,7 @@ async def test_a_failing_change_is_its_own_alone(database: Database) -> None:
     results = await asyncio.gather(first, twin, other, broken, return_exceptions=True)
     assert [type(result) for result in results] == [type(None), IntegrityError, type(None), LookupError]
     everything = await database.submit(queries.everything)
-    assert sorted(app for app, _, _ in everything.apps) == ["ap-1", "ap-2"]
+    assert sorted(app.id for app in everything.apps) == ["ap-1", "ap-2"]
 
 
 async def test_a_failing_commit_fails_all_of_its_group(database: Database) -> None:
@@ -202,5 +211,5 @@ async def test_images_are_recorded_anew(filled: Database) -> None:
 
 async def test_functions_come_back_whole(filled: Database) -> None:
     everything = await filled.submit(queries.everything)
-    assert everything.apps == [("ap-1", "name", "key of ap-1")]
+    assert everything.apps == [StoredApp("ap-1", "name", "key of ap-1", False, {})]
     assert everything.functions == [("fu-1", "ap-1", "f", {"options": {}}, b"code")]

@@ -8,9 +8,9 @@ from modicum.server.api.calls import resume_pieces
 from modicum.server.api.fields import cut, patience, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
-from modicum.server.records import Container, Output, Sent, split_key
+from modicum.server.records import Container, Function, Output, Sent, split_key
 from modicum.wire.channel import Answer, Channel, RemoteFailure
-from modicum.wire.frames import Header
+from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS
 
 RUN_S_MAX = 1e7
@@ -65,10 +65,24 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     asyncio.get_running_loop().call_soon(_settle_in, parts, container)
     answer = {
         "function": function.definition["spec"],
-        "functions": {name: {"id": id_} for name, id_ in app.functions.items()},
+        "functions": {name: _callable(parts.fleet.functions[id_]) for name, id_ in app.functions.items()},
         "app": app.id,
+        "code": len(function.serialized),
     }
-    return answer, function.serialized
+    return answer, function.serialized[:PAYLOAD_BYTES_MAX]
+
+
+def _callable(function: Function) -> dict[str, str]:
+    """Return what a container needs to know of a function that it may call."""
+    spec = function.definition["spec"]
+    return {"id": function.id, "module": spec["module"], "qualname": spec["qualname"]}
+
+
+def code(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Give a part of the container's serialized function."""
+    container = _container(parts, channel)
+    offset = whole(header["offset"])
+    return {}, parts.fleet.functions[container.function].serialized[offset : offset + PAYLOAD_BYTES_MAX]
 
 
 def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -153,6 +167,7 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
 
 HANDLERS = {
     "agent.hello": hello,
+    "agent.code": code,
     "agent.outputs": outputs,
     "agent.taken": taken,
     "agent.failed": failed,

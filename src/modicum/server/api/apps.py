@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from modicum.server.api.fields import seconds, whole
+from modicum.blobs.base import BlobMissing
+from modicum.server.api.fields import seconds, value_blob, whole
 from modicum.server.parts import Parts
-from modicum.wire.channel import Answer, Channel
-from modicum.wire.frames import Header
+from modicum.wire.channel import Answer, Channel, RemoteFailure
+from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
+from modicum.wire.messages import SERIALIZED_BYTES_MAX
 
 
 async def create(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make an app; the same key gives the same app."""
-    app = await parts.apps.create(str(header["name"]), str(header["key"]))
+    detached, tags = bool(header.get("detached", False)), header.get("tags") or {}
+    if not all(isinstance(part, str) for pair in tags.items() for part in pair):
+        raise ValueError(f"{tags!r} are no tags")
+    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags)
     return {"app": app.id}
 
 
 def attach(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Keep an app alive for as long as this connection lasts."""
     parts.apps.attach(header["app"], channel)
+    return None
+
+
+def leave(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Leave a detached app to itself."""
+    parts.apps.leave(header["app"])
     return None
 
 
@@ -32,8 +43,27 @@ async def create_function(parts: Parts, channel: Channel, header: Header, payloa
     """Make a function of an app callable."""
     definition = {name: header[name] for name in ("image", "source", "options", "spec")}
     _check(parts, definition)
-    function = await parts.apps.create_function(header["app"], str(header["name"]), definition, payload)
+    code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
+    function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
     return {"function": function.id}
+
+
+def _take_code(parts: Parts, blob: str | None) -> bytes:
+    """Return a serialized function that came as a blob; the blob goes."""
+    assert blob is not None
+    code, total = b"", 1
+    try:
+        while len(code) < total <= SERIALIZED_BYTES_MAX:
+            chunk, total = parts.blobs.read(blob, len(code), PAYLOAD_BYTES_MAX)
+            code += chunk
+    except BlobMissing:
+        raise RemoteFailure("not_found", f"the function's code, {blob}, is not here") from None
+    parts.blobs.delete(blob)
+    if total > SERIALIZED_BYTES_MAX:
+        raise RemoteFailure(
+            "request_size", f"a serialized function has at most {SERIALIZED_BYTES_MAX} bytes, not {total}"
+        )
+    return code
 
 
 def _check(parts: Parts, definition: dict[str, Any]) -> None:
@@ -54,6 +84,7 @@ def _check(parts: Parts, definition: dict[str, Any]) -> None:
 HANDLERS = {
     "app.create": create,
     "app.attach": attach,
+    "app.leave": leave,
     "app.stop": stop,
     "function.create": create_function,
 }

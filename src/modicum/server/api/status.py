@@ -36,7 +36,10 @@ def status(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         "limits": facts.get("limits"),
         "network": facts.get("network"),
         "failure": parts.engine.failure(),
-        "apps": [{"id": app.id, "name": app.name} for app in parts.apps.by_id.values()],
+        "apps": [
+            {"id": app.id, "name": app.name, "detached": app.detached, "tags": app.tags}
+            for app in parts.apps.by_id.values()
+        ],
         "containers": [
             {"id": c.id, "app": c.app, "function": parts.fleet.functions[c.function].name}
             for c in parts.fleet.containers.values()

@@ -1,0 +1,131 @@
+"""What a name that is not here tells: that it is to come, what has replaced it, or which name was meant."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+NOT_YET = {
+    "modal": _names(
+        "Client CloudBucketMount Cls Cluster Cron Dict Environment FilePatternMatcher NetworkFileSystem Period Probe "
+        "Proxy Queue Retries Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
+        "asgi_app batched billing clustered concurrent container_process enable_output enter exit experimental "
+        "fastapi_endpoint forward gpu interact io_streams method parameter sessioned types web_endpoint web_server "
+        "wsgi_app"
+    ),
+    "modal.exception": _names(
+        "ClientClosed DataLossError ExecTimeoutError InteractiveTimeoutError InternalAPIWarning "
+        "LogsFetchError ModuleNotMountable MountUploadTimeoutError SandboxFilesystemDirectoryNotEmptyError "
+        "SandboxFilesystemError SandboxFilesystemFileTooLargeError SandboxFilesystemIsADirectoryError "
+        "SandboxFilesystemNotADirectoryError SandboxFilesystemNotFoundError SandboxFilesystemPathAlreadyExistsError "
+        "SandboxFilesystemPermissionError SandboxTerminatedError SandboxTimeoutError ServerWarning "
+        "SnapshotCreationError UserCodeException VolumeUploadTimeoutError WorkspaceManagementError "
+        "simulate_preemption"
+    ),
+    "App": _names("cls deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
+    "Function": _names(
+        "autoscaler client experimental_spawn_map from_id from_name get_current_stats get_dashboard_url info logs "
+        "metrics spawn_map stats update_autoscaler with_batching with_concurrency with_options"
+    ),
+    "FunctionCall": _names("cancel client gather get_call_graph get_dashboard_url iter logs num_inputs"),
+    "Image": _names(
+        "build client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
+        "from_scratch get_dashboard_url hydrate logs micromamba micromamba_install object_id "
+        "pip_install_private_repos pipe publish shell"
+    ),
+}
+"""Names of Modal's that Modicum is to have. What has come is taken out here; a test finds what was forgotten."""
+
+GONE: dict[str, dict[str, str]] = {
+    "modal": {
+        "Mount": "local files are part of the image: add_local_dir(…), add_local_file(…), add_local_python_source(…)",
+        "SharedVolume": "it is now modal.Volume, which is not in Modicum yet",
+        "build": "run it as a step of the image, Image.run_function(…)",
+        "container_app": "a function's own app is the global variable that it was decorated with",
+        "create_package_mounts": "use image.add_local_python_source(…)",
+        "file_io": "it is now Sandbox.filesystem, which is not in Modicum yet",
+        "web_url": "it is now Function.get_web_url()",
+    },
+    "App": {
+        "asgi": "it is now @modal.asgi_app(), which is not in Modicum yet",
+        "is_inside": "use modal.is_local(), or `with image.imports():` for packages that only the image has",
+        "is_interactive": "",
+        "spawn_sandbox": "it is now Sandbox.create(app=…), which is not in Modicum yet",
+        "webhook": "it is now @modal.fastapi_endpoint(), which is not in Modicum yet",
+        "wsgi": "it is now @modal.wsgi_app(), which is not in Modicum yet",
+    },
+    "Function": {
+        "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
+        "keep_warm": "it is now .autoscaler.update(min_containers=…), which is not in Modicum yet",
+        "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
+    },
+    "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},
+    "Image": {
+        "run_inside": "use `with image.imports():`",
+        "extend": "use Image.dockerfile_commands(…)",
+    },
+}
+"""Names of earlier years that cannot be kept, and what to do instead."""
+
+
+def missing(owner: str, name: str, known: Iterable[str]) -> AttributeError:
+    """Return the error for a name that `owner` ("modal" or a class) does not have."""
+    if name.startswith("_"):
+        return AttributeError(f"{owner!r} has no attribute {name!r}")
+    told = explanation(owner, name)
+    if told is None:
+        from modicum._old_names import nearest
+
+        told = f"{_qualified(owner)!r} has no attribute {name!r}{nearest(name, known)}"
+    return AttributeError(told)
+
+
+def from_module(owner: str, name: str, known: Iterable[str]) -> AttributeError | ImportError:
+    """Return the error for a name that the package, our caller's caller, does not have.
+
+    `from modal import Volume` puts a text of its own in place of an `AttributeError`'s: there it is an `ImportError`.
+    """
+    import sys
+
+    told = explanation(owner, name)
+    if told is not None and sys._getframe(3).f_code.co_name == "_handle_fromlist":
+        return ImportError(told, name=owner)
+    return missing(owner, name, known)
+
+
+def explanation(owner: str, name: str) -> str | None:
+    """Return what there is to say of a name of Modal's, None for one that is none."""
+    if name in NOT_YET.get(owner, ()):
+        return f"{_qualified(owner)}.{name} is not in Modicum yet"
+    hint = GONE.get(owner, {}).get(name)
+    if hint is None:
+        return None
+    return f"{_qualified(owner)}.{name} is gone{f': {hint}' if hint else ''}"
+
+
+def _qualified(owner: str) -> str:
+    return owner if owner.startswith("modal") else f"modal.{owner}"
+
+
+if TYPE_CHECKING:
+
+    class Explained:
+        """The base of classes that explain names which they lack; a type checker sees that they lack them."""
+
+else:
+
+    class _Explaining(type):
+        def __getattr__(cls, name):
+            raise missing(cls.__name__, name, dir(cls))
+
+    class Explained(metaclass=_Explaining):
+        """The base of classes that explain names which they lack, on the class and on its instances."""
+
+        def __getattr__(self, name):
+            raise missing(type(self).__name__, name, dir(type(self)))

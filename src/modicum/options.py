@@ -1,0 +1,223 @@
+"""What may be said of a function: one table of the parameters of `@app.function`, with their checks and older names.
+
+A parameter is a row here and a keyword of `App.function`, which is where type checkers and editors look; a test
+compares the two. A row without a check is one of Modal's that Modicum does not have yet: what asks for nothing is
+accepted, all else is an error that says so.
+"""
+
+from __future__ import annotations
+
+from modicum._old_names import Dropped, Refused, Renamed
+from modicum.exception import InvalidError
+from modicum.image import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from modicum._old_names import Old
+
+    Check = Callable[[str, Any], Any]
+
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+class Parameter:
+    """One parameter. `check` gets its name and a value and returns what is kept, or raises `InvalidError`."""
+
+    __slots__ = ("check", "default", "name", "old")
+
+    def __init__(
+        self, name: str, default: object = None, check: Check | None = None, old: tuple[Old, ...] = ()
+    ) -> None:
+        self.name = name
+        self.default = default
+        self.check = check
+        self.old = old
+
+    def read(self, owner: str, value: Any) -> Any:
+        """Return a value as it is kept. Raises `InvalidError` if it makes no sense or the parameter is yet to come."""
+        if self.check is not None:
+            return self.check(self.name, value)
+        if value:
+            raise InvalidError(f"the parameter `{self.name}` of {owner} is not in Modicum yet; leave it out")
+        return None
+
+
+def read(owner: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of all parameters, checked. Raises `InvalidError` naming the first that makes no sense."""
+    return {each.name: each.read(owner, given[each.name]) for each in PARAMETERS}
+
+
+def read_some(owner: str, given: dict[str, Any]) -> None:
+    """Check the values of some parameters."""
+    for each in PARAMETERS:
+        if each.name in given:
+            each.read(owner, given[each.name])
+
+
+def is_app_id(name: str) -> bool:
+    """Return whether a name looks like an app's id."""
+    return name.startswith("ap-") and len(name) == 25 and name[3:].isalnum()
+
+
+def is_name(name: object, length_max: int = 64) -> bool:
+    """Return whether this may be the name of something: some letters, digits, `.`, `_` and `-`."""
+    return isinstance(name, str) and 0 < len(name) <= length_max and NAME_CHARACTERS.issuperset(name)
+
+
+def check_image(name: str, value: Any) -> Any:
+    """Accept an image or None."""
+    if value is None or isinstance(value, Image):
+        return value
+    hint = "; call it: Image.debian_slim()" if callable(value) else ""
+    raise InvalidError(f"{name} must be a modicum.Image, not {value!r}{hint}")
+
+
+def check_flag(name: str, value: Any) -> Any:
+    """Accept True and False."""
+    if isinstance(value, bool):
+        return value
+    raise InvalidError(f"{name} must be True or False, not {value!r}")
+
+
+def check_tags(name: str, value: Any) -> dict[str, str]:
+    """Accept a dict of short names to short names, or None."""
+    tags = {} if value is None else value
+    if not isinstance(tags, dict) or not all(is_name(part, 63) for pair in tags.items() for part in pair):
+        raise InvalidError(
+            f"{name} must be a dict whose keys and values are 1 to 63 letters, digits, '.', '_' or '-', not {value!r}"
+        )
+    return dict(tags)
+
+
+def _maybe_flag(name: str, value: Any) -> Any:
+    return None if value is None else check_flag(name, value)
+
+
+def _function_name(name: str, value: Any) -> Any:
+    if value is None or is_name(value):
+        return value
+    raise InvalidError(f"{value!r} is no name for a function: 1 to 64 letters, digits, '.', '_' or '-'")
+
+
+def _at_least(least: int) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise InvalidError(f"{name} must be a whole number from {least} up, not {value!r}")
+        return value
+
+    return check
+
+
+def _window(name: str, value: Any) -> Any:
+    if value is not None and (not isinstance(value, (int, float)) or not 2 <= value <= 3600):
+        raise InvalidError(f"{name} must be from 2 to 3600 seconds, not {value!r}")
+    return value
+
+
+def _limit(name: str, value: Any) -> Any:
+    if not isinstance(value, (int, float)) or value <= 0:
+        raise InvalidError(f"{name} must be a number of seconds above 0, not {value!r}")
+    return value
+
+
+def _maybe_limit(name: str, value: Any) -> Any:
+    return None if value is None else _limit(name, value)
+
+
+def _single_use(inputs: Any) -> Any:
+    if inputs not in (None, 1):
+        raise InvalidError(f"max_inputs can only be 1, which is now single_use_containers=True, not {inputs!r}")
+    return True if inputs else None
+
+
+def _is_concurrent(inputs: Any) -> bool:
+    return inputs not in (None, 0, 1)
+
+
+PARAMETERS = (
+    Parameter("image", None, check_image),
+    Parameter("schedule"),
+    Parameter("env"),
+    Parameter("secrets", None, None, (Renamed("secret", "secrets", lambda one: [one] if one else None),)),
+    Parameter("gpu"),
+    Parameter("serialized", False, check_flag),
+    Parameter("network_file_systems", {}),
+    Parameter("volumes", {}),
+    Parameter("cpu"),
+    Parameter("memory"),
+    Parameter("ephemeral_disk"),
+    Parameter("min_containers", None, _at_least(0), (Renamed("keep_warm", "min_containers"),)),
+    Parameter("max_containers", None, _at_least(1), (Renamed("concurrency_limit", "max_containers"),)),
+    Parameter("buffer_containers", None, None, (Renamed("_experimental_buffer_containers", "buffer_containers"),)),
+    Parameter("scaledown_window", None, _window, (Renamed("container_idle_timeout", "scaledown_window"),)),
+    Parameter("proxy"),
+    Parameter("retries"),
+    Parameter("timeout", 300, _limit),
+    Parameter("startup_timeout", None, _maybe_limit),
+    Parameter("name", None, _function_name),
+    Parameter("is_generator", None, _maybe_flag),
+    Parameter("cloud"),
+    Parameter("region"),
+    Parameter("routing_region"),
+    Parameter("nonpreemptible", False),
+    Parameter("enable_memory_snapshot", False, None, (Renamed("checkpointing_enabled", "enable_memory_snapshot"),)),
+    Parameter("block_network", False),
+    Parameter("restrict_modal_access", False),
+    Parameter("single_use_containers", False, None, (Renamed("max_inputs", "single_use_containers", _single_use),)),
+    Parameter("i6pn"),
+    Parameter("include_source", None, _maybe_flag),
+    Parameter("experimental_options"),
+    Parameter("_experimental_restrict_output", False),
+)
+"""The parameters of `@app.function`, in the order of its signature."""
+
+GONE = (
+    Refused(
+        "allow_concurrent_inputs",
+        "it is now `@modal.concurrent(max_inputs=…)`, which is not in Modicum yet",
+        _is_concurrent,
+    ),
+    Refused("interactive", "it is now `modal run -i`, which is not in Modicum yet"),
+    Refused(
+        "mounts",
+        "local files are part of the image now: `image.add_local_dir(…)`, `image.add_local_file(…)` or "
+        "`image.add_local_python_source(…)`",
+    ),
+    Refused("shared_volumes", "it is now `volumes` with `modal.Volume`, which is not in Modicum yet"),
+    Refused(
+        "_allow_background_volume_commits",
+        "volumes are always committed in the background; leave it out",
+        lambda value: value is False,
+    ),
+    Dropped("allow_cross_region_volumes"),
+)
+"""Older parameters that have no present name."""
+
+APP_OLD_NAMES = tuple(old for old in GONE if old.old == "mounts")
+"""Older parameters of `App`."""
+
+OLD_NAMES = (*(old for each in PARAMETERS for old in each.old), *GONE)
+
+
+class Options:
+    """What a function asks of the platform; all of it goes to the server. Made of what `read` returns."""
+
+    __slots__ = ("max_containers", "min_containers", "scaledown_window", "startup_timeout", "timeout")
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.min_containers = settings["min_containers"] or 0
+        self.max_containers = settings["max_containers"]
+        self.scaledown_window = 60 if settings["scaledown_window"] is None else settings["scaledown_window"]
+        self.timeout = settings["timeout"]
+        self.startup_timeout = self.timeout if settings["startup_timeout"] is None else settings["startup_timeout"]
+        if self.max_containers is not None and self.min_containers > self.max_containers:
+            raise InvalidError(
+                f"min_containers ({self.min_containers}) is larger than max_containers ({self.max_containers})"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options as they are sent."""
+        return {name: getattr(self, name) for name in self.__slots__}
