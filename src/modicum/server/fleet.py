@@ -142,7 +142,7 @@ class Fleet:
         return {
             "function": function.id,
             "layers": layers[::-1],
-            "source": function.definition["source"],
+            "files": function.definition["files"],
             "env": {**config.get("env", {}), **reserved, "MODICUM_BUILD": build_id()},
             "argv": AGENT_COMMAND,
             "cwd": "/root",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from modicum.node.launch import Launch, Launcher, Running
 from modicum.node.removal import remove_tree
 from modicum.runtimes.base import BindMount, RuntimeFailure
+from modicum.wire.channel import ChannelClosed, RemoteFailure
+from modicum.wire.filesets import BadManifest
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
 
-from . import bases, compiled, host, mounts, sources, steps
+from . import bases, compiled, host, mounts, steps
+from .files import FileLayers
+from .filesets import BadFileSet, FileSets, Server
 from .flights import Flight, Flights
+from .merged import InTheWay
 from .store import LayerStore
 from .threads import in_thread
 
@@ -24,8 +28,9 @@ STEPS_AT_ONCE = 4
 
 _LINES_KEPT = 20
 
+_FILES_FAILED = (BadFileSet, BadManifest, InTheWay, RemoteFailure, ChannelClosed)
+
 Send = Callable[[dict[str, Any], bytes], None]
-Fetch = Callable[[str], AsyncIterator[bytes]]
 
 
 class BuildFailed(Exception):
@@ -41,10 +46,10 @@ class BuildFailed(Exception):
 class ImageBuilder:
     """Makes and keeps the layers below `home`; sweeps what an earlier, killed node left half done.
 
-    Belongs to the running event loop.
+    `server` gives the files that are in layers. Belongs to the running event loop.
     """
 
-    def __init__(self, launcher: Launcher, home: Path, send: Send) -> None:
+    def __init__(self, launcher: Launcher, home: Path, send: Send, server: Server) -> None:
         self._launcher = launcher
         self._home = home
         self._send = send
@@ -53,7 +58,10 @@ class ImageBuilder:
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
+        self._file_sets = FileSets(home, server)
+        self._files = FileLayers(self._store, self._file_sets, self._flights)
         self._later(self._store.clear)
+        self._later(self._file_sets.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -96,15 +104,12 @@ class ImageBuilder:
         if task is not None:
             task.cancel()
 
-    async def ensure_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> Path:
-        """Return the layer made of the tar `blob_id`, fetching and extracting it if it is not there.
+    async def ensure_files(self, set_id: str, layers: Sequence[str]) -> Path:
+        """Return the directory of a file set to be laid over the image made of `layers`, the base first.
 
-        The names in the tar are relative to the container's root directory. The layer's id names the tar's content, so
-        that no archive can pass for another's, nor for an image's layer. Raises `BadArchive`.
+        Raises `ValueError` for a set that is none or does not fit the image, or what the server answers.
         """
-        if not self._store.has(layer_id):
-            await self._flights.join(layer_id, _unseen, lambda _: self._make_source(layer_id, blob_id, fetch))
-        return self._store.path(layer_id)
+        return await self._files.ensure(set_id, layers)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
         """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.
@@ -155,7 +160,7 @@ class ImageBuilder:
         try:
             flight.show(f"Step {position}: {steps.words(layer['step'])}\n".encode())
             config = await self._run_step(flight, scratch, upper, layer, below)
-        except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError) as error:
+        except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError, *_FILES_FAILED) as error:
             raise BuildFailed(layer["id"], -1, f"Step {position} failed: {error}") from error
         self._store.add(layer["id"], upper, config)
         self._later(self._store.settle)
@@ -173,8 +178,11 @@ class ImageBuilder:
             return await bases.build(step["python"], upper, work, lambda line: flight.show(f"{line}\n".encode()))
         if not below:
             raise steps.UnknownStep(f"{step['op']} needs an image to stand on")
-        command = steps.command(step)
         config = self._store.config(below[-1])
+        if step["op"] == "add_files":
+            await self._files.fill(step["files"], below, upper)
+            return config
+        command = steps.command(step)
         code = await self._run_command(flight, scratch, upper, command, below)
         flight.finish_line()
         if code != 0:
@@ -215,22 +223,7 @@ class ImageBuilder:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    # -- source and agent ----------------------------------------------------------------------------------
-
-    async def _make_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> None:
-        scratch = self._store.scratch()
-        try:
-            digest = hashlib.sha256()
-            with (scratch / "archive").open("wb") as archive:
-                async for chunk in fetch(blob_id):
-                    digest.update(chunk)
-                    archive.write(chunk)
-            sources.check(layer_id, digest.hexdigest())
-            (scratch / "layer").mkdir()
-            await in_thread(lambda: sources.extract(scratch / "archive", scratch / "layer"))
-            self._store.add(layer_id, scratch / "layer", {})
-        finally:
-            await _remove(scratch)
+    # -- agent ---------------------------------------------------------------------------------------------
 
     async def _compile_agent(self, base: str, build: str, config: dict[str, Any]) -> None:
         scratch = self._store.scratch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
@@ -9,7 +11,15 @@ from modicum.wire.frames import Header
 
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Build an image unless it is there. What it prints goes to the app's log."""
+    absent = next((step["files"] for step in header["steps"] if not _has_files(parts, step)), None)
+    if absent is not None:
+        raise ValueError(f"the file set {absent} is not here")
     return {"image": await parts.builds.build(header["steps"], header["app"])}
+
+
+def _has_files(parts: Parts, step: dict[str, Any]) -> bool:
+    """Whether the files are here that a step adds, if it adds any."""
+    return "files" not in step or parts.files.has(step["files"])
 
 
 def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
