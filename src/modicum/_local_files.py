@@ -20,8 +20,8 @@ REMOTE_ROOT = "root"
 """Where Python code goes in a container: `/root`, its working directory."""
 
 BUILD_STEP_AFTER = (
-    "no build step can follow local files that are attached when a container starts: move {0} to the end of the image's "
-    "definition, or bake its files into the image with `copy=True`"
+    "no build step can follow local files that are attached when a container starts: move {0} to the end of the "
+    "definition of the image, or bake its files into the image with `copy=True`"
 )
 
 
