@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._exchange import Operation
+    from modicum._files import FileSet
+    from modicum._local_files import LocalFiles
     from modicum._session import Session, Sink
     from modicum._source import Source
+    from modicum._uploads import Progress
     from modicum.app import App
     from modicum.function import Function
     from modicum.image import Image
@@ -32,11 +35,20 @@ SERIALIZED_BYTES_LARGE = 256 * 1024
 class Run:
     """A running app, as a context manager of either kind."""
 
-    def __init__(self, app: App, name: str, sink: Sink | None = None, detach: bool = False) -> None:
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        sink: Sink | None = None,
+        detach: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         self._app = app
         self._name = name
         self._sink = sink
         self._detach = detach
+        self._progress = progress
+        """Called as the upload of the program's files gets on, if there is anything to upload."""
         self._session: Session | None = None
         self._is_running = False
         self._hydrated: list[tuple[Function[Any, Any, Any], str]] = []
@@ -98,7 +110,7 @@ class Run:
                 yield Reconnect()
 
     def _create_functions(self, app_id: str) -> Operation[None]:
-        created = yield from _create_functions(self._app, app_id)
+        created = yield from _create_functions(self._app, app_id, self._progress)
         self._dehydrate()  # of a server that was lost meanwhile
         self._hydrated = created
         for function, object_id in created:
@@ -131,14 +143,20 @@ class Run:
         self._hydrated = []
 
 
-def _create_functions(app: App, app_id: str) -> Operation[list[tuple[Function[Any, Any, Any], str]]]:
+def _create_functions(
+    app: App, app_id: str, progress: Progress | None
+) -> Operation[list[tuple[Function[Any, Any, Any], str]]]:
     """Have the server build the images and make the functions; return their ids."""
     functions = list(app.functions.values())
-    images = yield from _build_images(app_id, [app.image_of(function) for function in functions])
-    sources = yield from _upload_sources(functions)
+    images = [app.image_of(function) for function in functions]
+    files = _read_files(images)
+    sources = _read_sources(functions)
+    sets = [*files.values(), *(source.files for source in sources.values())]
+    built = yield from _build(list(dict.fromkeys(images)), app_id, sets, progress)
     requests = []
-    for function, image, source in zip(functions, images, sources):
-        header, code = _creation(app_id, function, image, source)
+    for function, image in zip(functions, images):
+        attached = [files[each].id for each in image.attached]
+        header, code = _creation(app_id, function, built[image], attached, sources)
         if len(code) > INLINE_BYTES_MAX:
             header["code"], large, code = _blobs.new_blob(), code, b""
             yield from _blobs.put(header["code"], large)
@@ -156,58 +174,57 @@ def build_image(image: Image, app: App | None) -> None:
             return build_image(image, app)
     if app.app_id is None:
         raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
-    _blocking.run(_build_images(app.app_id, [image]))
+    _blocking.run(_build([image], app.app_id, list(_read_files([image]).values())))
     return None
 
 
-def _build_images(app_id: str, images: list[Image]) -> Operation[list[str]]:
-    """Have the images built, those that are the same once; return their ids."""
+def _read_files(images: list[Image]) -> dict[LocalFiles, FileSet]:
+    """Read the local files that images are made of, each once however many images have it."""
+    distinct = dict.fromkeys(files for image in images for files in image.local_files)
+    return {files: files.read() for files in distinct}
+
+
+def _read_sources(functions: list[Function[Any, Any, Any]]) -> dict[str, Source]:
+    from modicum import _source  # a container reads no sources
+
+    with_source = {function.__module__: function for function in functions if _has_source(function)}
+    return {module: _source.of(function.raw_function) for module, function in with_source.items()}
+
+
+def _has_source(function: Function[Any, Any, Any]) -> bool:
+    return not function.serialized and function.includes_source
+
+
+def _build(
+    images: list[Image], app_id: str, files: list[FileSet], progress: Progress | None = None
+) -> Operation[dict[Image, str]]:
+    """Upload `files` and what the steps need besides; have the images built, those that are the same once."""
+    from modicum import _uploads  # a container uploads nothing
+
     resolutions = [image.resolve() for image in images]
+    needed = [each for resolution in resolutions for each in resolution.uploads.values()]
+    yield from _uploads.upload([*files, *needed], progress)
     steps = [resolution.steps for resolution in resolutions]
-    yield from _upload({key: files for resolution in resolutions for key, files in resolution.uploads.items()})
-    distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
+    distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
     header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
-    built = yield Request(*(({**header, "steps": s}, b"") for s in distinct))
-    ids = [built[distinct.index(s)][0]["image"] for s in steps]
-    for image, image_id in zip(images, ids):
+    built = yield Request(*(({**header, "steps": each}, b"") for each in distinct))
+    ids = [answer["image"] for answer, _ in built]
+    found = {image: ids[distinct.index(each)] for image, each in zip(images, steps)}
+    for image, image_id in found.items():
         image.set_built(image_id)
-    return ids
-
-
-def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[Source | None]]:
-    from modicum import _source  # a container never packs sources
-
-    known: dict[str, Source] = {}
-    sources: list[Source | None] = []
-    for function in functions:
-        if function.serialized or not function.includes_source:
-            sources.append(None)
-            continue
-        module = function.__module__
-        if module not in known:
-            known[module] = _source.of(function.raw_function)
-        sources.append(known[module])
-    yield from _upload({source.blob: source for source in known.values()})
-    return sources
-
-
-def _upload(wanted: dict[str, Source]) -> Operation[None]:
-    """Send those of the sources that the server does not have."""
-    if wanted:
-        ((header, _),) = yield Request(({"t": "blob.missing", "blobs": list(wanted)}, b""))
-        for blob in header["blobs"]:
-            yield from _blobs.put(blob, wanted[blob].archive)
+    return found
 
 
 def _creation(
-    app_id: str, function: Function[Any, Any, Any], image: str, source: Source | None
+    app_id: str, function: Function[Any, Any, Any], image: str, files: list[str], sources: dict[str, Source]
 ) -> tuple[dict[str, Any], bytes]:
+    source = sources[function.__module__] if _has_source(function) else None
     header = {
         "t": "function.create",
         "app": app_id,
         "name": function.name,
         "image": image,
-        "source": None if source is None else {"blob": source.blob, "layer": source.layer},
+        "files": files if source is None else [*files, source.files.id],
         "options": function.options.as_dict(),
         "spec": {
             "name": function.name,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 
 from modicum._image_packages import Packages
+from modicum.file_pattern_matcher import NON_PYTHON_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Concatenate, ParamSpec
 
+    from modicum._files import FileSet
+    from modicum._local_files import LocalFiles
     from modicum.app import App
+    from modicum.file_pattern_matcher import Ignore
 
     P = ParamSpec("P")
     Env = Mapping[str, "str | None"]
@@ -33,13 +37,13 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 class Resolution:
-    """What is sent of an image: its steps, and the files that go before them, by id."""
+    """What is sent of an image: its steps, and the files of the program that they run, by id."""
 
     __slots__ = ("steps", "uploads")
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self.uploads: dict[str, Any] = {}
+        self.uploads: dict[str, FileSet] = {}
 
     def force(self) -> None:
         """Have every layer built anew."""
@@ -58,7 +62,7 @@ class Image(Packages):
     All raise `InvalidError` for arguments that cannot work.
     """
 
-    __slots__ = ("_failed_imports", "_object_id", "_steps")
+    __slots__ = ("_attached", "_failed_imports", "_object_id", "_steps")
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise _invalid("An Image is made by a class method, such as `Image.debian_slim()`.")
@@ -164,7 +168,7 @@ class Image(Packages):
         gpu: str | None = None,
         context_dir: Path | str | None = None,
         force_build: bool = False,
-        ignore: Sequence[str] | Callable[[Path], bool] | None = None,
+        ignore: Ignore | None = None,
         build_args: Mapping[str, str] | None = None,
     ) -> Image:
         """Extend the image with the lines of a Dockerfile, all but `FROM`.
@@ -182,11 +186,10 @@ class Image(Packages):
 
         def resolve(so_far: Resolution) -> list[Step]:
             from modicum import _dockerfile
+            from modicum._dockerfile_context import Context
 
-            def copy(words: str, sources: list[str], target: str) -> Step:
-                raise _invalid(f"dockerfile_commands: `{words}` cannot be used yet.")
-
-            return _dockerfile.steps(lines, so_far.steps, arguments, common, copy)
+            context = Context(context_dir, files, ignore, so_far.uploads)
+            return _dockerfile.steps(lines, so_far.steps, arguments, common, context.copy)
 
         return self._then_resolved(resolve) if lines else self
 
@@ -295,6 +298,69 @@ class Image(Packages):
         """What failed in `imports()` blocks up to now."""
         return self._failed_imports
 
+    def add_local_file(self, local_path: str | Path, remote_path: str, *, copy: bool = False) -> Image:
+        """Add a file of this machine at the absolute `remote_path`; one that ends in "/" is the directory to put it in.
+
+        It is attached when a container starts, so a change of it builds nothing anew, and no build step can follow.
+        With `copy` it becomes part of the image. A relative `local_path` starts at the working directory.
+        """
+        from modicum import _local_files
+
+        return self._add_files(_local_files.file(local_path, remote_path), copy)
+
+    def add_local_dir(
+        self,
+        local_path: str | Path,
+        remote_path: str,
+        *,
+        copy: bool = False,
+        ignore: Ignore = [],  # noqa: B006 - it is only read
+    ) -> Image:
+        """Add the files of a directory of this machine below the absolute `remote_path`, as `add_local_file` does.
+
+        `ignore` says what to leave out: patterns as in a `.dockerignore`, or a callable that gets paths relative to the
+        directory, such as a `FilePatternMatcher`. Links to files are added as files, links to directories are left out.
+        """
+        from modicum import _local_files
+
+        return self._add_files(_local_files.folder(local_path, remote_path, ignore), copy)
+
+    def add_local_python_source(self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES) -> Image:
+        """Add modules or packages, by the names under which this machine imports them, so that containers can too.
+
+        They go to `/root`, as `add_local_file` does it. Without `ignore` only Python files are added.
+        """
+        from modicum import _local_files
+
+        return self._add_files(_local_files.python_source(modules, ignore), copy)
+
+    def copy_local_file(self, local_path: str | Path, remote_path: str = "./") -> Image:
+        """The older name of `add_local_file(…, copy=True)`; a relative `remote_path` starts at /root."""
+        _warn_renamed("copy_local_file", "add_local_file(…, copy=True)")
+        return self.add_local_file(local_path, _below_root(remote_path), copy=True)
+
+    def copy_local_dir(
+        self,
+        local_path: str | Path,
+        remote_path: str = ".",
+        ignore: Ignore = [],  # noqa: B006 - it is only read
+    ) -> Image:
+        """The older name of `add_local_dir(…, copy=True)`; a relative `remote_path` starts at /root."""
+        _warn_renamed("copy_local_dir", "add_local_dir(…, copy=True)")
+        return self.add_local_dir(local_path, _below_root(remote_path), copy=True, ignore=ignore)
+
+    @property
+    def attached(self) -> tuple[LocalFiles, ...]:
+        """The local files that are attached when a container starts, the lowest first."""
+        return self._attached
+
+    @property
+    def local_files(self) -> list[LocalFiles]:
+        """All local files that the image is made of, those of its build steps first."""
+        from modicum._local_files import Baked
+
+        return [*(step.files for step in self._steps if isinstance(step, Baked)), *self._attached]
+
     def __repr__(self) -> str:
         return f"Image({len(self._steps)} steps)"
 
@@ -303,19 +369,45 @@ class Image(Packages):
 
     def _then_resolved(self, resolve: Resolve) -> Image:
         """Return this image with more steps. `resolve` is called when they are needed: it may read local files."""
+        if self._attached:
+            from modicum._local_files import BUILD_STEP_AFTER
+
+            raise _invalid(BUILD_STEP_AFTER.format(f"`{self._attached[0].words}`"))
         return _make((*self._steps, resolve))
 
+    def _add_files(self, files: LocalFiles, copy: bool) -> Image:
+        from modicum._local_files import Baked
+
+        return self._then_resolved(Baked(files)) if copy else _make(self._steps, (*self._attached, files))
+
     _steps: tuple[Resolve, ...]
+    _attached: tuple[LocalFiles, ...]
     _failed_imports: list[Exception]
     _object_id: str | None
 
 
-def _make(steps: tuple[Resolve, ...]) -> Image:
+def _make(steps: tuple[Resolve, ...], attached: tuple[LocalFiles, ...] = ()) -> Image:
     image = object.__new__(Image)
     image._steps = steps
+    image._attached = attached
     image._failed_imports = []
     image._object_id = None
     return image
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    import warnings
+
+    from modicum.exception import DeprecationError
+
+    warnings.warn(f"Image.{old} has another name now: {new}", DeprecationError, stacklevel=3)
+
+
+def _below_root(path: str) -> str:
+    import posixpath
+
+    joined = posixpath.join("/root", path)
+    return posixpath.normpath(joined) + ("/" if path.endswith("/") else "")
 
 
 def _debian_slim(python_version: str | None, force_build: bool) -> Resolve:

@@ -43,7 +43,7 @@ class Node:
         self._outfit = outfit
         self._name = f"no-{uuid.uuid4().hex[:12]}"
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
-        self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, self._link.fetch, outfit.ground)
+        self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, self._link, outfit.ground)
         self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver)
         self._builds: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from modicum.node.removal import remove_tree
 from modicum.runtimes.base import BindMount, RuntimeFailure
 from modicum.wire.configuration import configure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
-from modicum.wire.version import build_id
 
-from . import compiled, sources
+from . import compiled
+from .files import FileLayers
+from .filesets import FileSets, Server
 from .flights import Flight, Flights
 from .ground import DebianGround, Ground
 from .stepper import Job, StepFailed, Stepper, ended
@@ -27,7 +27,6 @@ STEPS_AT_ONCE = 4
 """More would only slow each other down."""
 
 Send = Callable[[dict[str, Any], bytes], None]
-Fetch = Callable[[str], AsyncIterator[bytes]]
 Layer = Mapping[str, Any]
 
 
@@ -44,22 +43,26 @@ class BuildFailed(Exception):
 class ImageBuilder:
     """Makes and keeps the layers below `home`; sweeps what an earlier, killed node left half done.
 
-    Belongs to the running event loop.
+    `server` gives the files that are in layers. Belongs to the running event loop.
     """
 
-    def __init__(self, launcher: Launcher, home: Path, send: Send, fetch: Fetch, ground: Ground | None = None) -> None:
+    def __init__(
+        self, launcher: Launcher, home: Path, send: Send, server: Server, ground: Ground | None = None
+    ) -> None:
         self._launcher = launcher
         self._ground = ground or DebianGround()
         self._home = home
         self._send = send
-        self._fetch = fetch
         self._store = LayerStore(home)
-        self._stepper = Stepper(launcher, self._ground, home / "cache")
         self._flights = Flights()
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
+        self._file_sets = FileSets(home, server)
+        self._files = FileLayers(self._store, self._file_sets, self._flights)
+        self._stepper = Stepper(launcher, self._ground, self._store, self._files, home)
         self._later(self._store.clear)
+        self._later(self._file_sets.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -104,15 +107,12 @@ class ImageBuilder:
         if task is not None:
             task.cancel()
 
-    async def ensure_source(self, layer_id: str, blob_id: str) -> Path:
-        """Return the layer made of the tar `blob_id`, fetching and extracting it if it is not there.
+    async def ensure_files(self, set_id: str, layers: Sequence[str]) -> Path:
+        """Return the directory of a file set to be laid over the image made of `layers`, the base first.
 
-        The names in the tar are relative to the container's root directory. The layer's id names the tar's content, so
-        that no archive can pass for another's, nor for an image's layer. Raises `BadArchive`.
+        Raises `ValueError` for a set that is none or does not fit the image, or what the server answers.
         """
-        if not self._store.has(layer_id):
-            await self._flights.join(layer_id, _unseen, lambda _: self._make_source(layer_id, blob_id))
-        return self._store.path(layer_id)
+        return await self._files.ensure(set_id, layers)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
         """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.
@@ -157,29 +157,13 @@ class ImageBuilder:
         return make
 
     async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
-        job = Job(
-            step=layer["step"],
-            configured=tuple(layer.get("configured", ())),
-            below=(*await self._source_of(layer["step"]), *self._lower(below)),
-            config=self._store.config(below[-1]) if below else {},
-            scratch=scratch,
-            agent=self._home / "agent" / build_id(),
-            position=position,
-        )
+        job = Job(layer["step"], tuple(layer.get("configured", ())), below, scratch, position)
         try:
             config = await self._stepper.run(job, flight, self._store.path(layer["id"]))
             self._store.add(layer["id"], job.layer, config)
         except StepFailed as failure:
             raise BuildFailed(layer["id"], failure.code, failure.message) from failure
         self._later(self._store.settle)
-
-    async def _source_of(self, step: Mapping[str, Any]) -> list[Path]:
-        """Return the user's files, which lie over the image while a step of his program runs, and are not kept."""
-        source = step.get("shipped", {}).get("source")
-        return [await self.ensure_source(source["layer"], source["blob"])] if source else []
-
-    def _lower(self, below: Sequence[str]) -> tuple[Path, ...]:
-        return tuple(self._store.path(layer_id) for layer_id in reversed(below))
 
     def _fail(self, build_id: str, failure: BuildFailed) -> None:
         header = {"t": "build.failed", "build": build_id, "layer": failure.layer, "code": failure.code}
@@ -191,22 +175,7 @@ class ImageBuilder:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    # -- source and agent ----------------------------------------------------------------------------------
-
-    async def _make_source(self, layer_id: str, blob_id: str) -> None:
-        scratch = self._store.scratch()
-        try:
-            digest = hashlib.sha256()
-            with (scratch / "archive").open("wb") as archive:
-                async for chunk in self._fetch(blob_id):
-                    digest.update(chunk)
-                    archive.write(chunk)
-            sources.check(layer_id, digest.hexdigest())
-            (scratch / "layer").mkdir()
-            await in_thread(lambda: sources.extract(scratch / "archive", scratch / "layer"))
-            self._store.add(layer_id, scratch / "layer", {})
-        finally:
-            await _remove(scratch)
+    # -- agent ---------------------------------------------------------------------------------------------
 
     async def _compile_agent(self, base: str, build: str, config: dict[str, Any]) -> None:
         scratch = self._store.scratch()
@@ -222,7 +191,7 @@ class ImageBuilder:
         running = await self._launcher.launch(
             Launch(
                 id=f"ag-{uuid.uuid4().hex[:16]}",
-                layers=self._lower([base]),
+                layers=(self._store.path(base),),
                 argv=(config["python"], "-I", "-B", "-c", compiled.PROGRAM, compiled.SOURCE, compiled.OUTPUT),
                 env=config["env"],
                 on_output=lambda _, data: said.extend(data),

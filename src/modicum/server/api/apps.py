@@ -41,7 +41,7 @@ async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -
 
 async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make a function of an app callable."""
-    definition = {name: header[name] for name in ("image", "source", "options", "spec")}
+    definition = {name: header[name] for name in ("image", "files", "options", "spec")}
     _check(parts, definition)
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
@@ -69,7 +69,7 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
 def _check(parts: Parts, definition: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` for what no container could be made of."""
     parts.fleet.image_of(definition["image"])
-    options, spec, source = definition["options"], definition["spec"], definition["source"]
+    options, spec = definition["options"], definition["spec"]
     whole(options["min_containers"])
     if options["max_containers"] is not None:
         whole(options["max_containers"])
@@ -77,8 +77,9 @@ def _check(parts: Parts, definition: dict[str, Any]) -> None:
         seconds(options[name])
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
-    if source is not None and not parts.blobs.has(source["blob"]):
-        raise ValueError(f"the source {source['blob']} is not here")
+    absent = next((each for each in definition["files"] if not parts.files.has(each)), None)
+    if absent is not None:
+        raise ValueError(f"the file set {absent} is not here")
 
 
 HANDLERS = {
