@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modicum import _blobs, _blocking, _context
+from modicum import _blobs, _blocking, _context, output
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import InvalidError
 
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 class Run:
     """A running app, as a context manager of either kind."""
 
-    def __init__(self, app: App, name: str, sink: Sink | None = None) -> None:
+    def __init__(self, app: App, name: str, sink: Sink | None = None, *, detach: bool = False) -> None:
         self._app = app
         self._name = name
         self._sink = sink
+        self._detach = detach
         self._session: Session | None = None
 
     def __enter__(self) -> App:
         self._check()
+        self._sink = self._sink or output.current
+        self._tell("begins", "waiting for the server")
         try:
             _blocking.run(self._start())
         except BaseException:
@@ -43,6 +46,7 @@ class Run:
     ) -> None:
         if self._app.app_id is None:
             return
+        self._tell("begins", "stopping")
         try:
             _blocking.run(self._stop())
         finally:
@@ -78,10 +82,18 @@ class Run:
                 if self._session is None:
                     self._session = Session(header["app"], self._sink)
                     self._session.start()
-                yield from _create_functions(self._app, header["app"])
+                self._tell("builds")
+                images = yield from _create_functions(self._app, header["app"])
+                self._tell("created", header["app"], self._name, len(self._app.functions), images)
                 return
             except ConnectionLost:
                 yield Reconnect()
+
+    def _tell(self, what: str, *facts: object) -> None:
+        """Tell a display how the app gets on; other sinks want its output alone."""
+        told = getattr(self._sink, what, None)
+        if told is not None:
+            told(*facts)
 
     def _stop(self) -> Operation[None]:
         while True:
@@ -92,6 +104,7 @@ class Run:
                 yield Reconnect()
 
     def _end(self) -> None:
+        self._tell("ended", self._app.app_id)
         self._app.set_running(None)
         for function in self._app.functions.values():
             function.hydrate_with(None)
@@ -100,7 +113,8 @@ class Run:
             self._session = None
 
 
-def _create_functions(app: App, app_id: str) -> Operation[None]:
+def _create_functions(app: App, app_id: str) -> Operation[int]:
+    """Make the functions callable; return of how many images they are."""
     functions = list(app.functions.values())
     steps = [app.image_of(function).steps for function in functions]
     distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
@@ -112,6 +126,7 @@ def _create_functions(app: App, app_id: str) -> Operation[None]:
     )
     for function, (header, _) in zip(functions, created):
         function.hydrate_with(header["function"])
+    return len(set(images))
 
 
 def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[Source | None]]:

@@ -11,6 +11,8 @@ import click
 
 from modicum.exception import Error
 
+INTERRUPTED = 130
+
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
@@ -18,7 +20,7 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except Error as error:
-        if os.environ.get("MODICUM_TRACEBACK"):
+        if wants_traceback():
             raise
         click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
         click.echo(str(error) or type(error).__name__, err=True)
@@ -28,4 +30,14 @@ def reporting_errors() -> Iterator[None]:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+
+
+def wants_traceback() -> bool:
+    """Return whether our own frames are to be shown. Errors in the configuration must not hide the error itself."""
+    from modicum import config
+
+    try:
+        return bool(config.get("traceback"))
+    except Error:
+        return bool(os.environ.get("MODICUM_TRACEBACK"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,7 @@ class Builds:
         self._layers: set[str] = set()
         self._building: dict[str, _Build] = {}
         self._forced: dict[str, str] = {}
+        self.claim: Callable[[str, list[str]], None] = lambda app, layers: None
         fleet.image_of = self._images.__getitem__
 
     def restore(self, image: str, layers: list[str], config: dict[str, Any]) -> None:
@@ -59,6 +61,7 @@ class Builds:
             raise RemoteFailure("invalid", str(error)) from None
         image = image_id(planned)
         layers = [layer.id for layer in planned]
+        self.claim(app, layers)
         await self._fleet.any_node()  # until it has said hello we do not know which layers there are
         if image in self._images and self._layers.issuperset(layers):
             return image
@@ -76,6 +79,18 @@ class Builds:
         self._layers.update(layers)
         await self._database.submit(queries.add_image(image, layers, config))
         return image
+
+    def images(self) -> dict[str, list[str]]:
+        """Return the images that there are, and the layers of each."""
+        return {image: layers for image, (layers, _) in self._images.items() if self._layers.issuperset(layers)}
+
+    def forget(self, all_but: set[str]) -> list[str]:
+        """All other layers may be gone, and with them images: they are built again when wanted. Return those."""
+        self._layers.intersection_update(all_but)
+        gone = [image for image, (layers, _) in self._images.items() if not self._layers.issuperset(layers)]
+        for image in gone:
+            del self._images[image]
+        return gone
 
     async def _drive(self, image: str, layers: list[dict[str, Any]], build: _Build) -> dict[str, Any]:
         for _ in range(ATTEMPTS):

@@ -137,6 +137,7 @@ class Server:
         controller = Controller(state, fleet, deliveries)
         apps = Apps(settings, database, fleet, deliveries, logs)
         builds = Builds(database, fleet, logs)
+        builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(settings, database, blobs, logs, deliveries, fleet, controller, apps, builds, self._engine, stop)
         self._router.parts = parts

@@ -18,6 +18,7 @@ class App:
     name: str
     key: str
     functions: dict[str, str] = field(default_factory=dict)
+    layers: set[str] = field(default_factory=set)  # of the images that it had built: they stay while it lives
     attached: set[Channel] = field(default_factory=set)
     reaper: asyncio.TimerHandle | None = None
     stopping: asyncio.Task[None] | None = None

@@ -38,6 +38,11 @@ def add_app(app: str, name: str, key: str, now: float) -> Callable[[Connection],
     return lambda c: _execute(c, insert(apps).values(id=app, name=name, key=key, created_at=now))
 
 
+def apps_created(connection: Connection) -> dict[str, float]:
+    """Return when each running app was made."""
+    return {row.id: row.created_at for row in connection.execute(select(apps.c.id, apps.c.created_at))}
+
+
 def remove_app(app: str) -> Callable[[Connection], None]:
     """Forget an app, its functions and their inputs."""
     return lambda c: _execute(c, delete(apps).where(apps.c.id == app))
@@ -59,6 +64,11 @@ def add_image(image: str, layers: list[str], config: dict[str, Any]) -> Callable
         connection.execute(insert(images).values(id=image, layers=json.dumps(layers), config=json.dumps(config)))
 
     return change
+
+
+def remove_images(gone: list[str]) -> Callable[[Connection], None]:
+    """Forget images whose layers are there no longer."""
+    return lambda c: _execute(c, delete(images).where(images.c.id.in_(gone)))
 
 
 def add_inputs(rows: list[StoredInput]) -> Callable[[Connection], set[int]]:

@@ -18,7 +18,12 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.create      name, key → app; idempotent under `key`
     app.attach      app → nothing; the app lives while an attached connection does
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
-    image.build     app, steps → image; the output goes to the app's log
+    app.list        → apps [{id, name, state, created_at, functions, containers}, …]
+    app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
+    container.list  → containers [{id, app, app_name, function, state, running, since}, …]
+    image.build     app, steps → image, log [app, cursor]; the output goes to the app's log
+    image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of source included
+    image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, source (blob), options → function; idempotent
     blob.missing    blobs → blobs that are not here
 
@@ -68,6 +73,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     container.kill  container, reason → known: whether there is such a container; its exit follows
     image.build     build, layers [{id, step}, …] → nothing; `build.done` or `build.failed` follows
     image.cancel    build → nothing
+    layers.list     → layers [[id, bytes], …]
+    layers.prune    keep [id, …] → removed [[id, bytes], …]; what containers and builds use stays, too
     logs.flush      containers → nothing; all their output up to now has been sent
 """
 
@@ -105,7 +112,12 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.create": _USER,
     "app.attach": _USER,
     "app.stop": _USER,
+    "app.list": _USER,
+    "app.waiting": _USER,
+    "container.list": _USER,
     "image.build": _USER,
+    "image.list": _USER,
+    "image.prune": _USER,
     "function.create": _USER,
     "blob.missing": _USER,
     "call.inputs": _CALLER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from modicum.wire.frames import PAYLOAD_BYTES_MAX
 
 from . import bases, compiled, host, mounts, sources, steps
 from .flights import Flight, Flights
+from .pruning import Pruner
 from .store import LayerStore
 from .threads import in_thread
 
@@ -51,6 +52,7 @@ class ImageBuilder:
         self._store = LayerStore(home)
         self._flights = Flights()
         self._builds: dict[str, asyncio.Task[None]] = {}
+        self._wanted: list[list[str]] = []  # the layers of each build, until the last of it has ended
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
         self._later(self._store.clear)
@@ -60,6 +62,10 @@ class ImageBuilder:
     def layers(self) -> list[str]:
         """Return the ids of the layers that are whole."""
         return self._store.ids()
+
+    def pruner(self, in_use: Callable[[], Iterable[str]]) -> Pruner:
+        """Return what removes layers; those that a build is working with, or `in_use` names, stay."""
+        return Pruner(self._store, lambda: [*in_use(), *(layer for wanted in self._wanted for layer in wanted)])
 
     def path(self, layer_id: str) -> Path:
         """Return a layer's directory."""
@@ -75,6 +81,8 @@ class ImageBuilder:
         if build_id in self._builds:
             return
         self._builds[build_id] = task = asyncio.create_task(self._build(build_id, layers))
+        wanted = [layer["id"] for layer in layers]
+        self._wanted.append(wanted)
         try:
             await task
             self._send({"t": "build.done", "build": build_id, "config": self._store.config(layers[-1]["id"])}, b"")
@@ -87,6 +95,7 @@ class ImageBuilder:
             self._fail(build_id, BuildFailed("", -1, "The node failed to build the image; its log says more."))
             raise
         finally:
+            self._wanted.remove(wanted)
             if self._builds.get(build_id) is task:
                 del self._builds[build_id]
 

@@ -8,8 +8,9 @@ from modicum.wire.frames import Header
 
 
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Build an image unless it is there. What it prints goes to the app's log."""
-    return {"image": await parts.builds.build(header["steps"], header["app"])}
+    """Build an image unless it is there. What it prints goes to the app's log, and is shown before all that follows."""
+    image = await parts.builds.build(header["steps"], header["app"])
+    return {"image": image, "log": [header["app"], parts.logs.end(header["app"])]}
 
 
 def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
