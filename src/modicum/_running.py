@@ -49,8 +49,10 @@ class Run:
         self._tell("begins", "stopping")
         try:
             _blocking.run(self._stop())
-        finally:
-            self._end()
+        except BaseException:  # an interrupt, most likely: what is not heard of now is lost, and nobody waits for it
+            self._end(output_within_s=0)
+            raise
+        self._end()
 
     async def __aenter__(self) -> App:
         import asyncio
@@ -103,13 +105,13 @@ class Run:
             except ConnectionLost:
                 yield Reconnect()
 
-    def _end(self) -> None:
+    def _end(self, output_within_s: float = 10.0) -> None:
         self._tell("ended", self._app.app_id)
         self._app.set_running(None)
         for function in self._app.functions.values():
             function.hydrate_with(None)
         if self._session is not None:
-            self._session.join()
+            self._session.join(output_within_s)
             self._session = None
 
 

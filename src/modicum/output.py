@@ -127,8 +127,8 @@ def enable_output(show_progress: bool = True) -> show_on:
             with app.run():
                 ...
 
-    It is what `modicum run` shows. Without it `app.run()` prints nothing of its containers. `show_progress=False` leaves
-    out what is Modicum's own.
+    It is what `modicum run` shows. Without it `app.run()` prints nothing of its containers. `show_progress=False`
+    leaves out what is Modicum's own.
     """
     return show_on(quiet=not show_progress)
 

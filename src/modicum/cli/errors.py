@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 
 from modicum.exception import Error
 
 INTERRUPTED = 130
+THREADS_WITHIN_S = 0.5
 
 
 @contextmanager
@@ -30,7 +35,21 @@ def reporting_errors() -> Iterator[None]:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """End now. Threads of the user's program that do not end by themselves would keep the process for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next one would only show where the interpreter ends
+    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    deadline = time.monotonic() + THREADS_WITHIN_S
+    for other in others:
+        other.join(max(deadline - time.monotonic(), 0))
+    if any(other.is_alive() for other in others):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    sys.exit(INTERRUPTED)
 
 
 def wants_traceback() -> bool:

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -17,7 +16,7 @@ import click
 from modicum import config
 from modicum.app import App, LocalEntrypoint
 from modicum.cli import tracebacks
-from modicum.exception import DeprecationError, InvalidError, NotFoundError
+from modicum.exception import InvalidError, NotFoundError
 from modicum.function import Function
 
 Target = LocalEntrypoint | Function[Any, Any, Any]
@@ -30,20 +29,31 @@ class Reference:
     app: App
     name: str | None
     where: str
+    as_module: bool = False
+
+    def command(self, name: str) -> str:
+        """Return the command that runs what has this name."""
+        return f"{config.command()} run {'-m ' if self.as_module else ''}{self.where}::{name}"
 
 
 def load(reference: str, as_module: bool) -> Reference:
     """Import what the reference names. Raises `NotFoundError` or `InvalidError` saying what is wrong with it."""
     where, _, name = reference.partition("::")
-    if as_module or _is_module(where):
-        if not as_module:
-            command = f"{config.command()} run -m {reference}"
-            warnings.warn(DeprecationError(f"`{where}` is a module: write `{command}`"), stacklevel=2)
-        module = _import_module(where)
-    else:
-        module = _import_file(where)
-    app, name = _app_of(module, where, name or None)
-    return Reference(app, name, where)
+    if not as_module and _is_module(where):
+        as_module = True
+        _warn_of_module(reference, where)
+    module = _import_module(where) if as_module else _import_file(where)
+    app, chosen = _app_of(module, where, name or None)
+    return Reference(app, chosen, where, as_module)
+
+
+def _warn_of_module(reference: str, where: str) -> None:
+    """Older commands named modules so. Raises `InvalidError` where older names are refused."""
+    said = f"{where} is a module: write `{config.command()} run -m {reference}`"
+    if config.strict_names():
+        raise InvalidError(said)
+    click.secho("Warning: ", fg="yellow", bold=True, err=True, nl=False)
+    click.echo(f"{said}; accepted for compatibility", err=True)
 
 
 def choose(found: Reference) -> Target:
@@ -62,7 +72,7 @@ def choose(found: Reference) -> Target:
     if not candidates:
         raise InvalidError(f"{found.where} has no function and no local entrypoint to run")
     if len(candidates) > 1:
-        known = "\n".join(f"  {config.command()} run {found.where}::{name}" for name in names)
+        known = "\n".join(f"  {found.command(name)}" for name in names)
         raise InvalidError(f"{found.where} has more than one that could be run; say which:\n{known}")
     return candidates[0]
 
@@ -136,8 +146,8 @@ def _advice(missing: str | None) -> str:
         return ""
     package = missing.partition(".")[0]
     return (
-        f"\nYour program is imported here, too. Install {package!r} here, or, if only containers need it, import it inside "
-        "the function or below `with image.imports():`"
+        f"\nYour program is imported here, too. Install {package!r} here or, if only containers need it, import it "
+        "inside the function or below `with image.imports():`"
     )
 
 

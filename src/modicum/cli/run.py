@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from modicum import config
 from modicum._running import Run
 from modicum.app import App, LocalEntrypoint
 from modicum.cli import entrypoints, options, tracebacks
@@ -45,7 +44,7 @@ def run(
 ) -> None:
     """Run an app: its local entrypoint, or one of its functions in a container.
 
-    REF is `file.py`, or `file.py::name` where there is more than one entrypoint or function. What stands behind it are the
+    REF is `file.py`, or `file.py::name` where there is more than one entrypoint or function. Behind it stand the
     arguments: `--x 5` for a parameter x, `--flag` or `--no-flag` for one that is a bool.
 
     \b
@@ -55,8 +54,7 @@ def run(
     """
     found = load(reference, module)
     target = choose(found)
-    called = f"{config.command()} run {'-m ' if module else ''}{found.where}::{target.name}"
-    call = calling(target, list(arguments), called)
+    call = calling(target, list(arguments), found.command(target.name))
     app_name = App(name).name if name is not None else found.app.name  # the App checks the name
     with (
         _user_errors_shown(),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from types import TracebackType
 
+import click
+
 OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_CLICK = os.path.dirname(os.path.abspath(click.__file__)) + os.sep
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_ASYNCIO = os.path.join(_STANDARD, "asyncio") + os.sep
 
 
 def shown(error: BaseException) -> str:
     """Return an exception with its causes as Python prints it, without our frames; with them if there are no others."""
     told = traceback.TracebackException.from_exception(error)
-    if not any(_theirs(frame) for each in _chain(told) for frame in each.stack):
+    theirs = any(_theirs(frame) for each in _chain(told) for frame in each.stack)
+    if not theirs and not isinstance(error, SyntaxError):  # which names its place itself
         return "".join(told.format())
     for each in _chain(told):
         each.stack = traceback.StackSummary.from_list([frame for frame in each.stack if _theirs(frame)])
@@ -21,8 +26,13 @@ def shown(error: BaseException) -> str:
 
 
 def passed_through_user_code(error: BaseException) -> bool:
-    """Return whether an exception was raised or passed on by code that is not ours, nor click's."""
-    return any(_theirs(frame) for frame in traceback.extract_tb(_behind_main(error.__traceback__)))
+    """Return whether an exception was raised or passed on by the user's program, not by us and the standard library."""
+    frames = traceback.extract_tb(_behind_main(error.__traceback__))
+    return any(_theirs(frame) and not _is_standard(frame.filename) for frame in frames)
+
+
+def _is_standard(name: str) -> bool:
+    return name.startswith((_STANDARD, "<frozen")) and f"{os.sep}site-packages{os.sep}" not in name
 
 
 def _behind_main(trace: TracebackType | None) -> TracebackType | None:
@@ -33,21 +43,7 @@ def _behind_main(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _theirs(frame: traceback.FrameSummary) -> bool:
-    name = frame.filename
-    return (
-        not name.startswith((OURS, "<frozen importlib", "<frozen runpy"))
-        and not _is_asyncio(name)
-        and not _is_click(name)
-    )
-
-
-def _is_asyncio(name: str) -> bool:
-    return name.startswith(os.path.dirname(os.__file__) + os.sep + "asyncio" + os.sep)
-
-
-def _is_click(name: str) -> bool:
-    click = sys.modules.get("click")
-    return click is not None and name.startswith(os.path.dirname(str(click.__file__)) + os.sep)
+    return not frame.filename.startswith((OURS, _CLICK, _ASYNCIO, "<frozen importlib", "<frozen runpy"))
 
 
 def _chain(told: traceback.TracebackException) -> list[traceback.TracebackException]:

@@ -14,10 +14,13 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
+from sqlalchemy.exc import OperationalError
 
 from modicum.blobs.local import LocalBlobs
 from modicum.engines.base import Engine
@@ -43,7 +46,7 @@ from modicum.server.settings import Settings
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel
-from modicum.wire.messages import NODE, USER
+from modicum.wire.messages import CANNOT_START, NODE, USER
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.server")
@@ -62,25 +65,39 @@ def main(engine: Callable[[Path], Engine] = LocalEngine) -> None:
     parser.add_argument("--home", help="the server's directory (default: MODICUM_HOME, else ~/.modicum)")
     parser.add_argument("--detached", action="store_true", help="leave the cgroups of whoever starts it")
     arguments = parser.parse_args()
-    settings = settings_.read(os.environ, arguments.home)
-    _claim(settings.home)
-    lock = open(settings.home / "server.lock", "w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit(0)
-    if arguments.detached:
-        leave_clients_cgroups()
-    configure()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(settings, engine(settings.home)).run())
+        settings = settings_.read(os.environ, arguments.home)
+        _claim(settings.home)
+        lock = open(settings.home / "server.lock", "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(0)
+        if arguments.detached:
+            leave_clients_cgroups()
+        configure()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Server(settings, engine(settings.home)).run())
+    except (OSError, ValueError, OperationalError) as error:
+        _end_with_reason(error)
+
+
+def _end_with_reason(error: Exception) -> NoReturn:
+    """End because of a disk, a file or a setting, with a last line that whoever started us can show."""
+    traceback.print_exc()
+    told = str(error)
+    if isinstance(error, OperationalError):
+        told = f"the database: {error.orig}"
+    elif isinstance(error, OSError) and error.filename is not None:
+        told = f"{error.filename}: {error.strerror}"
+    sys.exit(f"{CANNOT_START}{told}")
 
 
 def _claim(home: Path) -> None:
     """Make the home, for its owner's eyes only whatever it was before: what containers leave in it may be set-uid."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if home.stat().st_uid != os.geteuid():
-        sys.exit(f"{home} belongs to somebody else; set MODICUM_HOME to a directory of your own")
+        sys.exit(f"{CANNOT_START}{home} belongs to somebody else; set MODICUM_HOME to a directory of your own")
     home.chmod(0o700)
 
 
