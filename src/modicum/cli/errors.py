@@ -34,13 +34,13 @@ def reporting_errors() -> Iterator[None]:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next one would only show where the interpreter ends
         click.echo("interrupted", err=True)
         _leave()
 
 
 def _leave() -> NoReturn:
     """End now. Threads of the user's program that do not end by themselves would keep the process for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next one would only show where the interpreter ends
     others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
     deadline = time.monotonic() + THREADS_WITHIN_S
     for other in others:

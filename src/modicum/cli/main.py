@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -9,7 +10,7 @@ import click
 from modicum import config as settings
 from modicum._alias import install_as_modal
 from modicum.cli.completion import completion
-from modicum.cli.errors import reporting_errors
+from modicum.cli.errors import INTERRUPTED, reporting_errors
 from modicum.cli.images import image
 from modicum.cli.listing import app, container
 from modicum.cli.profiles import config, profile
@@ -30,9 +31,12 @@ for command in (run, app, container, image, server, config, profile, completion)
 def main() -> None:
     """Run the command line; `import modal` means this package from here on."""
     install_as_modal()
-    with reporting_errors():
-        # Not standalone: click itself would report, and end an interrupted run with 1.
-        sys.exit(cli.main(standalone_mode=False, prog_name=settings.command()))
+    try:
+        with reporting_errors():
+            # Not standalone: click itself would report, and end an interrupted run with 1.
+            sys.exit(cli.main(standalone_mode=False, prog_name=settings.command()))
+    except KeyboardInterrupt:  # another one, while the first was being told
+        os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
