@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modicum.file_pattern_matcher import FilePatternMatcher
     from modicum.function import Function
     from modicum.image import Image
+    from modicum.output import enable_output
 
 __version__ = "0.1.0.dev0"
 
@@ -28,6 +29,7 @@ _HOMES = {
     "Image": "image",
     "current_function_call_id": "_context",
     "current_input_id": "_context",
+    "enable_output": "output",
     "exception": "exception",
     "install_as_modal": "_alias",
     "is_local": "_context",
@@ -44,6 +46,7 @@ __all__ = [
     "__version__",
     "current_function_call_id",
     "current_input_id",
+    "enable_output",
     "exception",
     "install_as_modal",
     "is_local",

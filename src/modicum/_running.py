@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from modicum import _blobs, _blocking, _context, config
+from modicum import _blobs, _blocking, _context, config, output
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum._old_names import Dropped, accepts
 from modicum.exception import InvalidError, SerializationError
@@ -35,26 +35,19 @@ SERIALIZED_BYTES_LARGE = 256 * 1024
 class Run:
     """A running app, as a context manager of either kind."""
 
-    def __init__(
-        self,
-        app: App,
-        name: str,
-        sink: Sink | None = None,
-        detach: bool = False,
-        progress: Progress | None = None,
-    ) -> None:
+    def __init__(self, app: App, name: str, sink: Sink | None = None, *, detach: bool = False) -> None:
         self._app = app
         self._name = name
         self._sink = sink
         self._detach = detach
-        self._progress = progress
-        """Called as the upload of the program's files gets on, if there is anything to upload."""
         self._session: Session | None = None
         self._is_running = False
         self._hydrated: list[tuple[Function[Any, Any, Any], str]] = []
 
     def __enter__(self) -> App:
         self._check()
+        self._sink = self._sink or output.current
+        self._tell("begins", "waiting for the server")
         try:
             _blocking.run(self._start())
         except BaseException:
@@ -67,10 +60,13 @@ class Run:
     ) -> None:
         if self._app.app_id is None:
             return
+        self._tell("begins", "stopping")
         try:
-            _blocking.run(self._tell("app.leave" if self._detach and self._is_running else "app.stop"))
-        finally:
-            self._end()
+            _blocking.run(self._finish())
+        except BaseException:  # an interrupt, most likely: what is not heard of now is lost, and nobody waits for it
+            self._end(output_within_s=0)
+            raise
+        self._end()
 
     async def __aenter__(self) -> App:
         import asyncio
@@ -103,21 +99,32 @@ class Run:
                 if self._session is None:
                     self._session = Session(header["app"], self._sink)
                     self._session.start()
-                yield from self._create_functions(header["app"])
+                self._tell("builds")
+                images = yield from self._create_functions(header["app"])
                 self._is_running = True
+                self._tell("created", header["app"], self._name, len(self._app.functions), images)
                 return
             except ConnectionLost:
                 yield Reconnect()
 
-    def _create_functions(self, app_id: str) -> Operation[None]:
-        created = yield from _create_functions(self._app, app_id, self._progress)
+    def _create_functions(self, app_id: str) -> Operation[int]:
+        """Make the functions callable; return of how many images they are."""
+        created, images = yield from _create_functions(self._app, app_id, getattr(self._sink, "uploaded", None))
         self._dehydrate()  # of a server that was lost meanwhile
         self._hydrated = created
         for function, object_id in created:
             function.hydrate_with(object_id)
+        return images
 
-    def _tell(self, kind: str) -> Operation[None]:
+    def _tell(self, what: str, *facts: object) -> None:
+        """Tell a display how the app gets on; other sinks want its output alone."""
+        told = getattr(self._sink, what, None)
+        if told is not None:
+            told(*facts)
+
+    def _finish(self) -> Operation[None]:
         """Say that the app is to end, or that it is left to itself."""
+        kind = "app.leave" if self._detach and self._is_running else "app.stop"
         while True:
             try:
                 yield Request(({"t": kind, "app": self._app.app_id}, b""))
@@ -125,7 +132,8 @@ class Run:
             except ConnectionLost:
                 yield Reconnect()
 
-    def _end(self) -> None:
+    def _end(self, output_within_s: float = 10.0) -> None:
+        self._tell("ended", self._app.app_id)
         self._app.set_running(None)
         self._dehydrate()
         session, self._session = self._session, None
@@ -134,7 +142,7 @@ class Run:
         if self._detach and self._is_running:
             session.leave()
         else:
-            session.join()
+            session.join(output_within_s)
         self._is_running = False
 
     def _dehydrate(self) -> None:
@@ -145,8 +153,8 @@ class Run:
 
 def _create_functions(
     app: App, app_id: str, progress: Progress | None
-) -> Operation[list[tuple[Function[Any, Any, Any], str]]]:
-    """Have the server build the images and make the functions; return their ids."""
+) -> Operation[tuple[list[tuple[Function[Any, Any, Any], str]], int]]:
+    """Have the server build the images and make the functions; return their ids, and of how many images they are."""
     functions = list(app.functions.values())
     images = [app.image_of(function) for function in functions]
     files = _read_files(images)
@@ -162,7 +170,8 @@ def _create_functions(
             yield from _blobs.put(header["code"], large)
         requests.append((header, code))
     created = yield Request(*requests)
-    return [(function, header["function"]) for function, (header, _) in zip(functions, created)]
+    ids = [(function, header["function"]) for function, (header, _) in zip(functions, created)]
+    return ids, len(set(built.values()))
 
 
 def build_image(image: Image, app: App | None) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 
 from modicum.exception import Error
+
+INTERRUPTED = 130
+THREADS_WITHIN_S = 0.5
 
 
 @contextmanager
@@ -18,7 +25,7 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except Error as error:
-        if os.environ.get("MODICUM_TRACEBACK"):
+        if wants_traceback():
             raise
         click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
         click.echo(str(error) or type(error).__name__, err=True)
@@ -27,5 +34,29 @@ def reporting_errors() -> Iterator[None]:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next one would only show where the interpreter ends
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """End now. Threads of the user's program that do not end by themselves would keep the process for ever."""
+    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    deadline = time.monotonic() + THREADS_WITHIN_S
+    for other in others:
+        other.join(max(deadline - time.monotonic(), 0))
+    if any(other.is_alive() for other in others):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    sys.exit(INTERRUPTED)
+
+
+def wants_traceback() -> bool:
+    """Return whether our own frames are to be shown. Errors in the configuration must not hide the error itself."""
+    from modicum import config
+
+    try:
+        return bool(config.get("traceback"))
+    except Error:
+        return bool(os.environ.get("MODICUM_TRACEBACK"))

@@ -1,14 +1,20 @@
-"""The command `modicum`."""
+"""The command `modicum`, and `modal` where `compat/modal` is installed."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
+from modicum import config as settings
 from modicum._alias import install_as_modal
+from modicum.cli.completion import completion
 from modicum.cli.doctor import doctor
-from modicum.cli.errors import reporting_errors
+from modicum.cli.errors import INTERRUPTED, reporting_errors
+from modicum.cli.images import image
+from modicum.cli.listing import app, container
+from modicum.cli.profiles import config, profile
 from modicum.cli.run import run
 from modicum.cli.server import server
 from modicum.cli.setup import setup
@@ -20,17 +26,19 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-cli.add_command(doctor)
-cli.add_command(run)
-cli.add_command(server)
-cli.add_command(setup)
+for command in (run, app, container, image, server, config, profile, setup, doctor, completion):
+    cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line; `import modal` means this package from here on."""
     install_as_modal()
-    with reporting_errors():
-        sys.exit(cli.main(standalone_mode=False))  # else click itself would report, and end an interrupted run with 1
+    try:
+        with reporting_errors():
+            # Not standalone: click itself would report, and end an interrupted run with 1.
+            sys.exit(cli.main(standalone_mode=False, prog_name=settings.command()))
+    except KeyboardInterrupt:  # another one, while the first was being told
+        os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,20 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import click
 
-from modicum.app import App
+from modicum import config
+from modicum.app import App, LocalEntrypoint
+from modicum.cli import tracebacks
 from modicum.exception import InvalidError, NotFoundError
+from modicum.function import Function
+
+Target = LocalEntrypoint | Function[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +29,75 @@ class Reference:
     app: App
     name: str | None
     where: str
+    as_module: bool = False
+
+    def command(self, name: str) -> str:
+        """Return the command that runs what has this name."""
+        return f"{config.command()} run {'-m ' if self.as_module else ''}{self.where}::{name}"
 
 
 def load(reference: str, as_module: bool) -> Reference:
     """Import what the reference names. Raises `NotFoundError` or `InvalidError` saying what is wrong with it."""
     where, _, name = reference.partition("::")
+    if not as_module and _is_module(where):
+        as_module = True
+        _warn_of_module(reference, where)
     module = _import_module(where) if as_module else _import_file(where)
-    return Reference(_app_of(module, where), name or None, where)
+    app, chosen = _app_of(module, where, name or None)
+    return Reference(app, chosen, where, as_module)
+
+
+def _warn_of_module(reference: str, where: str) -> None:
+    """Older commands named modules so. Raises `InvalidError` where older names are refused."""
+    said = f"{where} is a module: write `{config.command()} run -m {reference}`"
+    if config.strict_names():
+        raise InvalidError(said)
+    click.secho("Warning: ", fg="yellow", bold=True, err=True, nl=False)
+    click.echo(f"{said}; accepted for compatibility", err=True)
+
+
+def choose(found: Reference) -> Target:
+    """Return what is to run: what the reference names, else the only entrypoint, else the only function."""
+    app = found.app
+    names = [*app.entrypoints, *app.functions]
+    if found.name is not None:
+        target = app.entrypoints.get(found.name) or app.functions.get(found.name)
+        if target is None:
+            raise NotFoundError(
+                f"{found.where} has no function or entrypoint {found.name!r}; {_nearest(found.name, names)}"
+                f"it has {', '.join(names) or 'none'}"
+            )
+        return target
+    candidates: list[Target] = [*app.entrypoints.values()] or [*app.functions.values()]
+    if not candidates:
+        raise InvalidError(f"{found.where} has no function and no local entrypoint to run")
+    if len(candidates) > 1:
+        known = "\n".join(f"  {found.command(name)}" for name in names)
+        raise InvalidError(f"{found.where} has more than one that could be run; say which:\n{known}")
+    return candidates[0]
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def _is_module(where: str) -> bool:
+    """Return whether this is no file, but a module that could be found: what `-m` is for."""
+    if os.path.exists(where) or where.endswith(".py") or not all(part.isidentifier() for part in where.split(".")):
+        return False
+    top = where.partition(".")[0]
+    return any(os.path.exists(os.path.join(os.getcwd(), each)) for each in (top, f"{top}.py"))
 
 
 def _import_file(where: str) -> ModuleType:
     path = os.path.abspath(where)
     if not os.path.isfile(path):
-        raise NotFoundError(f"there is no file {where}; to name a module use `-m`")
+        raise NotFoundError(_no_file(where, path))
+    if not path.endswith(".py"):
+        raise InvalidError(f"{where} is no Python file; its name does not end in .py")
     name = os.path.splitext(os.path.basename(path))[0]
     sys.path.insert(0, os.path.dirname(path))
     spec = importlib.util.spec_from_file_location(name, path)
@@ -43,36 +105,66 @@ def _import_file(where: str) -> ModuleType:
         raise InvalidError(f"{where} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    _executing(where, lambda: spec.loader.exec_module(module))
+    loader = spec.loader
+    _executing(where, lambda: loader.exec_module(module))
     return module
 
 
+def _no_file(where: str, path: str) -> str:
+    if os.path.isdir(path):
+        return f"{where} is a directory; name a file in it, or a module with `-m`"
+    try:
+        names = [name for name in os.listdir(os.path.dirname(path)) if name.endswith(".py")]
+    except OSError:
+        names = []
+    near = _nearest(os.path.basename(path), names).replace("? ", "?")
+    return f"there is no file {where}; {near or 'to name a module use `-m`'}"
+
+
 def _import_module(where: str) -> ModuleType:
+    if where.endswith(".py") or os.sep in where:
+        dotted = where.removesuffix(".py").strip(os.sep).replace(os.sep, ".")
+        raise InvalidError(f"{where} is a file; with `-m` name a module, such as {dotted}, or leave `-m` out")
     sys.path.insert(0, os.getcwd())
     _executing(where, lambda: importlib.import_module(where))
     return sys.modules[where]
 
 
-def _executing(where: str, action: object) -> None:
+def _executing(where: str, action: Callable[[], object]) -> None:
     try:
-        action()  # type: ignore[operator]
+        action()
     except (Exception, SystemExit) as error:
-        shown = traceback.TracebackException.from_exception(error)
-        ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        kept = [f for f in shown.stack if not f.filename.startswith((ours, "<frozen importlib"))]
-        shown.stack = traceback.StackSummary.from_list(kept)
-        click.echo("".join(shown.format()), err=True, nl=False)
-        raise InvalidError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and (missing == where or where.startswith(f"{missing}.")):
+            raise NotFoundError(f"there is no module {where} here; it is looked for in {os.getcwd()}") from None
+        click.echo(tracebacks.shown(error), err=True, nl=False)
+        raise InvalidError(f"{where} cannot be imported: {type(error).__name__}: {error}{_advice(missing)}") from error
 
 
-def _app_of(module: ModuleType, where: str) -> App:
-    apps = [value for value in vars(module).values() if isinstance(value, App)]
-    distinct = list({id(app): app for app in apps}.values())
-    named = getattr(module, "app", None)
-    if isinstance(named, App):
-        return named
+def _advice(missing: str | None) -> str:
+    if missing is None:
+        return ""
+    package = missing.partition(".")[0]
+    return (
+        f"\nYour program is imported here, too. Install {package!r} here or, if only containers need it, import it "
+        "inside the function or below `with image.imports():`"
+    )
+
+
+def _app_of(module: ModuleType, where: str, name: str | None) -> tuple[App, str | None]:
+    """Return the app of a module, and the name of what is to run in it; `::app` and `::app.name` choose an app."""
+    apps = {key: value for key, value in vars(module).items() if isinstance(value, App)}
+    if name is not None:
+        first, _, rest = name.partition(".")
+        if first in apps:
+            return apps[first], rest or None
+    if "app" in apps:
+        return apps["app"], name
+    distinct = list({id(app): app for app in apps.values()}.values())
     if len(distinct) == 1:
-        return distinct[0]
+        return distinct[0], name
     if not distinct:
         raise InvalidError(f"{where} defines no modicum.App; it needs one, such as `app = modicum.App()`")
-    raise InvalidError(f"{where} defines {len(distinct)} apps and none is named `app`")
+    raise InvalidError(
+        f"{where} defines {len(distinct)} apps and none is named `app`; say which: {where}::{next(iter(apps))}"
+    )

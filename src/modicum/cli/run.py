@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -13,128 +11,104 @@ import click
 
 from modicum._running import Run
 from modicum.app import App, LocalEntrypoint
-from modicum.cli.reference import Reference, load
+from modicum.cli import entrypoints, options, tracebacks
+from modicum.cli.errors import wants_traceback
+from modicum.cli.reference import Target, choose, load
 from modicum.exception import Error, InvalidError
 from modicum.function import Function
-from modicum.output import LinePrinter
+from modicum.output import show_on
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.argument("reference", metavar="FILE[::NAME]")
-@click.option("-q", "--quiet", is_flag=True, help="Do not show how images are built.")
-@click.option("-m", "--module", is_flag=True, help="The reference names a module (pkg.mod), not a file.")
+# Options stand before the reference: what comes behind it is the entrypoint's, whatever it is called.
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("reference", metavar="REF")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(reference: str, quiet: bool, module: bool, arguments: tuple[str, ...]) -> None:
-    """Run an app: its local entrypoint, or its function NAME in a container.
+@click.option(
+    "-w", "--write-result", metavar="FILE", help="Write the result, which must be str or bytes, to this file."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show only what the program itself prints.")
+@click.option("-d", "--detach", is_flag=True, help="Let the app run on when this command ends or loses its terminal.")
+@click.option("-n", "--name", metavar="NAME", help="Call the app so, in place of its own name.")
+@click.option("-m", "module", is_flag=True, help="REF names a module (pkg.mod), not a file.")
+@click.option("--timestamps", is_flag=True, help="Put the time before each line of output.")
+@options.environment
+def run(
+    reference: str,
+    arguments: tuple[str, ...],
+    write_result: str | None,
+    quiet: bool,
+    detach: bool,
+    name: str | None,
+    module: bool,
+    timestamps: bool,
+) -> None:
+    """Run an app: its local entrypoint, or one of its functions in a container.
+
+    REF is `file.py`, or `file.py::name` where there is more than one entrypoint or function. Behind it stand the
+    arguments: `--x 5` for a parameter x, `--flag` or `--no-flag` for one that is a bool.
 
     \b
     modicum run my_app.py
     modicum run my_app.py::process --x 5
+    modicum run -m my_package.my_module --help
     """
-    app, target = _choose(load(reference, module))
-    call = _calling(target, list(arguments))
-    printer = LinePrinter(quiet)
-    try:
-        with Run(app, app.name or "app", printer):
-            call()
-    except Error:
-        raise
-    except Exception:  # noqa: BLE001
-        printer.close()
-        _print_user_traceback()
-        sys.exit(1)
-    finally:
-        printer.close()
+    found = load(reference, module)
+    target = choose(found)
+    call = calling(target, list(arguments), found.command(target.name))
+    app_name = App(name).name if name is not None else found.app.name  # the App checks the name
+    with (
+        _user_errors_shown(),
+        show_on(quiet=quiet, timestamps=timestamps),
+        Run(found.app, app_name or "app", detach=detach),
+    ):
+        result = call()
+        if write_result is not None:
+            _write(result, write_result, target.name)
 
 
-def _choose(found: Reference) -> tuple[App, LocalEntrypoint | Function[Any, Any, Any]]:
-    """Return what is to run: what the reference names, else the only entrypoint, else the only function."""
-    app = found.app
-    if found.name is not None:
-        target = app.entrypoints.get(found.name) or app.functions.get(found.name)
-        if target is None:
-            raise InvalidError(f"{found.where} has no function or entrypoint {found.name!r}; it has {_names(app)}")
-        return app, target
-    candidates: list[Any] = list(app.entrypoints.values()) or list(app.functions.values())
-    if len(candidates) != 1:
-        raise InvalidError(f"say which one to run, such as {found.where}::NAME; {found.where} has {_names(app)}")
-    return app, candidates[0]
-
-
-def _names(app: App) -> str:
-    names = [*app.entrypoints, *app.functions]
-    return ", ".join(names) if names else "none"
-
-
-def _calling(target: LocalEntrypoint | Function[Any, Any, Any], arguments: list[str]) -> Callable[[], None]:
+def calling(target: Target, texts: list[str], called: str) -> Callable[[], Any]:
+    """Return what calls an entrypoint here or a function in a container, with the arguments that the texts mean."""
     raw = target.raw if isinstance(target, LocalEntrypoint) else target.raw_function
-    kwargs = _parse(raw, arguments)
+    args, kwargs = entrypoints.parse(raw, texts, called)
     if isinstance(target, Function):
         if target.is_generator:
-            raise InvalidError(f"{target.name!r} is a generator function; call it from a local entrypoint")
-        remote = target.remote
+            raise InvalidError(
+                f"{target.name!r} is a generator function, which cannot be run by name; write a local entrypoint that "
+                f"iterates over `{target.name}.remote_gen(…)`"
+            )
+        return lambda: _printed(target.remote(*args, **kwargs))
+    if inspect.iscoroutinefunction(raw):
+        import asyncio  # 40 ms, for those who need it
 
-        def call_function() -> None:
-            result = remote(**kwargs)
-            if result is not None:
-                click.echo(repr(result))
-
-        return call_function
-
-    def call_entrypoint() -> None:
-        if inspect.iscoroutinefunction(raw):
-            asyncio.run(raw(**kwargs))
-        else:
-            raw(**kwargs)
-
-    return call_entrypoint
+        return lambda: asyncio.run(raw(*args, **kwargs))
+    return lambda: raw(*args, **kwargs)
 
 
-_TYPES: dict[Any, Any] = {int: int, "int": int, float: float, "float": float, str: str, "str": str}
+def _printed(result: Any) -> Any:
+    if result is not None:
+        click.echo(repr(result))
+    return result
 
 
-def _parse(raw: Callable[..., Any], arguments: list[str]) -> dict[str, Any]:
-    """Parse `--name value` for each of a function's parameters, by their annotations."""
-    options: list[click.Parameter] = []
-    for parameter in inspect.signature(raw).parameters.values():
-        flag = "--" + parameter.name.replace("_", "-")
-        needed: dict[str, Any] = (
-            {"required": True} if parameter.default is parameter.empty else {"default": parameter.default}
-        )
-        if parameter.annotation in (bool, "bool"):
-            both = f"{flag}/--no-{flag[2:]}"
-            options.append(click.Option([both, parameter.name], **needed))
-            continue
-        kind = _TYPES.get(parameter.annotation)
-        if kind is None and parameter.annotation is not parameter.empty:
-            raise InvalidError(f"parameter {parameter.name!r} has the unparseable annotation {parameter.annotation!r}")
-        options.append(click.Option([flag, parameter.name], type=kind, **needed))
-    command = click.Command(raw.__name__, params=options, callback=dict, help=raw.__doc__)
-    values = command.main(arguments, prog_name=raw.__name__, standalone_mode=False)
-    if not isinstance(values, dict):
-        sys.exit(values)  # it has shown its help
-    return values
+def _write(result: Any, path: str, name: str) -> None:
+    if not isinstance(result, str | bytes):
+        raise InvalidError(f"{name!r} returned a {type(result).__name__}; --write-result takes str or bytes")
+    try:
+        with open(path, "wb") as file:
+            file.write(result.encode() if isinstance(result, str) else result)
+    except OSError as error:
+        raise InvalidError(f"the result cannot be written to {path}: {error.strerror}") from None
 
 
-def _print_user_traceback() -> None:
-    """Print the current exception without the frames of Modicum itself."""
-    kind, error, trace = sys.exc_info()
-    assert kind is not None and error is not None
-    ours = __file__[: -len("cli/run.py")]
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
-        trace = trace.tb_next
-    shown = traceback.TracebackException(kind, error, trace)
-    for summary in _chain(shown):
-        kept = [frame for frame in summary.stack if not frame.filename.startswith(ours)]
-        summary.stack = traceback.StackSummary.from_list(kept)
-    click.echo("".join(shown.format()), err=True, nl=False)
+class _user_errors_shown:  # noqa: N801 - it is used as a function
+    """Shows what the user's program raised as Python would, without our frames, and ends with 1."""
 
+    def __enter__(self) -> None: ...
 
-def _chain(shown: traceback.TracebackException) -> list[traceback.TracebackException]:
-    found: list[traceback.TracebackException] = []
-    todo = [shown]
-    while todo:
-        each = todo.pop()
-        found.append(each)
-        todo.extend(link for link in (each.__cause__, each.__context__) if link is not None)
-    return found
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or wants_traceback() or isinstance(error, click.ClickException):
+            return
+        if isinstance(error, Error) and not tracebacks.passed_through_user_code(error):
+            return
+        click.echo(tracebacks.shown(error), err=True, nl=False)
+        sys.exit(1)

@@ -39,6 +39,7 @@ class _Tracked:
         self.function = function
         self.running: Container | None = None
         self.is_unwanted = False
+        self.layers: set[str] = set()
         self.outbox = Outbox(container_id, deliver, self._on_full)
 
     def _on_full(self, is_full: bool) -> None:
@@ -73,7 +74,12 @@ class Containers:
         if container_id in self._tracked:
             return
         tracked = self._tracked[container_id] = _Tracked(container_id, spec.get("function", ""), self._deliver)
+        tracked.layers.update(spec.get("layers", ()))
         await asyncio.shield(self._own(self._start(tracked, spec)))
+
+    def layers(self) -> list[str]:
+        """Return the layers of all containers, with repetitions."""
+        return [layer for tracked in self._tracked.values() for layer in tracked.layers]
 
     def kill(self, container_id: str) -> bool:
         """End one at once; its exit follows. Returns whether there is such a one."""
@@ -110,6 +116,7 @@ class Containers:
     async def _start(self, tracked: _Tracked, spec: dict[str, Any]) -> None:
         try:
             launch = await self._plan(tracked, spec)
+            tracked.layers.update(path.name for path in launch.layers)
             tracked.running = await self._launcher.launch(launch)
         except RuntimeFailure as failure:
             raise RemoteFailure("start_failed", str(failure)) from failure

@@ -45,6 +45,7 @@ class Node:
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
         self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, self._link, outfit.ground)
         self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver)
+        self._pruner = self._images.pruner(self._containers.layers)
         self._builds: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
 
@@ -98,6 +99,10 @@ class Node:
                 self._build(header)
             case "image.cancel":
                 self._images.cancel(header["build"])
+            case "layers.list":
+                return self._list_layers()
+            case "layers.prune":
+                return self._prune(header["keep"])
             case "ping":
                 pass
             case other:
@@ -114,6 +119,15 @@ class Node:
             traceback.print_exc()
             raise RemoteFailure("internal", f"the node failed: {type(failure).__name__}: {failure}") from failure
         return None
+
+    async def _list_layers(self) -> Answer:
+        return {"layers": await self._pruner.sizes()}
+
+    async def _prune(self, keep: list[str]) -> Answer:
+        try:
+            return {"removed": await self._pruner.prune(keep)}
+        except OSError as failure:
+            raise RemoteFailure("internal", f"layers could not be removed: {failure}") from failure
 
     def _build(self, header: Header) -> None:
         """It goes on when the server does not: the layers will be wanted again."""

@@ -76,6 +76,11 @@ class Apps:
             self._logs.append(app_id, [("stderr", "modicum", lines.encode())])
         app.warned = True
 
+    def claim(self, app_id: str, layers: list[str]) -> None:
+        """An app needs these layers, from now on to its end."""
+        if app_id in self.by_id:
+            self.by_id[app_id].layers.update(layers)
+
     def attach(self, app_id: str, channel: Channel) -> None:
         """Keep an app alive while a connection lasts."""
         app = self._get(app_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,7 @@ class Builds:
         self._layers: set[str] = set()
         self._building: dict[str, _Build] = {}
         self._forced: dict[str, str] = {}
+        self.claim: Callable[[str, list[str]], None] = lambda app, layers: None
         fleet.image_of = self._images.__getitem__
 
     def restore(self, image: str, layers: list[str], config: dict[str, Any]) -> None:
@@ -66,6 +68,7 @@ class Builds:
             planned = plan(steps, {**self._forced, **own})
         except InvalidSteps as error:
             raise RemoteFailure("invalid", str(error)) from None
+        self.claim(app, [layer.id for layer in planned.layers])
         await self._fleet.any_node()  # until it has said hello we do not know which layers there are
         layers = [layer.id for layer in planned.layers]
         if planned.image not in self._images or not self._layers.issuperset(layers):
@@ -89,6 +92,18 @@ class Builds:
             build.logs.remove(app)
             if not build.logs:
                 await self._release(planned.image, build)
+
+    def images(self) -> dict[str, list[str]]:
+        """Return the images that there are, and the layers of each."""
+        return {image: layers for image, (layers, _) in self._images.items() if self._layers.issuperset(layers)}
+
+    def forget(self, all_but: set[str]) -> list[str]:
+        """All other layers may be gone, and with them images: they are built again when wanted. Return those."""
+        self._layers.intersection_update(all_but)
+        gone = [image for image, (layers, _) in self._images.items() if not self._layers.issuperset(layers)]
+        for image in gone:
+            del self._images[image]
+        return gone
 
     async def _drive(self, request: dict[str, Any], build: _Build) -> dict[str, Any]:
         image = request["build"]

@@ -69,6 +69,8 @@ class Links:
             if owner is not None:
                 os.chown("s", owner, -1, dir_fd=handle, follow_symlinks=False)
                 os.fchown(handle, owner, -1)
+        except OSError as error:
+            raise OSError(error.errno, f"no socket can be made there: {error.strerror}", str(folder / "s")) from None
         finally:
             os.umask(before)
             os.close(handle)

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ from modicum.server.settings import Settings
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel
-from modicum.wire.messages import NODE, USER
+from modicum.wire.messages import CANNOT_START, NODE, USER
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.server")
@@ -73,21 +74,18 @@ def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
         settings = settings_.read(os.environ, arguments.home)
         _claim(settings.home)
         lock = open(settings.home / "server.lock", "w")
-    except (ValueError, OSError) as failure:
-        sys.exit(_reason(failure))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit(0)
-    if arguments.detached:
-        leave_clients_cgroups()
-    configure()
-    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(0)
+        if arguments.detached:
+            leave_clients_cgroups()
+        configure()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Server(settings, engine(settings.home, settings.runtime)).run())
-    except (EngineFailure, OSError, OperationalError) as failure:
-        log.debug("not started", exc_info=True)
-        sys.exit(_reason(failure))
+    except (EngineFailure, OSError, ValueError, OperationalError) as failure:
+        traceback.print_exc()
+        sys.exit(f"{CANNOT_START}{_reason(failure)}")
 
 
 def _reason(failure: Exception) -> str:
@@ -105,7 +103,7 @@ def _claim(home: Path) -> None:
     """Make the home, for its owner's eyes only whatever it was before: what containers leave in it may be set-uid."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if home.stat().st_uid != os.geteuid():
-        sys.exit(f"{home} belongs to somebody else; set MODICUM_HOME to a directory of your own")
+        sys.exit(f"{CANNOT_START}{home} belongs to somebody else; set MODICUM_HOME to a directory of your own")
     home.chmod(0o700)
 
 
@@ -164,6 +162,7 @@ class Server:
         controller = Controller(state, fleet, deliveries)
         apps = Apps(settings, database, fleet, deliveries, logs)
         builds = Builds(database, fleet, logs)
+        builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
             settings, database, blobs, files, logs, deliveries, fleet, controller, apps, builds, self._engine, stop

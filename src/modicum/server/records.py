@@ -20,6 +20,7 @@ class App:
     detached: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
+    layers: set[str] = field(default_factory=set)  # of the images that it had built: they stay while it lives
     attached: set[Channel] = field(default_factory=set)
     reaper: asyncio.TimerHandle | None = None
     watch: asyncio.Task[None] | None = None  # of a detached app whose client is gone

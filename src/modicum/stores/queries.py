@@ -62,6 +62,11 @@ def forget_ended(before: float) -> Callable[[Connection], None]:
     return lambda c: _execute(c, delete(apps).where(apps.c.ended_at < before))
 
 
+def apps_created(connection: Connection) -> dict[str, float]:
+    """Return when each running app was made."""
+    return {row.id: row.created_at for row in connection.execute(select(apps.c.id, apps.c.created_at))}
+
+
 def remove_app(app: str) -> Callable[[Connection], None]:
     """Forget an app, its functions and their inputs."""
     return lambda c: _execute(c, delete(apps).where(apps.c.id == app))
@@ -93,6 +98,11 @@ def add_forced(nonces: dict[str, str]) -> Callable[[Connection], None]:
         connection.execute(insert(forced_layers), [{"definition": d, "nonce": n} for d, n in nonces.items()])
 
     return change
+
+
+def remove_images(gone: list[str]) -> Callable[[Connection], None]:
+    """Forget images whose layers are there no longer."""
+    return lambda c: _execute(c, delete(images).where(images.c.id.in_(gone)))
 
 
 def add_inputs(rows: list[StoredInput]) -> Callable[[Connection], set[int]]:

@@ -20,7 +20,12 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.attach      app → nothing; the app lives while an attached connection does
     app.leave       app → nothing; a detached app is left to itself: it ends when nothing of it waits or runs
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
-    image.build     app, steps → image; the output goes to the app's log
+    app.list        → apps [{id, name, state, created_at, functions, containers}, …]
+    app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
+    container.list  → containers [{id, app, app_name, function, state, running, since}, …]
+    image.build     app, steps → image, log [app, cursor]; the output goes to the app's log
+    image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of source included
+    image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
                     the serialized function, unless it is that blob, which is taken → function; idempotent
     files.missing   sets → sets that are not complete here
@@ -77,6 +82,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     container.kill  container, reason → known: whether there is such a container; its exit follows
     image.build     build, layers [{id, step}, …] → nothing; `build.done` or `build.failed` follows
     image.cancel    build → nothing
+    layers.list     → layers [[id, bytes], …]
+    layers.prune    keep [id, …] → removed [[id, bytes], …]; what containers and builds use stays, too
     logs.flush      containers → nothing; all their output up to now has been sent
 """
 
@@ -98,6 +105,9 @@ TIMEOUT, INTERNAL, TERMINATED = "timeout", "internal", "terminated"
 AHEAD_BYTES = 8 << 20
 AHEAD_PIECES = 256
 """A generator's window: so much may be on its way to its reader, unacknowledged."""
+
+CANNOT_START = "modicum-server: "
+"""How the last line in the log of a server begins that could not start; what follows says why."""
 
 USER, CONTAINER, RESTRICTED, NODE = "user", "container", "restricted", "node"
 """Principals: who speaks is decided by the socket on which he was accepted, never by what he says."""
@@ -121,7 +131,12 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.attach": _USER,
     "app.leave": _USER,
     "app.stop": _USER,
+    "app.list": _USER,
+    "app.waiting": _USER,
+    "container.list": _USER,
     "image.build": _USER,
+    "image.list": _USER,
+    "image.prune": _USER,
     "function.create": _USER,
     "files.missing": _USER,
     "files.lacking": _USER,

@@ -276,7 +276,7 @@ def test_the_way_to_a_container_is_explained(core: Driver) -> None:
     assert core.state.why_waiting("f") == "the server has just started and waits for its machines to report"
     core.open(spec)
     core.feed(InputsArrived("f", keys(3)))
-    assert core.state.why_waiting("f") == "1 container of it starts"
+    assert core.state.why_waiting("f") == "1 container of it is starting"
     core.feed(ContainerReady("co-t1"))
     assert core.state.why_waiting("f") == "its 1 container is busy"
     core.feed(gone("co-t1", ExitReason.CRASHED))

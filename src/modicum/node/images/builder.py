@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from .files import FileLayers
 from .filesets import FileSets, Server
 from .flights import Flight, Flights
 from .ground import DebianGround, Ground
+from .pruning import Pruner
 from .stepper import Job, StepFailed, Stepper, ended
 from .store import LayerStore
 from .threads import in_thread
@@ -56,6 +57,7 @@ class ImageBuilder:
         self._store = LayerStore(home)
         self._flights = Flights()
         self._builds: dict[str, asyncio.Task[None]] = {}
+        self._wanted: list[list[str]] = []  # the layers of each build, until the last of it has ended
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
         self._file_sets = FileSets(home, server)
@@ -69,6 +71,10 @@ class ImageBuilder:
     def layers(self) -> list[str]:
         """Return the ids of the layers that are whole."""
         return self._store.ids()
+
+    def pruner(self, in_use: Callable[[], Iterable[str]]) -> Pruner:
+        """Return what removes layers; those that a build is working with, or `in_use` names, stay."""
+        return Pruner(self._store, lambda: [*in_use(), *(layer for wanted in self._wanted for layer in wanted)])
 
     def path(self, layer_id: str) -> Path:
         """Return a layer's directory."""
@@ -85,6 +91,8 @@ class ImageBuilder:
         if build_id in self._builds:
             return
         self._builds[build_id] = task = asyncio.create_task(self._build(build_id, layers))
+        wanted = [layer["id"] for layer in layers]
+        self._wanted.append(wanted)
         try:
             await task
             config = configure(self._store.config(layers[-1]["id"]), configured)
@@ -98,6 +106,7 @@ class ImageBuilder:
             self._fail(build_id, BuildFailed("", -1, "The node failed to build the image; its log says more."))
             raise
         finally:
+            self._wanted.remove(wanted)
             if self._builds.get(build_id) is task:
                 del self._builds[build_id]
 

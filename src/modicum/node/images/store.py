@@ -69,6 +69,14 @@ class LayerStore:
                 raise
         self._known.add(layer_id)
 
+    def take_out(self, layer_id: str) -> Path:
+        """Take a layer out of the store; return where it is now, to be removed. Nobody may be using it."""
+        aside = self.scratch()
+        self._known.discard(layer_id)
+        self._record(layer_id).unlink(missing_ok=True)  # first: a layer without one does not count
+        os.rename(self.path(layer_id), aside)  # an empty directory gives way
+        return aside
+
     def settle(self) -> None:
         """Wait until the layers are on the disk. It takes seconds and holds up nobody in a thread of its own."""
         unsettled = [path for path in self._records.iterdir() if "boot" in (_read_json(path) or {})]
@@ -78,7 +86,8 @@ class LayerStore:
         finally:
             os.close(folder)
         for record in unsettled:
-            self._write_record(record.stem, {"config": self.config(record.stem)})
+            if record.exists():  # else the layer has been taken out meanwhile
+                self._write_record(record.stem, {"config": self.config(record.stem)})
 
     def clear(self) -> None:
         """Remove what an earlier process left half done. It may be large, and nobody needs to wait."""

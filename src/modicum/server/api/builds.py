@@ -8,13 +8,17 @@ from modicum.wire.frames import Header
 
 
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Build an image unless it is there. What it prints goes to the app's log, after what an app's user must know."""
+    """Build an image unless it is there.
+
+    What it prints goes to the app's log, after what the app's user must know and before all that follows.
+    """
     await parts.apps.warn(header["app"], parts.engine.notice)
     needed = [each.get("files") for step in header["steps"] for each in (step, step.get("shipped", {}))]
     absent = next((files for files in needed if files is not None and not parts.files.has(files)), None)
     if absent is not None:
         raise ValueError(f"the file set {absent} is not here")
-    return {"image": await parts.builds.build(header["steps"], header["app"], bool(header.get("ignore_cache")))}
+    image = await parts.builds.build(header["steps"], header["app"], bool(header.get("ignore_cache")))
+    return {"image": image, "log": [header["app"], parts.logs.end(header["app"])]}
 
 
 def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

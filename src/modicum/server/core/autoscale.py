@@ -82,7 +82,7 @@ class Autoscaler:
         """Why its inputs wait, in a sentence for their caller."""
         starting = sum(each.state is ContainerState.STARTING for each in pool.containers.values())
         if starting:
-            return f"{_containers(starting)} of it {'starts' if starting == 1 else 'start'}"
+            return f"{_containers(starting)} of it {'is' if starting == 1 else 'are'} starting"
         if self.wanted(pool, now) > pool.live and isinstance(self._find_node(pool, now), Obstacle):
             return self._explain_obstacle(pool, now)
         if pool.live:

@@ -62,6 +62,13 @@ class State:
             return "the server has just started and waits for its machines to report"
         return self.autoscaler.explain(pool, self._now)
 
+    def waits_for_container(self, function: str) -> int:
+        """How many inputs of a function wait while none of its containers can take any: 0 if one can, or none wait."""
+        pool = self.pools.get(function)
+        if pool is None or any(each.state is ContainerState.READY for each in pool.containers.values()):
+            return 0
+        return len(pool.queue)
+
     def containers(self) -> Iterator[ContainerView]:
         """Everything that fills a node, the oldest first."""
         for each in self.cluster.containers.values():
