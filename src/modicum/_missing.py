@@ -13,9 +13,9 @@ def _names(words: str) -> frozenset[str]:
 
 NOT_YET = {
     "modal": _names(
-        "Client CloudBucketMount Cls Cluster Cron Dict Environment FilePatternMatcher NetworkFileSystem Period Probe "
+        "Client CloudBucketMount Cls Cluster Cron Dict Environment NetworkFileSystem Period Probe "
         "Proxy Queue Retries Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
-        "asgi_app batched billing clustered concurrent container_process enable_output enter exit experimental "
+        "asgi_app batched billing clustered concurrent container_process enter exit experimental "
         "fastapi_endpoint forward gpu interact io_streams method parameter sessioned types web_endpoint web_server "
         "wsgi_app"
     ),
@@ -50,12 +50,10 @@ GONE: dict[str, dict[str, str]] = {
         "container_app": "a function's own app is the global variable that it was decorated with",
         "create_package_mounts": "use image.add_local_python_source(…)",
         "file_io": "it is now Sandbox.filesystem, which is not in Modicum yet",
-        "web_url": "it is now Function.get_web_url()",
     },
     "App": {
         "asgi": "it is now @modal.asgi_app(), which is not in Modicum yet",
         "is_inside": "use modal.is_local(), or `with image.imports():` for packages that only the image has",
-        "is_interactive": "",
         "spawn_sandbox": "it is now Sandbox.create(app=…), which is not in Modicum yet",
         "webhook": "it is now @modal.fastapi_endpoint(), which is not in Modicum yet",
         "wsgi": "it is now @modal.wsgi_app(), which is not in Modicum yet",
@@ -106,7 +104,7 @@ def explanation(owner: str, name: str) -> str | None:
     hint = GONE.get(owner, {}).get(name)
     if hint is None:
         return None
-    return f"{_qualified(owner)}.{name} is gone{f': {hint}' if hint else ''}"
+    return f"{_qualified(owner)}.{name} is gone: {hint}"
 
 
 def _qualified(owner: str) -> str:

@@ -118,13 +118,13 @@ class Refused:
 
     def __init__(self, old: str, hint: str, asks: Callable[[Any], bool] = bool) -> None:
         self.old = old
-        self._hint = hint
+        self.hint = hint
         self._asks = asks
 
     def settle(self, owner: str, value: Any, given: dict[str, Any]) -> None:
         """Raises `InvalidError` unless the value asks for nothing."""
         if self._asks(value):
-            raise InvalidError(f"{owner} no longer takes `{self.old}`: {self._hint}")
+            raise InvalidError(f"{owner} no longer takes `{self.old}`: {self.hint}")
         _warn(f"`{self.old}` has no effect any longer")
 
 
