@@ -26,8 +26,8 @@ OLDER = """\
 
 Programs of earlier years run, too. Each line that uses an older name gets one warning, a
 `modal.exception.DeprecationError`, which is both a `UserWarning` and a `DeprecationWarning`. An older and a present
-name that are both given and differ are an error. With `MODICUM_STRICT_NAMES=1` in the environment older names are refused,
-as Modal's newest clients do: a program that runs so here uses no name that they have dropped.
+name that are both given and differ are an error. With `MODICUM_STRICT_NAMES=1` in the environment older names are
+refused, as Modal's newest clients do: a program that runs so here uses no name that they have dropped.
 """
 
 

@@ -63,6 +63,7 @@ GONE: dict[str, dict[str, str]] = {
         "keep_warm": "it is now .autoscaler.update(min_containers=…), which is not in Modicum yet",
         "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
+    "modal.functions": {"gather": "it is now modal.FunctionCall.gather, which is not in Modicum yet"},
     "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},
     "Image": {
         "run_inside": "use `with image.imports():`",

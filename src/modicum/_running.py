@@ -55,7 +55,7 @@ class Run:
         if self._app.app_id is None:
             return
         try:
-            _blocking.run(self._dismiss("app.leave" if self._detach and self._is_running else "app.stop"))
+            _blocking.run(self._finish())
         finally:
             self._end()
 
@@ -103,8 +103,9 @@ class Run:
         for function, object_id in created:
             function.hydrate_with(object_id)
 
-    def _dismiss(self, kind: str) -> Operation[None]:
+    def _finish(self) -> Operation[None]:
         """Say that the app is to end, or that it is left to itself."""
+        kind = "app.leave" if self._detach and self._is_running else "app.stop"
         while True:
             try:
                 yield Request(({"t": kind, "app": self._app.app_id}, b""))

@@ -187,9 +187,11 @@ class Function(Explained, Generic[P, R, O]):
         if self.is_generator:
             raise InvalidError(f"{self.name!r} is a generator function: use `.{instead}(…)` in place of `.{used}(…)`")
 
-    def get_web_url(self) -> str | None:
+    @both
+    def get_web_url(self) -> Operation[str | None]:
         """Return the address of a web function: None, this is none."""
         return None
+        yield
 
     # -- older names ---------------------------------------------------------------------------------------
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from modicum import _context
+from modicum import _blobs, _context
 from modicum._running import Run, _serialize
 from modicum.app import App
-from modicum.exception import DeprecationError, ExecutionError, InvalidError, SerializationError
+from modicum.exception import DeprecationError, ExecutionError, InvalidError, RequestSizeError, SerializationError
 from modicum.function import Function
 from modicum.image import Image
 
@@ -92,6 +92,16 @@ def test_what_is_decorated_already() -> None:
         app.function()(app.local_entrypoint()(len))
     with pytest.raises(InvalidError, match=r"not type 'Thing'; @app\.cls is to come"):
         app.function()(type("Thing", (), {}))
+
+
+def test_what_is_no_local_entrypoint() -> None:
+    app = App("a")
+    with pytest.raises(InvalidError, match="'f' is a function for containers, it cannot be a local entrypoint as well"):
+        app.local_entrypoint()(function_of(app))
+    with pytest.raises(InvalidError, match=r"@app\.local_entrypoint\(\) decorates a function, not <class 'int'>"):
+        app.local_entrypoint()(int)
+    with pytest.raises(TypeError, match=r"@app\.local_entrypoint takes no parameter 'nmae'; did you mean 'name'"):
+        app.local_entrypoint(nmae="x")  # type: ignore[call-arg]
 
 
 def test_how_an_app_is_run() -> None:
@@ -175,6 +185,21 @@ def test_hydrate_and_older_names_of_functions() -> None:
     ignored = pytest.warns(DeprecationError, match="`wrap_returned_exceptions` has no effect any longer")
     with ignored, pytest.raises(ExecutionError, match="not running"):
         made.map([1], wrap_returned_exceptions=False)  # type: ignore[call-arg]
+
+
+def test_a_value_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_blobs, "VALUE_BYTES_MAX", 1 << 20)
+    with pytest.raises(
+        RequestSizeError, match=r"a value of 2 GiB cannot be sent: .* GiB is the most; send it in parts"
+    ):
+        list(_blobs.put("bl-1", _Long()))  # type: ignore[arg-type]
+
+
+class _Long:
+    """Says that it is long, at no cost."""
+
+    def __len__(self) -> int:
+        return 2 << 30
 
 
 async def test_an_id_needs_no_waiting() -> None:
