@@ -62,7 +62,7 @@ def _section(title: str, prefix: str, works: Iterable[str], yet: Iterable[str]) 
 
 def _members(kind: type[Any]) -> list[str]:
     ours = ("dehydrate", "encode", "hydrate_with", "image_of", "includes_source", "register", "set_running")
-    return [name for name in dir(kind) if not name.startswith("_") and name not in ours]
+    return [name for name in dir(kind) if not name.startswith("_") and name not in ours and hasattr(kind, name)]
 
 
 def _errors() -> list[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
 
 
 def _names(words: str) -> frozenset[str]:
@@ -126,5 +129,27 @@ else:
     class Explained(metaclass=_Explaining):
         """The base of classes that explain names which they lack, on the class and on its instances."""
 
+        __slots__ = ()
+
         def __getattr__(self, name):
             raise missing(type(self).__name__, name, dir(type(self)))
+
+
+class _Absent:
+    """Stands on a class for a name that it lacks."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> object:
+        raise missing(owner.__name__, self._name, ())
+
+
+def explained(kind: type[_T]) -> type[_T]:
+    """Decorate a class that explains names which it lacks, but no other names.
+
+    For classes whose attributes are read in every call: `__getattr__` makes the reading of all of them slower.
+    """
+    for name in (*NOT_YET[kind.__name__], *GONE[kind.__name__]):
+        setattr(kind, name, _Absent(name))
+    return kind

@@ -44,9 +44,8 @@ def whole(link: Link, first: bytes, size: int) -> bytes:
 
 
 def _import(name: str) -> ModuleType:
-    import importlib
-
-    return importlib.import_module(name)
+    __import__(name)  # importlib.import_module would be a frame in the user's traceback
+    return sys.modules[name]
 
 
 def _find(module: ModuleType, spec: dict[str, Any]) -> Callable[..., Any]:
