@@ -53,31 +53,32 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        return _absent(name)
-    import importlib
+if not TYPE_CHECKING:  # a type checker sees that other names are not there
 
-    module = importlib.import_module(f"modicum.{home}")
-    value = module if home == name else getattr(module, name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            return _absent(name)
+        import importlib
 
+        module = importlib.import_module(f"modicum.{home}")
+        value = module if home == name else getattr(module, name)
+        globals()[name] = value
+        return value
 
-def _absent(name: str) -> object:
-    """Return what an older name stands for. Raises an error that says what there is to say of the name."""
-    if name == "Stub":
-        from modicum._old_names import say
-        from modicum.app import App
+    def _absent(name: str) -> object:
+        """Return what an older name stands for. Raises an error that says what there is to say of the name."""
+        if name == "Stub":
+            from modicum._old_names import say
+            from modicum.app import App
 
-        say("modal.Stub", "modal.App")
-        return App
-    if name.startswith("_"):  # the import system asks for submodules so before it looks for their files
-        raise AttributeError(f"module 'modicum' has no attribute {name!r}")
-    from modicum._missing import from_module
+            say("modal.Stub", "modal.App")
+            return App
+        if name.startswith("_"):  # the import system asks for submodules so before it looks for their files
+            raise AttributeError(f"module 'modicum' has no attribute {name!r}")
+        from modicum._missing import from_module
 
-    raise from_module("modal", name, __all__)
+        raise from_module("modal", name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
 
 
 def _names(words: str) -> frozenset[str]:
@@ -13,9 +16,9 @@ def _names(words: str) -> frozenset[str]:
 
 NOT_YET = {
     "modal": _names(
-        "Client CloudBucketMount Cls Cluster Cron Dict Environment FilePatternMatcher NetworkFileSystem Period Probe "
+        "Client CloudBucketMount Cls Cluster Cron Dict Environment NetworkFileSystem Period Probe "
         "Proxy Queue Retries Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
-        "asgi_app batched billing clustered concurrent container_process enable_output enter exit experimental "
+        "asgi_app batched billing clustered concurrent container_process enter exit experimental "
         "fastapi_endpoint forward gpu interact io_streams method parameter sessioned types web_endpoint web_server "
         "wsgi_app"
     ),
@@ -50,12 +53,10 @@ GONE: dict[str, dict[str, str]] = {
         "container_app": "a function's own app is the global variable that it was decorated with",
         "create_package_mounts": "use image.add_local_python_source(…)",
         "file_io": "it is now Sandbox.filesystem, which is not in Modicum yet",
-        "web_url": "it is now Function.get_web_url()",
     },
     "App": {
         "asgi": "it is now @modal.asgi_app(), which is not in Modicum yet",
         "is_inside": "use modal.is_local(), or `with image.imports():` for packages that only the image has",
-        "is_interactive": "",
         "spawn_sandbox": "it is now Sandbox.create(app=…), which is not in Modicum yet",
         "webhook": "it is now @modal.fastapi_endpoint(), which is not in Modicum yet",
         "wsgi": "it is now @modal.wsgi_app(), which is not in Modicum yet",
@@ -65,6 +66,7 @@ GONE: dict[str, dict[str, str]] = {
         "keep_warm": "it is now .autoscaler.update(min_containers=…), which is not in Modicum yet",
         "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
+    "modal.functions": {"gather": "it is now modal.FunctionCall.gather, which is not in Modicum yet"},
     "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},
     "Image": {
         "run_inside": "use `with image.imports():`",
@@ -106,7 +108,7 @@ def explanation(owner: str, name: str) -> str | None:
     hint = GONE.get(owner, {}).get(name)
     if hint is None:
         return None
-    return f"{_qualified(owner)}.{name} is gone{f': {hint}' if hint else ''}"
+    return f"{_qualified(owner)}.{name} is gone: {hint}"
 
 
 def _qualified(owner: str) -> str:
@@ -127,5 +129,27 @@ else:
     class Explained(metaclass=_Explaining):
         """The base of classes that explain names which they lack, on the class and on its instances."""
 
+        __slots__ = ()
+
         def __getattr__(self, name):
             raise missing(type(self).__name__, name, dir(type(self)))
+
+
+class _Absent:
+    """Stands on a class for a name that it lacks."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> object:
+        raise missing(owner.__name__, self._name, ())
+
+
+def explained(kind: type[_T]) -> type[_T]:
+    """Decorate a class that explains names which it lacks, but no other names.
+
+    For classes whose attributes are read in every call: `__getattr__` makes the reading of all of them slower.
+    """
+    for name in (*NOT_YET[kind.__name__], *GONE[kind.__name__]):
+        setattr(kind, name, _Absent(name))
+    return kind

@@ -71,16 +71,22 @@ def stack_depth() -> int:
 
 
 class Renamed:
-    """A parameter that has another name now; `convert` makes the present value of an old one."""
+    """A parameter that has another name now; `convert` makes the present value of an old one.
 
-    def __init__(self, old: str, new: str, convert: Callable[[Any], Any] | None = None) -> None:
+    `told` is what users write now, where that is no parameter of the same function.
+    """
+
+    def __init__(
+        self, old: str, new: str, convert: Callable[[Any], Any] | None = None, told: str | None = None
+    ) -> None:
         self.old = old
         self.new = new
+        self.told = told or new
         self._convert = convert
 
     def settle(self, owner: str, value: Any, given: dict[str, Any]) -> None:
         """Put the value where it belongs. Raises `InvalidError` if the present name was given another."""
-        say(self.old, self.new)
+        say(self.old, self.told)
         if self._convert is not None:
             value = self._convert(value)
         if value is None:
@@ -112,13 +118,13 @@ class Refused:
 
     def __init__(self, old: str, hint: str, asks: Callable[[Any], bool] = bool) -> None:
         self.old = old
-        self._hint = hint
+        self.hint = hint
         self._asks = asks
 
     def settle(self, owner: str, value: Any, given: dict[str, Any]) -> None:
         """Raises `InvalidError` unless the value asks for nothing."""
         if self._asks(value):
-            raise InvalidError(f"{owner} no longer takes `{self.old}`: {self._hint}")
+            raise InvalidError(f"{owner} no longer takes `{self.old}`: {self.hint}")
         _warn(f"`{self.old}` has no effect any longer")
 
 

@@ -7,7 +7,7 @@ import sys
 
 from modicum import _blobs, _blocking, _context, config, output
 from modicum._exchange import ConnectionLost, Reconnect, Request
-from modicum._old_names import Dropped, accepts
+from modicum._old_names import Renamed, accepts
 from modicum.exception import InvalidError, SerializationError
 from modicum.options import check_flag, is_name
 from modicum.wire.messages import INLINE_BYTES_MAX, SERIALIZED_BYTES_MAX
@@ -283,7 +283,7 @@ class RunMethod:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    @accepts(Dropped("show_progress", "with modicum.enable_output() what happens is shown"), name="app.run")
+    @accepts(Renamed("show_progress", "_show", told="with modicum.enable_output():"), name="app.run")
     def __call__(
         self,
         *,
@@ -292,6 +292,7 @@ class RunMethod:
         detach: bool = False,
         interactive: bool = False,
         environment_name: str | None = None,
+        _show: bool = False,
     ) -> Run:
         if name is not None and not is_name(name):
             raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
@@ -300,7 +301,12 @@ class RunMethod:
         for given, parameter in ((client, "client"), (interactive, "interactive")):
             if given:
                 raise InvalidError(f"the parameter `{parameter}` of app.run is not in Modicum yet; leave it out")
-        return Run(self._app, name or self._app.name or "app", detach=check_flag("detach", detach))
+        sink = None
+        if _show:
+            from modicum.output import LinePrinter
+
+            sink = LinePrinter()
+        return Run(self._app, name or self._app.name or "app", sink, detach=check_flag("detach", detach))
 
     def aio(self, **parameters: Any) -> Run:
         """The same: `async with app.run.aio():`"""

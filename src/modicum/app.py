@@ -132,6 +132,7 @@ class App(Explained):
             raise TypeError("write the decorator with parentheses, @app.function(), and its parameters by name")
         return _FunctionDecorator(self, options.read("@app.function", given))
 
+    @accepts(name="@app.local_entrypoint")
     def local_entrypoint(
         self, *misplaced: object, name: str | None = None
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -140,6 +141,12 @@ class App(Explained):
             raise TypeError("write the decorator with parentheses: @app.local_entrypoint()")
 
         def decorate(raw: Callable[P, R]) -> Callable[P, R]:
+            if isinstance(raw, Function):
+                raise InvalidError(
+                    f"{raw.name!r} is a function for containers, it cannot be a local entrypoint as well"
+                )
+            if isinstance(raw, type) or not callable(raw):
+                raise InvalidError(f"@app.local_entrypoint() decorates a function, not {raw!r}")
             tag = name or raw.__name__
             if tag in self._entrypoints:
                 raise InvalidError(f"the app has a local entrypoint {tag!r} already")

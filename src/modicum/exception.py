@@ -15,6 +15,8 @@ so that `except TimeoutError` never mistakes a function that timed out for one t
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+
 
 class Error(Exception):
     """The root of all errors that Modicum raises."""
@@ -147,7 +149,9 @@ def from_code(code: str, message: str) -> Error:
     return _BY_CODE.get(code, ServiceError)(message)
 
 
-def __getattr__(name: str) -> object:
-    from modicum._missing import missing
+if not TYPE_CHECKING:  # a type checker sees that other names are not there
 
-    raise missing("modal.exception", name, globals())
+    def __getattr__(name: str) -> object:
+        from modicum._missing import missing
+
+        raise missing("modal.exception", name, globals())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from modicum import _blocking, _context, _operations
 from modicum._both import both, in_loop, warn_in_loop
-from modicum._missing import Explained
+from modicum._missing import explained
 from modicum._old_names import Dropped, accepts, say
 from modicum._types import Generic, O, P, R, T
 from modicum.call import FunctionCall
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from modicum.options import Options
 
 
-class Function(Explained, Generic[P, R, O]):
+@explained
+class Function(Generic[P, R, O]):
     """A Python function that runs in containers. Made by `@app.function()`."""
 
     def __init__(
@@ -187,9 +188,11 @@ class Function(Explained, Generic[P, R, O]):
         if self.is_generator:
             raise InvalidError(f"{self.name!r} is a generator function: use `.{instead}(…)` in place of `.{used}(…)`")
 
-    def get_web_url(self) -> str | None:
+    @both
+    def get_web_url(self) -> Operation[str | None]:
         """Return the address of a web function: None, this is none."""
         return None
+        yield
 
     # -- older names ---------------------------------------------------------------------------------------
 

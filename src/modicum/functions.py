@@ -5,4 +5,13 @@ from __future__ import annotations
 from modicum.call import FunctionCall
 from modicum.function import Function
 
+TYPE_CHECKING = False
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        from modicum._missing import missing
+
+        raise missing("modal.functions", name, globals())
+
+
 __all__ = ["Function", "FunctionCall"]

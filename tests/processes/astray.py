@@ -16,8 +16,31 @@ if modicum.is_local():
         return 1
 
 
-class Custom:
-    """Known to this module alone."""
+else:
+
+    class Stranger:
+        """Known in containers alone."""
+
+    class StrangeError(Exception):
+        """Known in containers alone, too."""
+
+
+class Keeper(Exception):
+    """Holds what cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("keeps a lock")
+        self.lock = threading.Lock()
+
+
+@app.function()
+def returns_stranger() -> object:
+    return Stranger()  # type: ignore[possibly-undefined,unused-ignore]
+
+
+@app.function()
+def raises(name: str) -> None:
+    raise {"strange": StrangeError, "keeper": Keeper}[name]  # type: ignore[possibly-undefined,unused-ignore]
 
 
 @app.function()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from modicum.exception import ExecutionError, SerializationError
+from modicum.exception import ExecutionError, RemoteError, SerializationError
 from tests.processes import astray, broken
 
 
@@ -47,6 +47,24 @@ def test_results_that_cannot_be_sent(running: None) -> None:
         astray.returns_lock_later.remote()
     with pytest.raises(SerializationError, match="what 'yields_lock' yielded, a lock, cannot be sent"):
         list(astray.yields_lock.remote_gen())
+
+
+def test_results_and_exceptions_of_classes_that_are_unknown_here(running: None) -> None:
+    with pytest.raises(
+        ExecutionError, match=r"returned a value that cannot be loaded here: AttributeError: .*Stranger"
+    ):
+        astray.returns_stranger.remote()
+    with pytest.raises(
+        ExecutionError, match=r"(?s)raised an exception that cannot be loaded here:\nTraceback .*\.StrangeError"
+    ):
+        astray.raises.remote("strange")
+
+
+def test_exceptions_that_cannot_be_pickled(running: None) -> None:
+    with pytest.raises(
+        RemoteError, match=r"raised an exception that cannot be pickled:\nTraceback(?s:.*)Keeper: keeps a lock"
+    ):
+        astray.raises.remote("keeper")
 
 
 def test_arguments_that_cannot_be_sent(running: None) -> None:

@@ -55,9 +55,8 @@ def _prepare() -> None:
 
 
 def _import(name: str) -> ModuleType:
-    import importlib
-
-    return importlib.import_module(name)
+    __import__(name)  # importlib.import_module would be a frame in the user's traceback
+    return sys.modules[name]
 
 
 def _within(module: ModuleType, qualname: str) -> Any:

@@ -213,3 +213,22 @@ async def test_functions_come_back_whole(filled: Database) -> None:
     everything = await filled.submit(queries.everything)
     assert everything.apps == [StoredApp("ap-1", "name", "key of ap-1", False, {})]
     assert everything.functions == [("fu-1", "ap-1", "f", {"options": {}}, b"code")]
+
+
+async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    path = f"sqlite:///{tmp_path}/store.db"
+    config = Config()
+    config.set_main_option("script_location", str(Path(database_.__file__).parent / "migrations"))
+    engine = create_engine(path)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO apps (id, name, key, created_at) VALUES ('ap-1', 'old', 'k', 1.0)")
+    engine.dispose()
+    opened = Database(path)
+    everything = await opened.submit(queries.everything)
+    opened.close()
+    assert everything.apps == [StoredApp("ap-1", "old", "k", False, {})]

@@ -61,7 +61,7 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
     parts.blobs.delete(blob)
     if total > SERIALIZED_BYTES_MAX:
         raise RemoteFailure(
-            "request_size", f"a serialized function has at most {SERIALIZED_BYTES_MAX} bytes, not {total}"
+            "request_size", f"a serialized function has {SERIALIZED_BYTES_MAX} bytes at most, not {total}"
         )
     return code
 
