@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 START_WITHIN_S = 30.0
 ATTEMPTS = 20
 _POLL_S = 0.01
+_ROOM_BYTES = 1 << 20
 
 _served: dict[str, float] = {}
 """The directories whose server has served this process, and since when (seconds since the epoch)."""
@@ -143,16 +144,25 @@ def replace() -> socket.socket:
 @contextmanager
 def _starting() -> Iterator[None]:
     """One client at a time starts a server; the others wait for it rather than start one of their own build."""
-    folder = config.home()
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     deadline = time.monotonic() + START_WITHIN_S
-    lock = os.open(os.path.join(folder, "start.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock = _open_start_lock(config.home())
     try:
         while not _try_lock(lock) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         yield
     finally:
         os.close(lock)
+
+
+def _open_start_lock(home: str) -> int:
+    """Make the home if need be. Raises `ConnectionError` if it cannot be used."""
+    try:
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        return os.open(os.path.join(home, "start.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConnectionError(
+            f"the home {home} cannot be used: {error.strerror}; set MODICUM_HOME to a directory that is yours to write"
+        ) from None
 
 
 def _try_lock(lock: int) -> bool:
@@ -177,7 +187,7 @@ def _launch() -> socket.socket:
             return link
         code = process.poll()
         if code not in (None, 0):  # 0: another one is starting already
-            raise ConnectionError(f"the server did not start: {log_tail(since=log_end).strip() or f'exit code {code}'}")
+            raise ConnectionError(f"the server did not start: {log_tail(since=log_end).strip() or _silent(code)}")
         time.sleep(_POLL_S)
     raise ConnectionError(f"no server answered at {directory()} within {START_WITHIN_S:.0f} s:\n{log_tail()}")
 
@@ -205,6 +215,14 @@ def log_tail(lines: int = 15, since: int = 0) -> str:
             return b"".join(file.readlines()[-lines:]).decode(errors="replace")
     except OSError:
         return "(it left no log)"
+
+
+def _silent(code: int | None) -> str:
+    """Return what may have ended a server that wrote nothing: a full disk takes no last words."""
+    disk = os.statvfs(config.home())
+    if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
+        return f"the disk of {config.home()} is full; make room, or set MODICUM_HOME to a directory on another one"
+    return f"exit code {code}, without a word"
 
 
 def _log_size() -> int:

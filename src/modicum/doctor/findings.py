@@ -37,7 +37,7 @@ SYSCTLS = {
 """Sysctl → the value that forbids namespaces, and one that does not."""
 
 PROCESS = "process"
-WITHOUT = "or run without isolation: MODICUM_RUNTIME=process"
+WITHOUT = "or run without isolation, with MODICUM_RUNTIME=process in the environment"
 
 _GIB = 1 << 30
 _LITTLE, _TOO_LITTLE = 4 * _GIB, _GIB // 4
@@ -89,7 +89,7 @@ def _namespaces(facts: Facts) -> Iterator[Finding]:
         yield Finding("namespaces", "ok", "user, mount, process and network namespaces can be made")
     if facts.ids:
         text, _, fix = facts.ids.partition("; ")
-        yield Finding("ids", "error", text, f"{fix}; {WITHOUT}" if fix else WITHOUT)
+        yield Finding("ids", "error", text, fix)
     elif not facts.is_root:
         yield Finding("ids", "ok", "subordinate ids in /etc/subuid and /etc/subgid")
 
@@ -98,7 +98,7 @@ def _namespaces_fix(facts: Facts) -> str:
     for name, (forbidding, allowing) in SYSCTLS.items():
         if facts.sysctls.get(name) == forbidding:
             return f"have root run: sysctl {name}={allowing}"
-    return f"inside another container, start that one with the right to make namespaces; {WITHOUT}"
+    return "inside another container: start that one with the right to make namespaces"
 
 
 def _programs(facts: Facts) -> Iterator[Finding]:
@@ -122,8 +122,9 @@ def _install(programs: list[str]) -> str:
 def _runtime(facts: Facts) -> Iterator[Finding]:
     trial = facts.trial
     if trial.failure:
-        fix = "" if facts.runtime == PROCESS else WITHOUT
-        yield Finding("runtime", "error", f"no container can be started: {trial.failure}", fix)
+        fix = "" if facts.runtime == PROCESS else f"see to the above, {WITHOUT}"
+        why = "it has no ids" if facts.ids and facts.ids in trial.failure else trial.failure
+        yield Finding("runtime", "error", f"no container can be started: {why}", fix)
         return
     if facts.runtime == PROCESS:
         yield Finding("runtime", "warning", trial.uses, "unset MODICUM_RUNTIME where containers can be had")
