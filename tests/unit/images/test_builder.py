@@ -358,7 +358,10 @@ async def test_an_agent_that_does_not_compile_is_an_error(site: Site) -> None:
 
 
 RUN = {"id": "im-run", "step": {"op": "run_commands", "commands": ["make"]}}
-CONFIGURED = [{"op": "configure", "env": {"A": "1", "PIP_NO_INPUT": "0"}}, {"op": "configure", "workdir": "src"}]
+CONFIGURED: Layers = [
+    {"op": "configure", "env": {"A": "1", "PIP_NO_INPUT": "0"}},
+    {"op": "configure", "workdir": "src"},
+]
 
 
 async def test_a_step_sees_what_was_configured_before_it_and_the_image_has_all(site: Site) -> None:
@@ -400,12 +403,12 @@ async def test_a_functions_program_lies_over_the_image_and_is_not_kept(site: Sit
 
 async def test_a_full_disk_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/home/node/cache")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache")
 
     monkeypatch.setattr(mounts, "lay_out", no_room)
     await site.builder.build("bu-1", [BASE, RUN])
     message = site.result("bu-1")["message"]
-    assert "Step 2/2 failed: [Errno 28] No space left on device: '/home/node/cache'" in message
+    assert "Step 2/2 failed: [Errno 28] No space left on device: '/cache'" in message
     assert "A disk is full" in message
     assert (site.builder.layers(), site.scratch()) == (["im-base"], [])
 

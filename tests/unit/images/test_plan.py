@@ -111,7 +111,9 @@ def test_a_layer_is_known_by_what_it_sees() -> None:
 
 
 def test_how_parts_get_to_the_node_is_no_part_of_what_is_built() -> None:
-    steps = [[BASE, {"op": "run_function", "key": "k", "shipped": {"files": files}}] for files in ("la-1", "la-2")]
+    steps: list[list[Step]] = [
+        [BASE, {"op": "run_function", "key": "k", "shipped": {"files": files}}] for files in ("la-1", "la-2")
+    ]
     first, second = (plan(each) for each in steps)
     assert first.image == second.image
     assert first.layers[1].step["shipped"] == {"files": "la-1"}
