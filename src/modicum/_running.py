@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modicum import _blobs, _blocking, _context
+from modicum import _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import InvalidError
 
@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._exchange import Operation
+    from modicum._files import FileSet
+    from modicum._local_files import LocalFiles
     from modicum._session import Session, Sink
     from modicum._source import Source
+    from modicum._uploads import Progress
     from modicum.app import App
     from modicum.function import Function
+    from modicum.image import Image
 
 
 class Run:
     """A running app, as a context manager of either kind."""
 
-    def __init__(self, app: App, name: str, sink: Sink | None = None) -> None:
+    def __init__(self, app: App, name: str, sink: Sink | None = None, progress: Progress | None = None) -> None:
         self._app = app
         self._name = name
         self._sink = sink
+        self._progress = progress
+        """Called as the upload of the program's files gets on, if there is anything to upload."""
         self._session: Session | None = None
 
     def __enter__(self) -> App:
@@ -78,7 +84,7 @@ class Run:
                 if self._session is None:
                     self._session = Session(header["app"], self._sink)
                     self._session.start()
-                yield from _create_functions(self._app, header["app"])
+                yield from _create_functions(self._app, header["app"], self._progress)
                 return
             except ConnectionLost:
                 yield Reconnect()
@@ -100,50 +106,79 @@ class Run:
             self._session = None
 
 
-def _create_functions(app: App, app_id: str) -> Operation[None]:
+def _create_functions(app: App, app_id: str, progress: Progress | None) -> Operation[None]:
     functions = list(app.functions.values())
-    steps = [app.image_of(function).steps for function in functions]
-    distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
-    built = yield Request(*(({"t": "image.build", "app": app_id, "steps": s}, b"") for s in distinct))
-    images = [built[distinct.index(s)][0]["image"] for s in steps]
-    sources = yield from _upload_sources(functions)
+    images = [app.image_of(function) for function in functions]
+    files = _read_files(images)
+    sources = _read_sources(functions)
+    sets = [*files.values(), *(source.files for source in sources.values())]
+    built = yield from _build(list(dict.fromkeys(images)), app_id, sets, progress)
     created = yield Request(
-        *(_creation(app_id, function, image, source) for function, image, source in zip(functions, images, sources))
+        *(
+            _creation(app_id, function, built[image], [files[each].id for each in image.attached], sources)
+            for function, image in zip(functions, images)
+        )
     )
     for function, (header, _) in zip(functions, created):
         function.hydrate_with(header["function"])
 
 
-def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[Source | None]]:
-    from modicum import _source  # a container never packs sources
+def build_image(image: Image, app: App | None) -> None:
+    """Build one image, within an app that runs or, without one, within one that is made for it."""
+    if app is None:
+        from modicum.app import App
 
-    known: dict[str, Source] = {}
-    sources: list[Source | None] = []
-    for function in functions:
-        if function.serialized:
-            sources.append(None)
-            continue
-        module = function.__module__
-        if module not in known:
-            known[module] = _source.of(function.raw_function)
-        sources.append(known[module])
-    wanted = {source.blob: source for source in known.values()}
-    if wanted:
-        ((header, _),) = yield Request(({"t": "blob.missing", "blobs": list(wanted)}, b""))
-        for blob in header["blobs"]:
-            yield from _blobs.put(blob, wanted[blob].archive)
-    return sources
+        with App("image-build").run() as app:
+            return build_image(image, app)
+    if app.app_id is None:
+        raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
+    _blocking.run(_build([image], app.app_id, list(_read_files([image]).values())))
+    return None
+
+
+def _read_files(images: list[Image]) -> dict[LocalFiles, FileSet]:
+    """Read the local files that images are made of, each once however many images have it."""
+    distinct = dict.fromkeys(files for image in images for files in image.local_files)
+    return {files: files.read() for files in distinct}
+
+
+def _read_sources(functions: list[Function[Any, Any, Any]]) -> dict[str, Source]:
+    from modicum import _source  # a container reads no sources
+
+    with_source = {function.__module__: function for function in functions if not function.serialized}
+    return {module: _source.of(function.raw_function) for module, function in with_source.items()}
+
+
+def _build(
+    images: list[Image], app_id: str, files: list[FileSet], progress: Progress | None = None
+) -> Operation[dict[Image, str]]:
+    """Upload `files` and what the steps need besides; have the images built, those that are the same once."""
+    from modicum import _uploads  # a container uploads nothing
+
+    resolutions = [image.resolve() for image in images]
+    needed = [each for resolution in resolutions for each in resolution.uploads.values()]
+    yield from _uploads.upload([*files, *needed], progress)
+    steps = [resolution.steps for resolution in resolutions]
+    distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
+    header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
+    built = yield Request(*(({**header, "steps": each}, b"") for each in distinct))
+    ids = [answer["image"] for answer, _ in built]
+    found = {image: ids[distinct.index(each)] for image, each in zip(images, steps)}
+    for image, image_id in found.items():
+        image.set_built(image_id)
+    return found
 
 
 def _creation(
-    app_id: str, function: Function[Any, Any, Any], image: str, source: Source | None
+    app_id: str, function: Function[Any, Any, Any], image: str, files: list[str], sources: dict[str, Source]
 ) -> tuple[dict[str, Any], bytes]:
+    source = None if function.serialized else sources[function.__module__]
     header = {
         "t": "function.create",
         "app": app_id,
         "name": function.name,
         "image": image,
-        "source": None if source is None else {"blob": source.blob, "layer": source.layer},
+        "files": files if source is None else [*files, source.files.id],
         "options": function.options.as_dict(),
         "spec": {
             "module": "" if source is None else source.module,

@@ -121,6 +121,7 @@ class App:
                 f"the app has two functions named {function.name!r}; the later one replaces the earlier", stacklevel=3
             )
         self._functions[function.name] = function
+        function.app = self
 
     def image_of(self, function: Function[Any, Any, Any]) -> Image:
         """Return the image that a function's containers are made of."""

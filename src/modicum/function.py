@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
     from typing import Any
 
+    from modicum.app import App
     from modicum.image import Image
 
 
@@ -79,10 +80,15 @@ class Function(Generic[P, R, O]):
         self.is_generator = is_generator
         self.is_async = is_async
         self.serialized = serialized
+        self.app: App | None = None
         self._object_id: str | None = None
         self.__doc__ = raw.__doc__
         self.__name__ = getattr(raw, "__name__", name)
         self.__module__ = raw.__module__
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A function that is sent to a container, as part of another, takes no app with it."""
+        return {**self.__dict__, "app": None}
 
     @property
     def object_id(self) -> str:

@@ -21,7 +21,7 @@ def share(person: str, home: Path) -> None:
     """
     kept = os.environ.get("MODICUM_TEST_STORE")
     others = [*_homes.setdefault(person, []), *([Path(kept, person)] if kept else [])]
-    for base in (plan(Image.debian_slim(version).steps)[0].id for version in PYTHON_VERSIONS):
+    for base in (plan(Image.debian_slim(version).steps).layers[0].id for version in PYTHON_VERSIONS):
         having = [other for other in others if (other / f"node/records/{base}.json").exists()]
         if having:
             _link(person, base, having[0] / "node", home / "node")

@@ -1,4 +1,6 @@
-"""How the agent's process begins: `python3 -S boot.py`, with the standard library and nothing else on the path.
+"""How the agent's process begins: `python3 -S boot.py [SOURCE]`, with nothing but the standard library on the path.
+
+SOURCE is where the user's source is, if that is not the working directory.
 
 Says hello before it imports what the user's program needs, so that the server prepares the first input meanwhile.
 """
@@ -15,17 +17,18 @@ def main() -> None:
     from modicum.agent.loop import Agent
 
     agent = Agent(os.environ.get("MODICUM_SOCKET", "/run/modicum"))
-    _complete_path()
+    complete_path(sys.argv[1:])
+    del sys.argv[1:]  # the user's program has no arguments
     agent.run()
 
 
-def _complete_path() -> None:
-    """Make the path what the user expects: his source, his packages, and ours behind them."""
+def complete_path(sources: list[str]) -> None:
+    """Make the path what the user expects: his source, his directory, his packages, and ours behind them."""
     import site
 
     site.main()
     sys.path.remove(_CODE)
-    sys.path.insert(0, os.getcwd())
+    sys.path[:0] = dict.fromkeys([*sources, os.getcwd()])
     sys.path.append(_CODE)
 
 

@@ -13,21 +13,45 @@ if TYPE_CHECKING:
 
 def load(spec: dict[str, Any], serialized: bytes | None) -> Callable[..., Any]:
     """Return the plain function that `spec` names. Raises what importing the user's module raises."""
-    from modicum import _alias
-
-    _alias.install_as_modal()
-    _prefer_newer_cloudpickle()
+    _prepare()
     if serialized is not None:
         from modicum.wire.values import loads
 
         return loads(serialized)  # type: ignore[no-any-return]
+    found = _import(spec["module"], spec["qualname"])
+    _raise_failed_imports(found)
+    return getattr(found, "raw_function", found)  # type: ignore[no-any-return]
+
+
+def find(module: str, qualname: str) -> Callable[..., Any]:
+    """Return a function of the user's program for a step of a build."""
+    _prepare()
+    found = _import(module, qualname)
+    return getattr(found, "raw_function", found)  # type: ignore[no-any-return]
+
+
+def _prepare() -> None:
+    from modicum import _alias
+
+    _alias.install_as_modal()
+    _prefer_newer_cloudpickle()
+
+
+def _import(module: str, qualname: str) -> Any:
     import importlib
 
-    module = importlib.import_module(spec["module"])
-    found: Any = module
-    for part in spec["qualname"].split("."):
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
         found = getattr(found, part)
-    return getattr(found, "raw_function", found)  # type: ignore[no-any-return]
+    return found
+
+
+def _raise_failed_imports(function: Any) -> None:
+    """Raise what an `imports()` block of this container's image let pass: here it had to succeed."""
+    app = getattr(function, "app", None)
+    image = app.image_of(function) if app is not None else None
+    for error in image.failed_imports if image is not None else ():
+        raise error
 
 
 def _prefer_newer_cloudpickle() -> None:

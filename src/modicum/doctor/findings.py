@@ -102,9 +102,10 @@ def _namespaces_fix(facts: Facts) -> str:
 
 
 def _programs(facts: Facts) -> Iterator[Finding]:
-    needed = [name for name in ("catatonit", "mmdebstrap", "unshare") if name in facts.missing]
+    always = ["catatonit", "mmdebstrap", "unshare"]
     if not facts.is_root:
-        needed += [name for name in ("newuidmap", "newgidmap") if name in facts.missing]
+        always += ["newuidmap", "newgidmap"]
+    needed = [name for name in always if name in facts.missing]
     wanted = ("crun", "runc") if facts.runtime == "auto" else (facts.runtime,)
     if facts.missing.issuperset(wanted):
         needed.append(wanted[0])
@@ -115,8 +116,8 @@ def _programs(facts: Facts) -> Iterator[Finding]:
 
 
 def _install(programs: list[str]) -> str:
-    packages = dict.fromkeys(PROGRAMS[name] for name in programs)
-    return f"install the packages {' '.join(packages)}" if len(packages) > 1 else f"install the package {[*packages][0]}"
+    packages = list(dict.fromkeys(PROGRAMS[name] for name in programs))
+    return f"install the package{'s' if len(packages) > 1 else ''} {' '.join(packages)}"
 
 
 def _runtime(facts: Facts) -> Iterator[Finding]:
@@ -187,7 +188,9 @@ def _pythons(facts: Facts) -> Iterator[Finding]:
     if facts.pythons:
         yield Finding("python", "ok", f"for debian_slim: {found}")
     else:
-        yield Finding("python", "error", f"for debian_slim: {found}", "install a Python of 3.11 or newer with its venv module")
+        yield Finding(
+            "python", "error", f"for debian_slim: {found}", "install a Python of 3.11 or newer with its venv module"
+        )
 
 
 def _packages(facts: Facts) -> Iterator[Finding]:
@@ -208,6 +211,8 @@ def _extras(facts: Facts) -> Iterator[Finding]:
         yield Finding("buildah", "note", "installed")
     for name, device in (("fuse", "/dev/fuse"), ("kvm", "/dev/kvm")):
         can = device in facts.devices
-        yield Finding(name, "note", f"{device} can be opened" if can else f"{device} is not there, or closed to this user")
+        yield Finding(
+            name, "note", f"{device} can be opened" if can else f"{device} is not there, or closed to this user"
+        )
     nodes = sorted(device for device in facts.devices if device.startswith("/dev/nvidia"))
     yield Finding("gpu", "note", "; ".join(facts.gpus) or (", ".join(nodes) if nodes else "none found"))

@@ -80,11 +80,17 @@ def try_node(home: Path, runtime: str) -> Trial:
     command = [sys.executable, "-m", "modicum.node.trial", "--home", str(folder), "--runtime", runtime]
     try:
         said = subprocess.run(
-            command, cwd="/", env=keeper_environment(os.environ), capture_output=True, text=True, timeout=TRIAL_S, check=False
+            command,
+            cwd="/",
+            env=keeper_environment(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=TRIAL_S,
+            check=False,
         )
         facts = json.loads((folder / "keeper.json").read_text()) if said.returncode == 0 else {}
-        failure = facts["failure"] if facts else said.stdout.strip() or _last_line(said.stderr)
-        return Trial(failure, facts.get("uses", ""), facts.get("limits", ""), facts.get("network", ""))
+        why = facts["failure"] if facts else said.stdout.strip() or _last_line(said.stderr)
+        return Trial(why, facts.get("uses", ""), facts.get("limits", ""), facts.get("network", ""))
     except subprocess.TimeoutExpired:
         return Trial(failure=f"a node did not start within {TRIAL_S:.0f} s")
     except (OSError, ValueError) as failure:
@@ -168,7 +174,9 @@ def _unreachable(uv: Path | None) -> str | None:
     if uv is None:
         return None
     settings = host.collect()
-    index = next((line.split("=", 1)[1].strip() for line in settings.pip_conf.splitlines() if line.startswith("index-url")), "")
+    index = next(
+        (line.split("=", 1)[1].strip() for line in settings.pip_conf.splitlines() if line.startswith("index-url")), ""
+    )
     certificates = {"SSL_CERT_FILE": str(settings.ca_bundle)} if settings.ca_bundle else {}
     environ = {**certificates, **os.environ, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": f"{PACKAGES_S:.0f}"}
     options = ["--default-index", index] if index and not settings.uv_toml else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +17,6 @@ from .outbox import Deliver, Outbox
 SOCKET, AGENT = "/run/modicum", "/run/modicum-agent"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-Fetch = Callable[[str], AsyncIterator[bytes]]
-
 
 class Images(Protocol):
     """What starting a container needs of the image builder."""
@@ -27,8 +24,8 @@ class Images(Protocol):
     def path(self, layer_id: str) -> Path:
         """Return a layer's directory."""
 
-    async def ensure_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> Path:
-        """Return the directory of a source layer, made if need be."""
+    async def ensure_files(self, set_id: str, layers: list[str]) -> Path:
+        """Return the directory of a file set over the image made of these layers, the base first."""
 
     async def ensure_agent(self, layers: list[str], build: str) -> None:
         """Have the agent's code compiled for the Python of these layers, the base first."""
@@ -56,12 +53,11 @@ class _Tracked:
 class Containers:
     """The server's containers on this node."""
 
-    def __init__(self, layout: Layout, launcher: NodeLauncher, images: Images, deliver: Deliver, fetch: Fetch) -> None:
+    def __init__(self, layout: Layout, launcher: NodeLauncher, images: Images, deliver: Deliver) -> None:
         self._layout = layout
         self._launcher = launcher
         self._images = images
         self._deliver = deliver
-        self._fetch = fetch
         self._tracked: dict[str, _Tracked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,7 +113,7 @@ class Containers:
             tracked.running = await self._launcher.launch(launch)
         except RuntimeFailure as failure:
             raise RemoteFailure("start_failed", str(failure)) from failure
-        except (KeyError, TypeError, ValueError, OSError) as failure:
+        except (KeyError, TypeError, ValueError, OSError, RemoteFailure) as failure:
             message = f"container {tracked.id} cannot be started: {type(failure).__name__}: {failure}"
             raise RemoteFailure("start_failed", message) from failure
         finally:
@@ -153,9 +149,8 @@ class Containers:
             mounts.append(BindMount(self._layout.links / tracked.id, SOCKET))
             environ["MODICUM_SOCKET"] = SOCKET
             mounts.append(BindMount(self._layout.node / "agent" / build, AGENT))
-        if spec.get("source"):
-            source = spec["source"]
-            layers.insert(0, await self._images.ensure_source(source["layer"], source["blob"], self._fetch))
+        for set_id in spec.get("files", ()):
+            layers.insert(0, await self._images.ensure_files(set_id, spec["layers"][::-1]))
         limits = spec.get("limits") or {}
         return Launch(
             id=tracked.id,

@@ -47,9 +47,7 @@ class IdMaps:
         return self.uids[0].outside, self.gids[0].outside
 
 
-def plan_id_maps(
-    uid: int, gid: int, user: str, subuid: str, subgid: str, here: tuple[str, str] = ("", "")
-) -> IdMaps:
+def plan_id_maps(uid: int, gid: int, user: str, subuid: str, subgid: str, here: tuple[str, str] = ("", "")) -> IdMaps:
     """Return the maps for this user, given the texts of /etc/subuid and /etc/subgid.
 
     `here` are the uid_map and gid_map that this process itself is under. Raises `NoSubordinateIds` for a user without a
@@ -102,9 +100,7 @@ def _rest(found: tuple[int, int]) -> Extent:
 def _covers(text: str, extent: Extent) -> bool:
     """Whether one line of a map, as it reads from inside, has all these ids."""
     lines = [[int(field) for field in line.split()] for line in text.splitlines()]
-    return any(
-        start <= extent.outside and extent.outside + extent.count <= start + count for start, _, count in lines
-    )
+    return any(start <= extent.outside and extent.outside + extent.count <= start + count for start, _, count in lines)
 
 
 def _advice(user: str, taken: str) -> str:

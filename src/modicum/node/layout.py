@@ -129,7 +129,9 @@ def _take(path: Path, mode: int, owner: tuple[int, int]) -> int:
                 os.fchown(handle, *owner)
             except OSError as failure:
                 path.rmdir()  # else the next attempt would find it to be somebody else's
-                raise OSError(failure.errno, f"{path} cannot be given to uid {owner[0]}: {failure.strerror}") from failure
+                raise OSError(
+                    failure.errno, f"{path} cannot be given to uid {owner[0]}: {failure.strerror}"
+                ) from failure
         found = os.fstat(handle).st_uid
         if found == owner[0]:
             os.fchmod(handle, mode)

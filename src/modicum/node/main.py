@@ -43,8 +43,8 @@ class Node:
         self._outfit = outfit
         self._name = f"no-{uuid.uuid4().hex[:12]}"
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
-        self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, outfit.ground)
-        self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver, self._link.fetch)
+        self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, self._link, outfit.ground)
+        self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver)
         self._builds: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
 
@@ -117,14 +117,12 @@ class Node:
 
     def _build(self, header: Header) -> None:
         """It goes on when the server does not: the layers will be wanted again."""
-        task = asyncio.ensure_future(self._images.build(header["build"], header["layers"]))
+        task = asyncio.ensure_future(self._images.build(header["build"], header["layers"], header["configured"]))
         self._builds.add(task)  # cancelled by close()
         task.add_done_callback(self._builds.discard)
 
 
-async def _main(
-    layout: Layout, make: Callable[[], Awaitable[Outfit]], keeper: socket.socket, grace_s: float
-) -> None:
+async def _main(layout: Layout, make: Callable[[], Awaitable[Outfit]], keeper: socket.socket, grace_s: float) -> None:
     leftovers = tuple(layout.containers.iterdir())
     outfit = await make()
     control.send(keeper, {"op": "ready", "uses": outfit.runtime, "network": outfit.network})

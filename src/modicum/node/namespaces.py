@@ -110,9 +110,9 @@ def _hint(maps: IdMaps) -> str:
     """Return what forbids namespaces here, if anything known does, and what to do about it."""
     for name, forbidding, allowing in _SETTINGS:
         path = Path("/proc/sys", name)
-        if path.exists() and path.read_text(encoding="ascii").strip() == forbidding:
-            if not maps.privileged or name == _COUNTED:
-                return f"; no namespaces may be made here: have root run sysctl {name.replace('/', '.')}={allowing}"
+        applies = path.exists() and (not maps.privileged or name == _COUNTED)
+        if applies and path.read_text(encoding="ascii").strip() == forbidding:
+            return f"; no namespaces may be made here: have root run sysctl {name.replace('/', '.')}={allowing}"
     if maps.privileged and not _has_capability(_CAP_SYS_ADMIN):
         return (
             "; root may make no namespaces here (it lacks CAP_SYS_ADMIN): start the container around it with that right"

@@ -26,8 +26,8 @@ def prepare(layout: Layout, control_fd: int) -> Callable[[], Awaitable[Outfit]]:
     """
     if os.statvfs(layout.node).f_flag & os.ST_NOEXEC:
         raise RuntimeFailure(
-            f"{layout.home} is on a file system mounted noexec, where no virtual environment works: set MODICUM_HOME to a "
-            "directory on another one"
+            f"{layout.home} is on a file system mounted noexec, where no virtual environment works: set MODICUM_HOME "
+            "to a directory on another one"
         )
     os.environ.pop("PYTHONPATH", None)  # it was for this interpreter only
     adopt_orphans()

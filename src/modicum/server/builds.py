@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from modicum.server.fleet import Fleet
-from modicum.server.images.plan import InvalidSteps, forced_builds, image_id, plan
+from modicum.server.images.plan import InvalidSteps, Plan, forced_builds, plan
 from modicum.server.logs import Logs
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import ChannelClosed, RemoteFailure
+from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.builds")
 
@@ -46,43 +46,57 @@ class Builds:
         """Take in an image that was built before."""
         self._images[image] = layers, config
 
+    def restore_forced(self, forced: dict[str, str]) -> None:
+        """Take in which definitions were forced before."""
+        self._forced = dict(forced)
+
     def node_has(self, layers: list[str]) -> None:
         """A node told which layers it has."""
         self._layers = set(layers)
 
-    async def build(self, steps: list[dict[str, Any]], app: str) -> str:
-        """Return the image's id once it is built. Raises `RemoteFailure` with the reason if it cannot be."""
+    async def build(self, steps: list[dict[str, Any]], app: str, ignore_cache: bool = False) -> str:
+        """Return the image's id once it is built. Raises `RemoteFailure` with the reason if it cannot be.
+
+        What is forced, by a step or by `ignore_cache`, is built once for each app that wants it: images of one app
+        share it, and a request that is repeated builds nothing twice. Everybody uses the newest that was forced by a
+        step, once it is there.
+        """
         try:
-            self._forced.update(forced_builds(steps, os.urandom(8).hex()))
-            planned = plan(steps, self._forced)
+            own = forced_builds(steps, app, everything=ignore_cache)
+            planned = plan(steps, {**self._forced, **own})
         except InvalidSteps as error:
             raise RemoteFailure("invalid", str(error)) from None
-        image = image_id(planned)
-        layers = [layer.id for layer in planned]
         await self._fleet.any_node()  # until it has said hello we do not know which layers there are
-        if image in self._images and self._layers.issuperset(layers):
-            return image
-        build = self._building.get(image)
+        layers = [layer.id for layer in planned.layers]
+        if planned.image not in self._images or not self._layers.issuperset(layers):
+            self._images[planned.image] = layers, await self._share(planned, app)
+            self._layers.update(layers)
+            await self._database.submit(queries.add_image(planned.image, *self._images[planned.image]))
+        if own and not ignore_cache:
+            self._forced |= own
+            await self._database.submit(queries.add_forced(own))
+        return planned.image
+
+    async def _share(self, planned: Plan, app: str) -> dict[str, Any]:
+        """Build an image, together with whoever builds it already; return its configuration."""
+        build = self._building.get(planned.image)
         if build is None:
-            build = self._building[image] = _Build(asyncio.get_running_loop().create_future())
+            build = self._building[planned.image] = _Build(asyncio.get_running_loop().create_future())
         build.logs.append(app)
         try:
-            config = await self._drive(image, [{"id": layer.id, "step": layer.step} for layer in planned], build)
+            return await self._drive(_request(planned), build)
         finally:
             build.logs.remove(app)
             if not build.logs:
-                await self._release(image, build)
-        self._images[image] = layers, config
-        self._layers.update(layers)
-        await self._database.submit(queries.add_image(image, layers, config))
-        return image
+                await self._release(planned.image, build)
 
-    async def _drive(self, image: str, layers: list[dict[str, Any]], build: _Build) -> dict[str, Any]:
+    async def _drive(self, request: dict[str, Any], build: _Build) -> dict[str, Any]:
+        image = request["build"]
         for _ in range(ATTEMPTS):
             node = await self._fleet.any_node()
             lost = asyncio.ensure_future(node.wait_closed())  # ends with this attempt
             try:
-                await node.request({"t": "image.build", "build": image, "layers": layers})
+                await node.request(request)
                 waited: set[asyncio.Future[Any]] = {build.finished, lost}
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             except ChannelClosed:
@@ -118,3 +132,15 @@ class Builds:
         build = self._building.get(image)
         if build is not None and not build.finished.done():
             build.finished.set_exception(RemoteFailure("image_build", message))
+
+
+def _request(planned: Plan) -> dict[str, Any]:
+    """Return what a node is asked to build."""
+    layers = [{"id": each.id, "step": each.step, "configured": each.configured} for each in planned.layers]
+    return {
+        "t": "image.build",
+        "build": planned.image,
+        "layers": layers,
+        "configured": planned.configured,
+        "agent": build_id(),
+    }

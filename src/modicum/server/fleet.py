@@ -18,7 +18,9 @@ from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.fleet")
 
-AGENT_COMMAND = ["python3", "-S", "/run/modicum-agent/modicum/agent/boot.py"]
+SOURCE_ROOT = "/root"
+AGENT_COMMAND = ["python3", "-S", "/run/modicum-agent/modicum/agent/boot.py", SOURCE_ROOT]
+"""How a container begins, behind its image's entrypoint, and where the user's source is in it."""
 
 
 _ASK_WHY_EVERY_S = 0.5
@@ -152,10 +154,10 @@ class Fleet:
         return {
             "function": function.id,
             "layers": layers[::-1],
-            "source": function.definition["source"],
+            "files": function.definition["files"],
             "env": {**config.get("env", {}), **reserved, "MODICUM_BUILD": build_id()},
-            "argv": AGENT_COMMAND,
-            "cwd": "/root",
+            "argv": [*config.get("entrypoint", ()), *AGENT_COMMAND],
+            "cwd": config.get("workdir", SOURCE_ROOT),
             "hostname": "modicum",
             "limits": {"pids": 4096, "memory_bytes": None, "cpus": None},
             "link": True,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from modicum.stores.schema import apps, functions, images, inputs
+from modicum.stores.schema import apps, forced_layers, functions, images, inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,16 @@ def add_image(image: str, layers: list[str], config: dict[str, Any]) -> Callable
     def change(connection: Connection) -> None:
         connection.execute(delete(images).where(images.c.id == image))
         connection.execute(insert(images).values(id=image, layers=json.dumps(layers), config=json.dumps(config)))
+
+    return change
+
+
+def add_forced(nonces: dict[str, str]) -> Callable[[Connection], None]:
+    """Record that the layers of these definitions, which map to nonces, were built anew."""
+
+    def change(connection: Connection) -> None:
+        connection.execute(delete(forced_layers).where(forced_layers.c.definition.in_(nonces)))
+        connection.execute(insert(forced_layers), [{"definition": d, "nonce": n} for d, n in nonces.items()])
 
     return change
 
@@ -115,6 +125,7 @@ class Everything:
     apps: list[tuple[str, str, str]]
     functions: list[tuple[str, str, str, dict[str, Any], bytes]]
     images: list[tuple[str, list[str], dict[str, Any]]]
+    forced: dict[str, str]
     inputs: list[StoredInput]
 
 
@@ -128,6 +139,7 @@ def everything(connection: Connection) -> Everything:
             for row in connection.execute(select(functions))
         ],
         images=[(row.id, json.loads(row.layers), json.loads(row.config)) for row in connection.execute(select(images))],
+        forced={row.definition: row.nonce for row in connection.execute(select(forced_layers))},
         inputs=[
             StoredInput(row.call, row.position, row.function, row.payload, row.blob)
             for row in connection.execute(waiting)

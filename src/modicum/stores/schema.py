@@ -33,6 +33,14 @@ images = Table(
     Column("config", Text, nullable=False),
 )
 
+forced_layers = Table(
+    "forced_layers",
+    metadata,
+    Column("definition", String, primary_key=True),
+    Column("nonce", String, nullable=False),
+)
+"""Layers that somebody had built anew: what is hashed into their ids since."""
+
 inputs = Table(
     "inputs",
     metadata,

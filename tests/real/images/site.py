@@ -96,9 +96,10 @@ class NodeSite:
 
     def begin(self, build: str, image: Image) -> list[str]:
         """Have the node build; return the layers' ids."""
-        layers = [{"id": layer.id, "step": dict(layer.step)} for layer in plan(image.steps)]
-        self.request("image.build", build=build, layers=layers)
-        return [str(layer["id"]) for layer in layers]
+        planned = plan(image.steps)
+        layers = [{"id": each.id, "step": each.step, "configured": each.configured} for each in planned.layers]
+        self.request("image.build", build=build, layers=layers, configured=planned.configured)
+        return [layer.id for layer in planned.layers]
 
     def result(self, build: str) -> Header:
         """Wait for the end of a build."""

@@ -138,7 +138,12 @@ def _has(path: Path, *words: str) -> bool:
 
 def test_cancelling_a_bootstrap_ends_all_of_it(site: NodeSite) -> None:
     build, layer = next(_names), next(_names)
-    site.request("image.build", build=build, layers=[{"id": layer, "step": {"op": "debian_slim", "python": "3.11"}}])
+    site.request(
+        "image.build",
+        build=build,
+        layers=[{"id": layer, "step": {"op": "debian_slim", "python": "3.11"}}],
+        configured=[],
+    )
     wait_until(lambda: site.processes("dpkg"), lambda: f"no dpkg runs\n{site.output(build)}", within_s=60)
     site.request("image.cancel", build=build)
     wait_for_scratch(site)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modicum.server.images.plan import InvalidSteps, forced_builds, image_id, layer_id, missing, plan
+from modicum.server.images.plan import InvalidSteps, forced_builds, layer_id, missing, plan
 
 Step = dict[str, Any]
 
@@ -25,14 +25,14 @@ steps = st.builds(
 
 
 def ids(steps: list[Step], forced: dict[str, str] | None = None) -> list[str]:
-    return [layer.id for layer in plan(steps, forced)]
+    return [layer.id for layer in plan(steps, forced).layers]
 
 
 def test_an_image_is_its_topmost_layer() -> None:
-    layers = plan([BASE, NUMPY])
-    assert image_id(layers) == layers[1].id
-    assert layers[1].id.startswith("im-")
-    assert [layer.step for layer in layers] == [BASE, NUMPY]
+    planned = plan([BASE, NUMPY])
+    assert planned.image == planned.layers[1].id
+    assert planned.image.startswith("im-")
+    assert [layer.step for layer in planned.layers] == [BASE, NUMPY]
 
 
 def test_the_ids_never_change_by_themselves() -> None:
@@ -61,7 +61,7 @@ def test_every_layer_has_its_own_id_and_the_order_of_keys_is_nothing(chain: list
 
 @given(st.lists(steps, min_size=1, max_size=4), st.data())
 def test_missing_keeps_the_order(chain: list[Step], data: st.DataObject) -> None:
-    layers = plan(chain)
+    layers = plan(chain).layers
     have = data.draw(st.sets(st.sampled_from([layer.id for layer in layers])))
     lacking = missing(layers, have)
     assert [layer for layer in layers if layer in lacking] == lacking
@@ -79,7 +79,7 @@ def test_a_forced_build_makes_new_layers_from_there_on_for_everyone() -> None:
 
 
 def test_force_build_is_no_part_of_what_is_built() -> None:
-    layers = plan([{**BASE, "force_build": True}])
+    layers = plan([{**BASE, "force_build": True}]).layers
     assert layers[0].step == BASE
     assert ids([{**BASE, "force_build": True}]) == ids([BASE])
 
@@ -88,3 +88,43 @@ def test_force_build_is_no_part_of_what_is_built() -> None:
 def test_what_is_no_image_is_refused(bad: list[Step]) -> None:
     with pytest.raises(InvalidSteps):
         plan(bad)
+
+
+ENV: Step = {"op": "configure", "env": {"A": "1"}}
+ENTRY: Step = {"op": "configure", "entrypoint": ["e"]}
+
+
+def test_configuring_makes_no_layer_but_another_image() -> None:
+    plain, configured = plan([BASE, NUMPY]), plan([BASE, NUMPY, ENV, ENTRY])
+    assert plain.layers == configured.layers
+    assert configured.configured == (ENV, ENTRY)
+    assert len({plain.image, configured.image, plan([BASE, NUMPY, ENTRY, ENV]).image}) == 3
+    assert configured.image.startswith("im-")
+
+
+def test_a_layer_is_known_by_what_it_sees() -> None:
+    plain, seen, unseen = plan([BASE, NUMPY]), plan([BASE, ENV, NUMPY]), plan([BASE, ENTRY, NUMPY])
+    assert seen.layers[1].configured == (ENV,)
+    assert seen.layers[0] == plain.layers[0]
+    assert seen.layers[1].id != plain.layers[1].id
+    assert unseen.layers[1].id == plain.layers[1].id
+
+
+def test_how_parts_get_to_the_node_is_no_part_of_what_is_built() -> None:
+    steps: list[list[Step]] = [
+        [BASE, {"op": "run_function", "key": "k", "shipped": {"files": files}}] for files in ("la-1", "la-2")
+    ]
+    first, second = (plan(each) for each in steps)
+    assert first.image == second.image
+    assert first.layers[1].step["shipped"] == {"files": "la-1"}
+
+
+def test_all_can_be_forced_at_once() -> None:
+    forced = forced_builds([BASE, ENV, NUMPY], "n", everything=True)
+    assert len(forced) == 2
+    assert set(ids([BASE, ENV, NUMPY], forced)).isdisjoint(ids([BASE, ENV, NUMPY]))
+
+
+def test_configuration_alone_is_no_image() -> None:
+    with pytest.raises(InvalidSteps, match="a step that makes a layer"):
+        plan([ENV])

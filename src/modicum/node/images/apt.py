@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 WITHOUT_SECURITY = frozenset({"forky", "sid"})
@@ -44,7 +45,7 @@ def host_settings(suite: str) -> AptSettings:
     if release.get("ID") == "debian" and (codename := release.get("VERSION_CODENAME")):
         stanzas = stanzas_for(suite, codename, _source_files())
     keys = {Path(path) for stanza in stanzas for path in _signers(stanza)}
-    return AptSettings("\n".join(stanza.text() for stanza in stanzas), _acquire(), tuple(sorted(keys)))
+    return AptSettings("\n".join(stanza.text() for stanza in stanzas), download_settings(), tuple(sorted(keys)))
 
 
 def stanzas_for(suite: str, codename: str, files: Mapping[str, str]) -> list[_Stanza]:
@@ -112,8 +113,9 @@ def _source_files() -> dict[str, str]:
     return {str(path): _read(path) for path in (_ETC / "sources.list", *found)}
 
 
-def _acquire() -> str:
-    """Return the machine's download settings, which mmdebstrap does not read by itself.
+@cache
+def download_settings() -> str:
+    """Return the machine's settings of how to download, which neither mmdebstrap nor an image reads by itself.
 
     The format of apt.conf allows the lists of `apt-config dump` as they are.
     """

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modicum.node.launch import Launch, Launcher, Running
+from modicum.node.launch import Launch, Launcher
 from modicum.node.removal import remove_tree
 from modicum.runtimes.base import BindMount, RuntimeFailure
+from modicum.wire.configuration import configure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
 
-from . import bases, compiled, mounts, sources, steps
+from . import compiled
+from .files import FileLayers
+from .filesets import FileSets, Server
 from .flights import Flight, Flights
-from .ground import DebianGround, Ground, StepRefused
+from .ground import DebianGround, Ground
+from .stepper import Job, StepFailed, Stepper, ended
 from .store import LayerStore
 from .threads import in_thread
 
 STEPS_AT_ONCE = 4
 """More would only slow each other down."""
 
-_LINES_KEPT = 20
-
 Send = Callable[[dict[str, Any], bytes], None]
-Fetch = Callable[[str], AsyncIterator[bytes]]
+Layer = Mapping[str, Any]
 
 
 class BuildFailed(Exception):
@@ -42,10 +43,12 @@ class BuildFailed(Exception):
 class ImageBuilder:
     """Makes and keeps the layers below `home`; sweeps what an earlier, killed node left half done.
 
-    Belongs to the running event loop.
+    `server` gives the files that are in layers. Belongs to the running event loop.
     """
 
-    def __init__(self, launcher: Launcher, home: Path, send: Send, ground: Ground | None = None) -> None:
+    def __init__(
+        self, launcher: Launcher, home: Path, send: Send, server: Server, ground: Ground | None = None
+    ) -> None:
         self._launcher = launcher
         self._ground = ground or DebianGround()
         self._home = home
@@ -55,7 +58,11 @@ class ImageBuilder:
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
+        self._file_sets = FileSets(home, server)
+        self._files = FileLayers(self._store, self._file_sets, self._flights)
+        self._stepper = Stepper(launcher, self._store, self._files, home, self._ground)
         self._later(self._store.clear)
+        self._later(self._file_sets.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -67,19 +74,21 @@ class ImageBuilder:
         """Return a layer's directory."""
         return self._store.path(layer_id)
 
-    async def build(self, build_id: str, layers: Sequence[dict[str, Any]]) -> None:
-        """Make those of `layers` (`{"id", "step"}`, the base first) that are missing.
+    async def build(self, build_id: str, layers: Sequence[Layer], configured: Sequence[Layer] = ()) -> None:
+        """Make those of `layers` (`{"id", "step", "configured"}`, the base first) that are missing.
 
-        Sends `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `python`)
-        or `build.failed`; nothing more once it was cancelled. Asked twice, as by a server that was started again, it
-        builds once.
+        `configured` are the steps that only configure, of the image and of each layer those before it. Sends
+        `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `entrypoint`,
+        `cmd`, `shell`, `python`) or `build.failed`; nothing more once it was cancelled. Asked twice, as by a server
+        that was started again, it builds once.
         """
         if build_id in self._builds:
             return
         self._builds[build_id] = task = asyncio.create_task(self._build(build_id, layers))
         try:
             await task
-            self._send({"t": "build.done", "build": build_id, "config": self._store.config(layers[-1]["id"])}, b"")
+            config = configure(self._store.config(layers[-1]["id"]), configured)
+            self._send({"t": "build.done", "build": build_id, "config": config}, b"")
         except BuildFailed as failure:
             self._fail(build_id, failure)
         except asyncio.CancelledError:
@@ -98,15 +107,12 @@ class ImageBuilder:
         if task is not None:
             task.cancel()
 
-    async def ensure_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> Path:
-        """Return the layer made of the tar `blob_id`, fetching and extracting it if it is not there.
+    async def ensure_files(self, set_id: str, layers: Sequence[str]) -> Path:
+        """Return the directory of a file set to be laid over the image made of `layers`, the base first.
 
-        The names in the tar are relative to the container's root directory. The layer's id names the tar's content, so
-        that no archive can pass for another's, nor for an image's layer. Raises `BadArchive`.
+        Raises `ValueError` for a set that is none or does not fit the image, or what the server answers.
         """
-        if not self._store.has(layer_id):
-            await self._flights.join(layer_id, _unseen, lambda _: self._make_source(layer_id, blob_id, fetch))
-        return self._store.path(layer_id)
+        return await self._files.ensure(set_id, layers)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
         """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.
@@ -126,7 +132,7 @@ class ImageBuilder:
 
     # -- one build -----------------------------------------------------------------------------------------
 
-    async def _build(self, build_id: str, layers: Sequence[dict[str, Any]]) -> None:
+    async def _build(self, build_id: str, layers: Sequence[Layer]) -> None:
         def show(data: bytes) -> None:
             for start in range(0, len(data), PAYLOAD_BYTES_MAX):
                 part = data[start : start + PAYLOAD_BYTES_MAX]
@@ -139,7 +145,7 @@ class ImageBuilder:
                 await self._flights.join(layer["id"], show, self._maker(layer, tuple(below), position))
             below.append(layer["id"])
 
-    def _maker(self, layer: dict[str, Any], below: tuple[str, ...], position: str) -> Callable[[Flight], Any]:
+    def _maker(self, layer: Layer, below: tuple[str, ...], position: str) -> Callable[[Flight], Any]:
         async def make(flight: Flight) -> None:
             async with self._turns:
                 scratch = self._store.scratch()
@@ -150,68 +156,14 @@ class ImageBuilder:
 
         return make
 
-    async def _make(
-        self, flight: Flight, scratch: Path, layer: dict[str, Any], below: tuple[str, ...], position: str
-    ) -> None:
-        upper = scratch / "layer"
-        upper.mkdir()
-        started = asyncio.get_running_loop().time()
+    async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
+        job = Job(layer["step"], tuple(layer.get("configured", ())), below, scratch, position)
         try:
-            flight.show(f"Step {position}: {steps.words(layer['step'])}\n".encode())
-            config = await self._run_step(flight, scratch, upper, layer, below)
-            final = self._store.path(layer["id"])
-            await in_thread(lambda: self._ground.seal(upper, final))
-        except (steps.UnknownStep, StepRefused, bases.BaseFailed, RuntimeFailure, OSError) as error:
-            raise BuildFailed(layer["id"], -1, f"Step {position} failed: {error}") from error
-        self._store.add(layer["id"], upper, config)
+            config = await self._stepper.run(job, flight, self._store.path(layer["id"]))
+            self._store.add(layer["id"], job.layer, config)
+        except StepFailed as failure:
+            raise BuildFailed(layer["id"], failure.code, failure.message) from failure
         self._later(self._store.settle)
-        taken = asyncio.get_running_loop().time() - started
-        flight.show(f"Step {position}: done in {taken:.1f} s\n".encode())
-
-    async def _run_step(
-        self, flight: Flight, scratch: Path, upper: Path, layer: dict[str, Any], below: tuple[str, ...]
-    ) -> dict[str, Any]:
-        """Fill `upper`; return the configuration of the image up to here."""
-        step = layer["step"]
-        self._ground.check(step)
-        if step["op"] == "debian_slim":
-            work = scratch / "work"
-            work.mkdir()
-            return await self._ground.base(step, upper, work, lambda line: flight.show(f"{line}\n".encode()))
-        if not below:
-            raise steps.UnknownStep(f"{step['op']} needs an image to stand on")
-        command = steps.command(step)
-        config = self._store.config(below[-1])
-        code = await self._run_command(flight, scratch, upper, command, below)
-        flight.finish_line()
-        if code != 0:
-            tail = flight.tail(_LINES_KEPT)
-            raise BuildFailed(layer["id"], code, f"`{command.words}` exited with status {code}:\n{tail}")
-        return config
-
-    async def _run_command(
-        self, flight: Flight, scratch: Path, upper: Path, command: steps.Command, below: tuple[str, ...]
-    ) -> int:
-        folder = scratch / "view"
-        folder.mkdir(mode=0o755)
-        settings = self._ground.settings()
-        view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", settings, command.files))
-        config = self._store.config(below[-1])
-        running = await self._launcher.launch(
-            Launch(
-                id=f"bu-{uuid.uuid4().hex[:16]}",
-                layers=self._lower(below),
-                argv=command.argv,
-                env={**config["env"], "HOME": "/root", **view.environ, **command.environ},
-                on_output=lambda _, data: flight.show(data),
-                upper=upper,
-                mounts=view.mounts,
-            )
-        )
-        return await _ended(running)
-
-    def _lower(self, below: Sequence[str]) -> tuple[Path, ...]:
-        return tuple(self._store.path(layer_id) for layer_id in reversed(below))
 
     def _fail(self, build_id: str, failure: BuildFailed) -> None:
         header = {"t": "build.failed", "build": build_id, "layer": failure.layer, "code": failure.code}
@@ -223,22 +175,7 @@ class ImageBuilder:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    # -- source and agent ----------------------------------------------------------------------------------
-
-    async def _make_source(self, layer_id: str, blob_id: str, fetch: Fetch) -> None:
-        scratch = self._store.scratch()
-        try:
-            digest = hashlib.sha256()
-            with (scratch / "archive").open("wb") as archive:
-                async for chunk in fetch(blob_id):
-                    digest.update(chunk)
-                    archive.write(chunk)
-            sources.check(layer_id, digest.hexdigest())
-            (scratch / "layer").mkdir()
-            await in_thread(lambda: sources.extract(scratch / "archive", scratch / "layer"))
-            self._store.add(layer_id, scratch / "layer", {})
-        finally:
-            await _remove(scratch)
+    # -- agent ---------------------------------------------------------------------------------------------
 
     async def _compile_agent(self, base: str, build: str, config: dict[str, Any]) -> None:
         scratch = self._store.scratch()
@@ -254,7 +191,7 @@ class ImageBuilder:
         running = await self._launcher.launch(
             Launch(
                 id=f"ag-{uuid.uuid4().hex[:16]}",
-                layers=self._lower([base]),
+                layers=(self._store.path(base),),
                 argv=(config["python"], "-I", "-B", "-c", compiled.PROGRAM, compiled.SOURCE, compiled.OUTPUT),
                 env=config["env"],
                 on_output=lambda _, data: said.extend(data),
@@ -265,19 +202,8 @@ class ImageBuilder:
                 network=False,
             )
         )
-        if await _ended(running) != 0:
+        if await ended(running) != 0:
             raise RuntimeFailure(f"the agent does not compile: {said.decode(errors='replace')[-2000:]}")
-
-
-async def _ended(running: Running) -> int:
-    """Wait for a container, ending it if we are cancelled; return a shell's exit status."""
-    try:
-        ended = await running.wait()
-    except asyncio.CancelledError:
-        running.kill()
-        await running.wait()
-        raise
-    return 128 + ended.signal if ended.signal else ended.code
 
 
 async def _remove(folder: Path) -> None:

@@ -18,8 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-COPIED_MINORS = ("3.12",)
-"""Minors that no Debian suite has: their interpreter may come from the host."""
+from . import apt
+
+COPIED_MINORS = ("3.12", "3.14")
+"""Minors that no Debian suite has, or only one that not every archive has: their interpreter may come from the host."""
 
 _CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
@@ -65,6 +67,7 @@ class HostSettings:
     ca_bundle: Path | None = None
     pip_conf: str = ""
     uv_toml: str = ""
+    apt_conf: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     paths: tuple[Path, ...] = ()
 
@@ -97,7 +100,8 @@ def collect(environ: Mapping[str, str] = os.environ) -> HostSettings:
     uv_toml = next((text for text in map(_read, _uv_files(environ)) if text), "")
     passed = {name: value for name, value in environ.items() if _reaches_packages(name)}
     texts = [pip_conf, uv_toml, *passed.values()]
-    return HostSettings(_ca_bundle(environ), pip_conf, uv_toml, passed, tuple(_outermost(_named_paths(texts))))
+    paths = tuple(_outermost(_named_paths(texts)))
+    return HostSettings(_ca_bundle(environ), pip_conf, uv_toml, apt.download_settings(), passed, paths)
 
 
 def rewrite(text: str, mounted: Iterable[Path], below: str) -> str:

@@ -17,6 +17,8 @@ from . import host
 
 BUILD = "/run/modicum-build"
 
+CACHES = ("apt", "pip", "uv")
+
 _CA_VARIABLES = (
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
@@ -49,14 +51,14 @@ class BuildView:
     environ: dict[str, str]
 
 
-def lay_out(folder: Path, cache: Path, settings: host.HostSettings, files: Mapping[str, str]) -> BuildView:
+def lay_out(folder: Path, cache: Path, settings: host.HostSettings, files: Mapping[str, str | bytes]) -> BuildView:
     """Fill the empty directory `folder`, which becomes `/run/modicum-build`; return the mounts and variables.
 
-    `cache` keeps the installers' downloads between steps. `files` (name → text) appear below `files/`.
+    `cache` keeps the installers' downloads between steps. `files` (name → content) appear below `files/`.
     """
     environ = dict(_ALWAYS)
     mounts = [BindMount(folder, BUILD, read_only=False)]
-    for name in ("pip", "uv"):
+    for name in CACHES:
         (cache / name).mkdir(parents=True, exist_ok=True)
         (folder / "cache" / name).mkdir(parents=True)
         mounts.append(BindMount(cache / name, f"{BUILD}/cache/{name}", read_only=False))
@@ -71,9 +73,9 @@ def lay_out(folder: Path, cache: Path, settings: host.HostSettings, files: Mappi
         shutil.copyfile(settings.ca_bundle, folder / "ca.crt")
         environ |= dict.fromkeys(_CA_VARIABLES, f"{BUILD}/ca.crt")
     environ |= _configuration(folder, settings)
-    for name, text in files.items():
+    for name, content in files.items():
         (folder / "files").mkdir(exist_ok=True)
-        (folder / "files" / name).write_text(text, encoding="utf-8")
+        (folder / "files" / name).write_bytes(content.encode() if isinstance(content, str) else content)
     return BuildView(tuple(mounts), environ)
 
 
@@ -85,11 +87,18 @@ def _configuration(folder: Path, settings: host.HostSettings) -> dict[str, str]:
     for name, variable, text in (
         ("pip.conf", "PIP_CONFIG_FILE", settings.pip_conf),
         ("uv.toml", "UV_CONFIG_FILE", settings.uv_toml),
+        ("apt.conf", "APT_CONFIG", _apt_conf(settings)),
     ):
         if text:
             (folder / name).write_text(moved(text), encoding="utf-8", errors="surrogateescape")
             environ[variable] = f"{BUILD}/{name}"
     return environ
+
+
+def _apt_conf(settings: host.HostSettings) -> str:
+    """Return how apt downloads. It stays root: the user that it would become can read nothing of ours."""
+    bundle = f'Acquire::https::CaInfo "{BUILD}/ca.crt";\n' if settings.ca_bundle is not None else ""
+    return f'{settings.apt_conf}{bundle}APT::Sandbox::User "root";\n'
 
 
 def _mount_point(place: Path, source: Path) -> None:

@@ -9,8 +9,12 @@ from modicum.wire.frames import Header
 
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Build an image unless it is there. What it prints goes to the app's log, after what an app's user must know."""
+    needed = [each.get("files") for step in header["steps"] for each in (step, step.get("shipped", {}))]
+    absent = next((files for files in needed if files is not None and not parts.files.has(files)), None)
+    if absent is not None:
+        raise ValueError(f"the file set {absent} is not here")
     await parts.apps.warn(header["app"], parts.engine.notice)
-    return {"image": await parts.builds.build(header["steps"], header["app"])}
+    return {"image": await parts.builds.build(header["steps"], header["app"], bool(header.get("ignore_cache")))}
 
 
 def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
