@@ -10,8 +10,9 @@ import time
 from contextlib import contextmanager
 
 from modicum import _context, config
-from modicum.exception import ConnectionError, VersionError, from_code
+from modicum.exception import ConnectionError, Error, PermissionDeniedError, VersionError, from_code
 from modicum.wire.frames import Decoder, encode
+from modicum.wire.messages import CANNOT_START
 from modicum.wire.sockets import connect_in
 from modicum.wire.version import PROTOCOL, build_id
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 START_WITHIN_S = 30.0
 ATTEMPTS = 20
 _POLL_S = 0.01
-_ROOM_BYTES = 1 << 20
+DISK_BYTES_MIN = 1 << 20
+"""With less than this a server cannot even say what is wrong."""
 
 _served: dict[str, float] = {}
 """The directories whose server has served this process, and since when (seconds since the epoch)."""
@@ -144,8 +146,13 @@ def replace() -> socket.socket:
 @contextmanager
 def _starting() -> Iterator[None]:
     """One client at a time starts a server; the others wait for it rather than start one of their own build."""
+    folder = config.home()
     deadline = time.monotonic() + START_WITHIN_S
-    lock = _open_start_lock(config.home())
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        lock = os.open(os.path.join(folder, "start.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(folder, error) from None
     try:
         while not _try_lock(lock) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -154,15 +161,10 @@ def _starting() -> Iterator[None]:
         os.close(lock)
 
 
-def _open_start_lock(home: str) -> int:
-    """Make the home if need be. Raises `ConnectionError` if it cannot be used."""
-    try:
-        os.makedirs(home, mode=0o700, exist_ok=True)
-        return os.open(os.path.join(home, "start.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConnectionError(
-            f"the home {home} cannot be used: {error.strerror}; set MODICUM_HOME to a directory that is yours to write"
-        ) from None
+def _unusable(folder: str, error: OSError) -> Error:
+    """Return what to raise for a home in which nothing can be written."""
+    kind = PermissionDeniedError if isinstance(error, PermissionError) else ConnectionError
+    return kind(f"{folder} cannot be used: {error.strerror}; set MODICUM_HOME to a directory of your own")
 
 
 def _try_lock(lock: int) -> bool:
@@ -176,8 +178,11 @@ def _try_lock(lock: int) -> bool:
 
 
 def _launch() -> socket.socket:
-    log_end = _log_size()
-    process = _spawn()
+    said_before = _log_size()
+    try:
+        process = _spawn()
+    except OSError as error:
+        raise _unusable(config.home(), error) from None
     # It may end before us; without this it would then stay a zombie, and look alive to whoever waits for its end.
     threading.Thread(target=process.wait, name="modicum-server-end", daemon=True).start()
     deadline = time.monotonic() + START_WITHIN_S
@@ -187,13 +192,22 @@ def _launch() -> socket.socket:
             return link
         code = process.poll()
         if code not in (None, 0):  # 0: another one is starting already
-            raise ConnectionError(f"the server did not start: {log_tail(since=log_end).strip() or _silent(code)}")
+            raise ConnectionError(f"the server did not start: {_why_not_started(said_before, code)}")
         time.sleep(_POLL_S)
     raise ConnectionError(f"no server answered at {directory()} within {START_WITHIN_S:.0f} s:\n{log_tail()}")
 
 
 def running() -> socket.socket | None:
-    """Return a connection to the local server, of whichever build, without starting one; None if none runs."""
+    """Return a connection to the local server, of whichever build, without starting one; None if none runs.
+
+    Raises `PermissionDeniedError` if the home is somebody else's: whether one runs there cannot be seen.
+    """
+    try:
+        os.listdir(config.home())
+    except PermissionError as error:
+        raise _unusable(config.home(), error) from None
+    except OSError:
+        return None
     return _try_connect(os.path.join(config.home(), "sock"))
 
 
@@ -207,29 +221,41 @@ def wait_gone(pid: int, within_s: float = 15.0) -> bool:
     return True
 
 
-def log_tail(lines: int = 15, since: int = 0) -> str:
-    """Return the end of the server's log, of what was written after its byte `since`."""
-    try:
-        with open(os.path.join(config.home(), "server.log"), "rb") as file:
-            file.seek(since)
-            return b"".join(file.readlines()[-lines:]).decode(errors="replace")
-    except OSError:
-        return "(it left no log)"
-
-
-def _silent(code: int | None) -> str:
-    """Return what may have ended a server that wrote nothing: a full disk takes no last words."""
-    disk = os.statvfs(config.home())
-    if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
-        return f"the disk of {config.home()} is full; make room, or set MODICUM_HOME to a directory on another one"
-    return f"exit code {code}, without a word"
-
-
 def _log_size() -> int:
     try:
-        return os.path.getsize(os.path.join(config.home(), "server.log"))
+        return os.stat(os.path.join(config.home(), "server.log")).st_size
     except OSError:
         return 0
+
+
+def _why_not_started(said_before: int, code: int | None) -> str:
+    """Return the reason that a server gave in its log when it ended; all that it said if that is no reason."""
+    try:
+        with open(os.path.join(config.home(), "server.log"), "rb") as file:
+            file.seek(said_before)
+            said = file.read().decode(errors="replace").strip()
+    except OSError:
+        said = ""
+    last = said.rpartition("\n")[2]
+    if last.startswith(CANNOT_START):
+        return last[len(CANNOT_START) :]
+    if not said and _is_disk_full():
+        return f"no space is left on the disk of {config.home()}"
+    return f"exit code {code}\n{said or '(it left no log)'}"
+
+
+def _is_disk_full() -> bool:
+    facts = os.statvfs(config.home())
+    return facts.f_bavail * facts.f_frsize < DISK_BYTES_MIN
+
+
+def log_tail(lines: int = 15) -> str:
+    """Return the end of the server's log."""
+    try:
+        with open(os.path.join(config.home(), "server.log"), errors="replace") as file:
+            return "".join(file.readlines()[-lines:])
+    except OSError:
+        return "(it left no log)"
 
 
 def _try_connect(folder: str) -> socket.socket | None:

@@ -15,8 +15,10 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 from sqlalchemy.exc import OperationalError
@@ -47,7 +49,7 @@ from modicum.server.settings import Settings
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel
-from modicum.wire.messages import NODE, USER
+from modicum.wire.messages import CANNOT_START, NODE, USER
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.server")
@@ -70,39 +72,46 @@ def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
         settings = settings_.read(os.environ, arguments.home)
         _claim(settings.home)
         lock = open(settings.home / "server.lock", "w")
-    except (ValueError, OSError) as failure:
-        sys.exit(_reason(failure))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit(0)
-    if arguments.detached:
-        leave_clients_cgroups()
-    configure()
-    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(0)
+        if arguments.detached:
+            leave_clients_cgroups()
+        configure()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Server(settings, engine(settings.home, settings.runtime)).run())
-    except (EngineFailure, OSError, OperationalError) as failure:
-        log.debug("not started", exc_info=True)
-        sys.exit(_reason(failure))
+    except (OSError, ValueError, EngineFailure, OperationalError) as error:
+        _end_with_reason(error)
 
 
-def _reason(failure: Exception) -> str:
-    """Return what a person needs to know of why there is no server: the client shows it."""
-    cause: BaseException = getattr(failure, "orig", None) or failure  # SQLAlchemy adds a statement and a link
+def _end_with_reason(error: Exception) -> NoReturn:
+    """End because of a disk, a file or a setting, with a last line that whoever started us can show."""
+    traceback.print_exc()
+    told = str(error)
+    if isinstance(error, OperationalError):
+        told = f"the database: {error.orig}"
+    elif isinstance(error, OSError) and error.filename is not None:
+        told = f"{error.filename}: {error.strerror}"
+    sys.exit(f"{CANNOT_START}{told}{_advice(error)}")
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do about a home that cannot be used."""
+    cause = error.orig if isinstance(error, OperationalError) else error
     number = getattr(cause, "errno", None)
     if number == errno.ENOSPC or "disk is full" in str(cause):
-        return f"the disk is full: {cause}; make room, or set MODICUM_HOME to a directory on another one"
+        return "; make room, or set MODICUM_HOME to a directory on another disk"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"the home cannot be used: {cause}; set MODICUM_HOME to a directory that is yours to write"
-    return str(cause) or type(cause).__name__
+        return "; set MODICUM_HOME to a directory of your own"
+    return ""
 
 
 def _claim(home: Path) -> None:
     """Make the home, for its owner's eyes only whatever it was before: what containers leave in it may be set-uid."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if home.stat().st_uid != os.geteuid():
-        sys.exit(f"{home} belongs to somebody else; set MODICUM_HOME to a directory of your own")
+        sys.exit(f"{CANNOT_START}{home} belongs to somebody else; set MODICUM_HOME to a directory of your own")
     home.chmod(0o700)
 
 

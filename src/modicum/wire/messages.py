@@ -89,6 +89,9 @@ AHEAD_BYTES = 8 << 20
 AHEAD_PIECES = 256
 """A generator's window: so much may be on its way to its reader, unacknowledged."""
 
+CANNOT_START = "modicum-server: "
+"""How the last line in the log of a server begins that could not start; what follows says why."""
+
 USER, CONTAINER, RESTRICTED, NODE = "user", "container", "restricted", "node"
 """Principals: who speaks is decided by the socket on which he was accepted, never by what he says."""
 
