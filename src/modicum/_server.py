@@ -230,7 +230,12 @@ def _log_size() -> int:
 
 def _why_not_started(said_before: int, code: int | None) -> str:
     """Return the reason that a server gave in its log when it ended; all that it said if that is no reason."""
-    said = log_tail(since=said_before).strip()
+    try:
+        with open(os.path.join(config.home(), "server.log"), "rb") as file:
+            file.seek(said_before)
+            said = file.read().decode(errors="replace").strip()
+    except OSError:
+        said = ""
     last = said.rpartition("\n")[2]
     if last.startswith(CANNOT_START):
         return last[len(CANNOT_START) :]
@@ -244,12 +249,11 @@ def _is_disk_full() -> bool:
     return facts.f_bavail * facts.f_frsize < DISK_BYTES_MIN
 
 
-def log_tail(lines: int = 15, since: int = 0) -> str:
-    """Return the end of the server's log, of what was written after its byte `since`."""
+def log_tail(lines: int = 15) -> str:
+    """Return the end of the server's log."""
     try:
-        with open(os.path.join(config.home(), "server.log"), "rb") as file:
-            file.seek(since)
-            return b"".join(file.readlines()[-lines:]).decode(errors="replace")
+        with open(os.path.join(config.home(), "server.log"), errors="replace") as file:
+            return "".join(file.readlines()[-lines:])
     except OSError:
         return "(it left no log)"
 

@@ -238,7 +238,7 @@ class Image(Packages):
         """Set environment variables, for the steps that follow and for functions."""
         from modicum import _image_steps as made
 
-        return self._then({"op": "configure", "env": made.mapping("env", "vars", vars)})
+        return self._then({"op": "configure", "env": made.variables("env", "vars", vars)})
 
     def workdir(self, path: str | PathLike[str]) -> Image:
         """Set the working directory, for the steps that follow and for functions; it is made where it is missing."""

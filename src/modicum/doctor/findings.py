@@ -37,7 +37,7 @@ SYSCTLS = {
 """Sysctl → the value that forbids namespaces, and one that does not."""
 
 PROCESS = "process"
-WITHOUT = "or run without isolation: MODICUM_RUNTIME=process"
+WITHOUT = "or run without isolation, with MODICUM_RUNTIME=process in the environment"
 
 _GIB = 1 << 30
 _LITTLE, _TOO_LITTLE = 4 * _GIB, _GIB // 4
@@ -89,7 +89,7 @@ def _namespaces(facts: Facts) -> Iterator[Finding]:
         yield Finding("namespaces", "ok", "user, mount, process and network namespaces can be made")
     if facts.ids:
         text, _, fix = facts.ids.partition("; ")
-        yield Finding("ids", "error", text, f"{fix}; {WITHOUT}" if fix else WITHOUT)
+        yield Finding("ids", "error", text, fix)
     elif not facts.is_root:
         yield Finding("ids", "ok", "subordinate ids in /etc/subuid and /etc/subgid")
 
@@ -98,13 +98,14 @@ def _namespaces_fix(facts: Facts) -> str:
     for name, (forbidding, allowing) in SYSCTLS.items():
         if facts.sysctls.get(name) == forbidding:
             return f"have root run: sysctl {name}={allowing}"
-    return f"inside another container, start that one with the right to make namespaces; {WITHOUT}"
+    return "inside another container: start that one with the right to make namespaces"
 
 
 def _programs(facts: Facts) -> Iterator[Finding]:
-    needed = [name for name in ("catatonit", "mmdebstrap", "unshare") if name in facts.missing]
+    always = ["catatonit", "mmdebstrap", "unshare"]
     if not facts.is_root:
-        needed += [name for name in ("newuidmap", "newgidmap") if name in facts.missing]
+        always += ["newuidmap", "newgidmap"]
+    needed = [name for name in always if name in facts.missing]
     wanted = ("crun", "runc") if facts.runtime == "auto" else (facts.runtime,)
     if facts.missing.issuperset(wanted):
         needed.append(wanted[0])
@@ -115,17 +116,16 @@ def _programs(facts: Facts) -> Iterator[Finding]:
 
 
 def _install(programs: list[str]) -> str:
-    packages = dict.fromkeys(PROGRAMS[name] for name in programs)
-    return (
-        f"install the packages {' '.join(packages)}" if len(packages) > 1 else f"install the package {[*packages][0]}"
-    )
+    packages = list(dict.fromkeys(PROGRAMS[name] for name in programs))
+    return f"install the package{'s' if len(packages) > 1 else ''} {' '.join(packages)}"
 
 
 def _runtime(facts: Facts) -> Iterator[Finding]:
     trial = facts.trial
     if trial.failure:
-        fix = "" if facts.runtime == PROCESS else WITHOUT
-        yield Finding("runtime", "error", f"no container can be started: {trial.failure}", fix)
+        fix = "" if facts.runtime == PROCESS else f"see to the above, {WITHOUT}"
+        why = "it has no ids" if facts.ids and facts.ids in trial.failure else trial.failure
+        yield Finding("runtime", "error", f"no container can be started: {why}", fix)
         return
     if facts.runtime == PROCESS:
         yield Finding("runtime", "warning", trial.uses, "unset MODICUM_RUNTIME where containers can be had")

@@ -39,12 +39,13 @@ T = TypeVar("T")
 
 
 def probe(home: Path, runtime: str, offline: bool = False) -> Facts:
-    """Find everything out about this machine. Takes about a second, and 25 at the very most."""
+    """Find everything out about this machine. Takes about a second, and half a minute at the very most."""
     path = keeper_environment(os.environ)["PATH"]
     uid = os.geteuid()
+    uv = host.uv_binary()  # before there are threads: sysconfig, which it asks, is not made for them
     with ThreadPoolExecutor(max_workers=4) as pool:  # most of it waits for programs
         trial = pool.submit(try_node, home, runtime)
-        packages = pool.submit(_unreachable, offline)
+        packages = pool.submit(_unreachable, None if offline else uv)
         namespaces = pool.submit(_no_namespaces)
         gpus = pool.submit(_gpus)
         pythons = _pythons(runtime)
@@ -62,7 +63,7 @@ def probe(home: Path, runtime: str, offline: bool = False) -> Facts:
             cgroup_version=2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
             missing=frozenset(name for name in PROGRAMS if shutil.which(name, path=path) is None),
             pythons=pythons,
-            uv=str(host.uv_binary() or ""),
+            uv=str(uv or ""),
             behind_s=_behind_s(),
             packages=packages.result(),
             devices=frozenset(device for device in _DEVICES if os.access(device, os.R_OK | os.W_OK)),
@@ -71,7 +72,7 @@ def probe(home: Path, runtime: str, offline: bool = False) -> Facts:
 
 
 def try_node(home: Path, runtime: str) -> Trial:
-    """Start a node in a directory beside the home's own, on the same disk, and say what came of it."""
+    """Start a node in a new directory on the home's disk, and say what came of it."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=".modicum-doctor-", dir=_standing(home)))
     except OSError as failure:
@@ -88,8 +89,8 @@ def try_node(home: Path, runtime: str) -> Trial:
             check=False,
         )
         facts = json.loads((folder / "keeper.json").read_text()) if said.returncode == 0 else {}
-        failure = facts["failure"] if facts else said.stdout.strip() or _last_line(said.stderr)
-        return Trial(failure, facts.get("uses", ""), facts.get("limits", ""), facts.get("network", ""))
+        why = facts["failure"] if facts else said.stdout.strip() or _last_line(said.stderr)
+        return Trial(why, facts.get("uses", ""), facts.get("limits", ""), facts.get("network", ""))
     except subprocess.TimeoutExpired:
         return Trial(failure=f"a node did not start within {TRIAL_S:.0f} s")
     except (OSError, ValueError) as failure:
@@ -168,10 +169,9 @@ def _behind_s() -> float:
     return max(0.0, newest - _A_DAY_S - time.time())
 
 
-def _unreachable(offline: bool) -> str | None:
+def _unreachable(uv: Path | None) -> str | None:
     """Return why uv cannot learn of a package, as it would while an image is built."""
-    uv = host.uv_binary()
-    if offline or uv is None:
+    if uv is None:
         return None
     settings = host.collect()
     index = next(

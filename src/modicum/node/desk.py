@@ -64,8 +64,8 @@ class Desk:
         self.end = end
         self.failure = ""
         """Why the node says that it cannot work."""
-        self.uses = ""
-        """Which runtime it says that it uses, and why."""
+        self.uses = self.network = ""
+        """Which runtime it says that it uses, and why; and what it says of the network."""
         self._slots = slots
         self._has_cgroups = has_cgroups
         self._worker = worker
@@ -96,7 +96,7 @@ class Desk:
         if message.get("op") == "failed":
             self.failure = str(message.get("why"))[:_ERROR_CHARACTERS_MAX]
         elif message.get("op") == "ready":
-            self.uses = str(message.get("uses"))[:_ERROR_CHARACTERS_MAX]
+            self.uses, self.network = (str(message.get(name))[:_ERROR_CHARACTERS_MAX] for name in ("uses", "network"))
         elif message.get("op") not in ("park", "free"):
             self._perform(message, descriptors[:1])
         elif self._worker.is_busy:

@@ -13,6 +13,12 @@ ROOT_RANGE_START = 0x70000000
 IDS = 65536
 
 
+_NO_IDS_HERE = (
+    "root's own user namespace has no ids for containers (it needs those from {} to {}); give the container around it "
+    "more ids, or name a range that it has in /etc/subuid and /etc/subgid as root:START:65536"
+)
+
+
 class NoSubordinateIds(Exception):
     """The machine grants this user no ids for containers; the message says what to run."""
 
@@ -41,16 +47,21 @@ class IdMaps:
         return self.uids[0].outside, self.gids[0].outside
 
 
-def plan_id_maps(uid: int, gid: int, user: str, subuid: str, subgid: str) -> IdMaps:
+def plan_id_maps(uid: int, gid: int, user: str, subuid: str, subgid: str, here: tuple[str, str] = ("", "")) -> IdMaps:
     """Return the maps for this user, given the texts of /etc/subuid and /etc/subgid.
 
-    Raises `NoSubordinateIds` for a user without a range of 65535 ids or more.
+    `here` are the uid_map and gid_map that this process itself is under. Raises `NoSubordinateIds` for a user without a
+    range of 65535 ids or more, and for a root whose own user namespace has too few.
     """
     uids = _range(subuid, user, uid)
     gids = _range(subgid, user, uid)
     if uid == 0:
         default = Extent(0, ROOT_RANGE_START, IDS)
-        return IdMaps((_whole(uids) or default,), (_whole(gids) or default,), privileged=True)
+        chosen = _whole(uids) or default, _whole(gids) or default
+        for text, extent in zip(here, chosen):
+            if text and not _covers(text, extent):
+                raise NoSubordinateIds(_NO_IDS_HERE.format(extent.outside, extent.outside + extent.count - 1))
+        return IdMaps((chosen[0],), (chosen[1],), privileged=True)
     if uids is None or gids is None:
         raise NoSubordinateIds(_advice(user, f"{subuid}\n{subgid}"))
     return IdMaps((Extent(0, uid, 1), _rest(uids)), (Extent(0, gid, 1), _rest(gids)), privileged=False)
@@ -59,7 +70,8 @@ def plan_id_maps(uid: int, gid: int, user: str, subuid: str, subgid: str) -> IdM
 def id_maps() -> IdMaps:
     """Return the maps for whoever runs this process. Raises `NoSubordinateIds`."""
     uid = os.geteuid()
-    return plan_id_maps(uid, os.getegid(), _user_name(uid), _read("/etc/subuid"), _read("/etc/subgid"))
+    here = _read("/proc/self/uid_map"), _read("/proc/self/gid_map")
+    return plan_id_maps(uid, os.getegid(), _user_name(uid), _read("/etc/subuid"), _read("/etc/subgid"), here)
 
 
 def format_map(extents: tuple[Extent, ...]) -> str:
@@ -83,6 +95,12 @@ def _whole(found: tuple[int, int] | None) -> Extent | None:
 
 def _rest(found: tuple[int, int]) -> Extent:
     return Extent(1, found[0], IDS - 1)
+
+
+def _covers(text: str, extent: Extent) -> bool:
+    """Whether one line of a map, as it reads from inside, has all these ids."""
+    lines = [[int(field) for field in line.split()] for line in text.splitlines()]
+    return any(start <= extent.outside and extent.outside + extent.count <= start + count for start, _, count in lines)
 
 
 def _advice(user: str, taken: str) -> str:

@@ -98,8 +98,8 @@ class IsolatedLodging:
 
     @property
     def network(self) -> str:
-        """What the uplink says of itself."""
-        return self._uplinks.sentence
+        """What the node says of the network, or the uplink of itself before the node does."""
+        return self._desk.network or self._uplinks.sentence
 
     @property
     def failure(self) -> str:

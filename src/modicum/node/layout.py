@@ -125,7 +125,13 @@ def _take(path: Path, mode: int, owner: tuple[int, int]) -> int:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if is_new and owner[0] != os.geteuid():
-            os.fchown(handle, *owner)
+            try:
+                os.fchown(handle, *owner)
+            except OSError as failure:
+                path.rmdir()  # else the next attempt would find it to be somebody else's
+                raise OSError(
+                    failure.errno, f"{path} cannot be given to uid {owner[0]}: {failure.strerror}"
+                ) from failure
         found = os.fstat(handle).st_uid
         if found == owner[0]:
             os.fchmod(handle, mode)

@@ -139,7 +139,7 @@ class Node:
 async def _main(layout: Layout, make: Callable[[], Awaitable[Outfit]], keeper: socket.socket, grace_s: float) -> None:
     leftovers = tuple(layout.containers.iterdir())
     outfit = await make()
-    control.send(keeper, {"op": "ready", "uses": outfit.runtime})
+    control.send(keeper, {"op": "ready", "uses": outfit.runtime, "network": outfit.network})
     node = Node(layout, outfit, grace_s)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.stop)
     sweeping = asyncio.ensure_future(asyncio.to_thread(_remove, leftovers))

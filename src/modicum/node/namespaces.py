@@ -46,6 +46,16 @@ _ALL = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC 
 _BY_SIGNAL = 128
 """A shell's way to say in an exit status that a signal ended a process."""
 
+_COUNTED = "user/max_user_namespaces"
+_SETTINGS = (
+    (_COUNTED, "0", "65536"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel/unprivileged_userns_clone", "0", "1"),
+)
+"""Sysctls: the value that forbids namespaces, to ordinary users or to all, and one that does not."""
+
+_CAP_SYS_ADMIN = 21
+
 CONTROL_FD = 3
 """Where the node finds its socket to the keeper."""
 
@@ -97,15 +107,23 @@ def start_node(blueprint: Blueprint, control: int, on_network: Callable[[int], N
 
 
 def _hint(maps: IdMaps) -> str:
-    """Return what forbids an ordinary user to have namespaces here, if anything known does."""
-    settings = {"kernel/apparmor_restrict_unprivileged_userns": "1", "kernel/unprivileged_userns_clone": "0"}
-    for name, forbidding in ({} if maps.privileged else settings).items():
+    """Return what forbids namespaces here, if anything known does, and what to do about it."""
+    for name, forbidding, allowing in _SETTINGS:
         path = Path("/proc/sys", name)
-        if path.exists() and path.read_text(encoding="ascii").strip() == forbidding:
-            switched = "0" if forbidding == "1" else "1"
-            command = f"sysctl {name.replace('/', '.')}={switched}"
-            return f"; ordinary users may have no namespaces here: have root run {command}"
+        applies = path.exists() and (not maps.privileged or name == _COUNTED)
+        if applies and path.read_text(encoding="ascii").strip() == forbidding:
+            return f"; no namespaces may be made here: have root run sysctl {name.replace('/', '.')}={allowing}"
+    if maps.privileged and not _has_capability(_CAP_SYS_ADMIN):
+        return (
+            "; root may make no namespaces here (it lacks CAP_SYS_ADMIN): start the container around it with that right"
+        )
     return ""
+
+
+def _has_capability(number: int) -> bool:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> number & 1)
 
 
 def _expect(ready: int) -> bytes:
@@ -123,7 +141,7 @@ def _write_maps(pid: int, maps: IdMaps) -> None:
         try:
             words = format_map(extents).split()
             subprocess.run([f"new{name}map", str(pid), *words], check=True, capture_output=True, timeout=20)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             raise NodeNotStarted(f"new{name}map is missing: install the package uidmap") from None
         except subprocess.CalledProcessError as failure:
             raise NodeNotStarted(f"new{name}map: {failure.stderr.decode(errors='replace').strip()}") from None

@@ -160,7 +160,7 @@ def _elements(addresses: Iterable[str]) -> str:
 def _load(text: str) -> None:
     try:
         done = subprocess.run(["nft", "-f", "-"], input=text.encode(), capture_output=True, timeout=20, check=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise NetworkUnavailable("nft is missing: install the package nftables") from None
     except subprocess.TimeoutExpired:
         raise NetworkUnavailable("nft did not answer within 20 s") from None

@@ -44,7 +44,10 @@ class Overlays:
         except OSError as failure:
             if failure.errno != errno.EINVAL:
                 raise
-            hint = "the file system of $MODICUM_HOME cannot hold container changes, or Linux is older than 5.11"
+            hint = (
+                "the file system of $MODICUM_HOME cannot hold what containers change: set it to a directory on ext4, "
+                "xfs or btrfs, and no overlay or network file system; or Linux is older than 5.11"
+            )
             raise OSError(failure.errno, f"{failure.strerror} ({hint})") from failure
 
     def unmount(self, root: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 
+from modicum.runtimes.base import RuntimeFailure
 from modicum.runtimes.process import ProcessRuntime
 from modicum.runtimes.process.descendants import adopt_orphans
 
@@ -19,7 +20,15 @@ from .plain_place import PlainPlace
 
 
 def prepare(layout: Layout, control_fd: int) -> Callable[[], Awaitable[Outfit]]:
-    """Become the ancestor of all containers; return what completes the outfit on the event loop."""
+    """Become the ancestor of all containers; return what completes the outfit on the event loop.
+
+    Raises `RuntimeFailure` if the home cannot hold virtual environments.
+    """
+    if os.statvfs(layout.node).f_flag & os.ST_NOEXEC:
+        raise RuntimeFailure(
+            f"{layout.home} is on a file system mounted noexec, where no virtual environment works: set MODICUM_HOME "
+            "to a directory on another one"
+        )
     os.environ.pop("PYTHONPATH", None)  # it was for this interpreter only
     adopt_orphans()
     os.set_inheritable(control_fd, False)

@@ -90,7 +90,8 @@ def start_uplink(pid: int, plan: Plan) -> Uplink:
             if process is not None:
                 return Uplink(process, f"network by {name}")
         failures.append(f"{name} did not start (see keeper.log)")
-    return Uplink(None, f"no network for containers: {'; '.join(failures)}")
+    advice = "" if shutil.which("slirp4netns") else "; install the package slirp4netns"
+    return Uplink(None, f"no network for containers: {'; '.join(failures)}{advice}")
 
 
 def _slirp_commands(pid: int, plan: Plan) -> list[list[str]]:

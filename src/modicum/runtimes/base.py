@@ -59,8 +59,9 @@ class Capabilities:
 
     isolation: bool
     """A container has a root directory, processes, a host name and a network of its own, its mounts at their targets,
-    and fewer rights than the node. Without it `root` is only a directory: the working directory and `HOME` are looked
-    for below it, a mount's target stands for its source in arguments and variables, and `network=False` is refused."""
+    and fewer rights than the node. Without it `root` is only a directory: the working directory, `HOME` and arguments
+    below that are looked for in it, a mount's target stands for its source in arguments and variables, and
+    `network=False` is refused."""
 
 
 class Process(Protocol):

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 from sqlalchemy.exc import OperationalError
@@ -83,20 +84,30 @@ def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
         configure()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Server(settings, engine(settings.home, settings.runtime)).run())
-    except (EngineFailure, OSError, ValueError, OperationalError) as failure:
-        traceback.print_exc()
-        sys.exit(f"{CANNOT_START}{_reason(failure)}")
+    except (OSError, ValueError, EngineFailure, OperationalError) as error:
+        _end_with_reason(error)
 
 
-def _reason(failure: Exception) -> str:
-    """Return what a person needs to know of why there is no server: the client shows it."""
-    cause: BaseException = getattr(failure, "orig", None) or failure  # SQLAlchemy adds a statement and a link
+def _end_with_reason(error: Exception) -> NoReturn:
+    """End because of a disk, a file or a setting, with a last line that whoever started us can show."""
+    traceback.print_exc()
+    told = str(error)
+    if isinstance(error, OperationalError):
+        told = f"the database: {error.orig}"
+    elif isinstance(error, OSError) and error.filename is not None:
+        told = f"{error.filename}: {error.strerror}"
+    sys.exit(f"{CANNOT_START}{told}{_advice(error)}")
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do about a home that cannot be used."""
+    cause = error.orig if isinstance(error, OperationalError) else error
     number = getattr(cause, "errno", None)
     if number == errno.ENOSPC or "disk is full" in str(cause):
-        return f"the disk is full: {cause}; make room, or set MODICUM_HOME to a directory on another one"
+        return "; make room, or set MODICUM_HOME to a directory on another disk"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"the home cannot be used: {cause}; set MODICUM_HOME to a directory that is yours to write"
-    return str(cause) or type(cause).__name__
+        return "; set MODICUM_HOME to a directory of your own"
+    return ""
 
 
 def _claim(home: Path) -> None:

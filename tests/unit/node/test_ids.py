@@ -44,3 +44,21 @@ def test_a_user_without_a_range_is_told_the_command(text: str) -> None:
 def test_the_command_names_a_free_range() -> None:
     with pytest.raises(NoSubordinateIds, match="--add-subuids 165536-231071 "):  # 100000 + 65536, + 65535
         plan_id_maps(1000, 1000, "ann", "bob:100000:65536", "bob:100000:65536")
+
+
+EVERYTHING = "         0          0 4294967295\n"
+
+
+@pytest.mark.parametrize(("uid_map", "fits"), [(EVERYTHING, True), ("0 0 1\n", False), ("0 100000 65536\n", False)])
+def test_a_root_of_few_ids_is_told_so(uid_map: str, fits: bool) -> None:
+    if fits:
+        assert plan_id_maps(0, 0, "root", "", "", (uid_map, uid_map)).uids == ROOT_DEFAULT
+        return
+    with pytest.raises(NoSubordinateIds, match="needs those from 1879048192 to 1879113727"):
+        plan_id_maps(0, 0, "root", "", "", (uid_map, uid_map))
+
+
+def test_a_root_of_few_ids_may_name_some_of_them() -> None:
+    named = "root:1000:65536"
+    maps = plan_id_maps(0, 0, "root", named, named, ("0 100000 100000\n", "0 100000 100000\n"))
+    assert maps.root == (1000, 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modicum.node.ids import Extent, IdMaps
-from modicum.node.layout import Layout, WrongOwner, prepare
+from modicum.node.layout import PROCESS, Layout, WrongOwner, node_argv, prepare
 
 
 def maps(uid: int) -> IdMaps:
@@ -59,3 +60,23 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="containers"):
         prepare(layout, maps(os.geteuid()).root)
     assert mode(victim) == 0o755
+
+
+def test_plain_processes_have_a_directory_of_their_own(tmp_path: Path) -> None:
+    isolated, plain = Layout(tmp_path), Layout(tmp_path, PROCESS)
+    prepare(isolated, maps(os.geteuid()).root)
+    prepare(plain, (os.geteuid(), os.getegid()))
+    assert isolated.node != plain.node
+    assert isolated.links == plain.links
+    assert node_argv(plain, 7)[-5:] == (str(tmp_path), "--runtime", "process", "--control", "7")
+
+
+def test_a_directory_that_cannot_be_given_away_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    layout = Layout(tmp_path)
+    with pytest.raises(OSError, match="node cannot be given to uid"):
+        prepare(layout, maps(os.geteuid() + 1).root)
+    assert not layout.node.exists()

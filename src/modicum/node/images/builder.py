@@ -62,7 +62,7 @@ class ImageBuilder:
         self._chores: set[asyncio.Task[None]] = set()
         self._file_sets = FileSets(home, server)
         self._files = FileLayers(self._store, self._file_sets, self._flights)
-        self._stepper = Stepper(launcher, self._ground, self._store, self._files, home)
+        self._stepper = Stepper(launcher, self._store, self._files, home, self._ground)
         self._later(self._store.clear)
         self._later(self._file_sets.clear)
 

@@ -60,17 +60,20 @@ class Job:
 
 
 class Stepper:
-    """Runs steps over the layers in `store` and the sets in `files`. What installers download stays below `home`."""
+    """Runs steps over the layers in `store` and the sets in `files`. What installers download stays below `home`.
 
-    def __init__(self, launcher: Launcher, ground: Ground, store: LayerStore, files: FileLayers, home: Path) -> None:
+    `ground` is what images stand on.
+    """
+
+    def __init__(self, launcher: Launcher, store: LayerStore, files: FileLayers, home: Path, ground: Ground) -> None:
         self._launcher = launcher
-        self._ground = ground
         self._store = store
         self._files = files
         self._home = home
+        self._ground = ground
 
     async def run(self, job: Job, flight: Flight, final: Path) -> dict[str, Any]:
-        """Fill `job.layer`, to be moved to `final`; return what is recorded with it: the base's configuration.
+        """Fill `job.layer`, which will be moved to `final`; return the base's configuration, to be recorded with it.
 
         Raises `StepFailed`.
         """

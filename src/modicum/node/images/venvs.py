@@ -21,8 +21,12 @@ from .threads import in_thread
 VENV = "venv"
 """The environment's directory in a layer."""
 
-_KEPT = frozenset({"debian_slim", "env", "pip_install", "uv_pip_install", "workdir"})
-"""Steps that change only the environment and the configuration. All others would change this machine."""
+_KEPT = frozenset({"add_files", "debian_slim", "pip_install", "uv_pip_install"})
+"""Steps that change only the environment, or bring files to /root. All others would change this machine."""
+
+_PLACES = frozenset({VENV, "root", "tmp"})
+
+STRAY = "the process runtime can bring files below /root only, not to /{}"
 
 _PROBE = "import sys, venv, ensurepip; print('%d.%d.%d' % sys.version_info[:3])"
 _PROBE_TIMEOUT_S = 10.0
@@ -63,6 +67,9 @@ class VenvGround:
 
     def seal(self, layer: Path, final: Path) -> None:
         """Have the environment name its final place, and keep the files that later layers share from being changed."""
+        stray = sorted({entry.name for entry in os.scandir(layer)} - _PLACES)
+        if stray:
+            raise StepRefused(STRAY.format(stray[0]))
         if not (layer / VENV).is_dir():
             return
         _rename(layer / VENV, final / VENV)
@@ -79,8 +86,8 @@ class VenvGround:
             return f"{fetched.prefix}/bin/python{minor}", fetched.version
         raise BaseFailed(
             f"There is no CPython {minor} with venv and ensurepip on this machine, and uv could not fetch one "
-            f"({failure}). Install it, for example the package python{minor}-venv, or with `uv python install {minor}` or pyenv, or "
-            "choose another python_version."
+            f"({failure}). Install it, for example the package python{minor}-venv, or with `uv python install {minor}` "
+            "or pyenv, or choose another python_version."
         )
 
 

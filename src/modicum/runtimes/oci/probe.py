@@ -59,7 +59,8 @@ def choose(
             failures.append(f"{name}: {failure}")
             continue
         return Choice(binary, f"{name} works" + (f" ({'; '.join(failures)})" if failures else ""))
-    raise RuntimeFailure("no container runtime works: " + "; ".join(failures))
+    advice = "" if any(shutil.which(name) for name in names) else f"; install the package {names[0]}"
+    raise RuntimeFailure(f"no container runtime works: {'; '.join(failures)}{advice}")
 
 
 def _try(name: str, path: str, init: str, directory: Path, namespaces: tuple[str, str]) -> Binary:

@@ -60,7 +60,7 @@ def _spawn(spec: ContainerSpec, descriptor: int) -> subprocess.Popen[bytes]:
     environ = {name: locate.paths_in(value) for name, value in spec.env.items()}
     if "HOME" in environ:
         environ["HOME"] = locate.directory(environ["HOME"])
-    argv = [locate.paths_in(word) for word in spec.argv]
+    argv = [locate.word(word) for word in spec.argv]
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_INIT), str(descriptor), *argv],
         stdin=subprocess.DEVNULL,
@@ -78,6 +78,7 @@ class Locator:
 
     def __init__(self, spec: ContainerSpec) -> None:
         self._root = spec.root
+        self._home = spec.env.get("HOME", "/root")
         self._sources = {mount.target: str(mount.source) for mount in spec.mounts}
         targets = sorted(map(re.escape, self._sources), key=len, reverse=True)
         self._targets = re.compile(rf"(?<![\w.-])({'|'.join(targets)})(?![\w.-])") if targets else None
@@ -87,6 +88,10 @@ class Locator:
         if self._targets is None:
             return text
         return self._targets.sub(lambda match: self._sources[match[1]], text)
+
+    def word(self, word: str) -> str:
+        """Return an argument: a path at or below the home leads below the root, all else is as in `paths_in`."""
+        return self.directory(word) if f"{word}/".startswith(f"{self._home}/") else self.paths_in(word)
 
     def directory(self, path: str) -> str:
         """Return where a directory of the container's is: at its mount's source, else below the root."""
