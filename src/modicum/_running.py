@@ -10,6 +10,7 @@ from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum._old_names import Renamed, accepts
 from modicum.exception import InvalidError, SerializationError
 from modicum.options import check_flag, is_name
+from modicum.wire.frames import HEADER_BYTES_MAX
 from modicum.wire.messages import INLINE_BYTES_MAX, SERIALIZED_BYTES_MAX
 
 TYPE_CHECKING = False
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 SERIALIZED_BYTES_LARGE = 256 * 1024
 """Above it a serialized function is worth a warning [FEATURES 3.14]."""
+
+STEPS_BYTES_MAX = HEADER_BYTES_MAX - 4096
+"""They travel in one frame's header."""
 
 
 class Run:
@@ -215,6 +219,7 @@ def _build(
     yield from _uploads.upload([*files, *needed], progress)
     steps = [resolution.steps for resolution in resolutions]
     distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
+    _check_size(distinct)
     header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
     built = yield Request(*(({**header, "steps": each}, b"") for each in distinct))
     ids = [answer["image"] for answer, _ in built]
@@ -222,6 +227,17 @@ def _build(
     for image, image_id in found.items():
         image.set_built(image_id)
     return found
+
+
+def _check_size(images: list[list[dict[str, Any]]]) -> None:
+    import json
+
+    size = max((len(json.dumps(steps)) for steps in images), default=0)
+    if size > STEPS_BYTES_MAX:
+        raise InvalidError(
+            f"the steps of an image are {size:,} bytes, and can be {STEPS_BYTES_MAX:,}: put long commands and large "
+            "requirements into files, and add those with `add_local_file(…, copy=True)`"
+        )
 
 
 def _creation(

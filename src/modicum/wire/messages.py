@@ -23,7 +23,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.list        → apps [{id, name, state, created_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
     container.list  → containers [{id, app, app_name, function, state, running, since}, …]
-    image.build     app, steps → image, log [app, cursor]; the output goes to the app's log
+    image.build     app, steps, [ignore_cache] → image, log [app, cursor]; the output goes to the app's log
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of source included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
@@ -73,14 +73,16 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
-    build.done      build, config {env, workdir, …}
+    build.done      build, config {env, workdir, entrypoint, …}
     build.failed    build, layer, code, message
     files.get       files [sha256, …] that make up one frame → sizes; *payload*
 
   to the node
     container.start container, spec → nothing; an error if it could not be started
     container.kill  container, reason → known: whether there is such a container; its exit follows
-    image.build     build, layers [{id, step}, …] → nothing; `build.done` or `build.failed` follows
+    image.build     build, layers [{id, step, configured, agent}, …], configured → nothing; `build.done` or
+                    `build.failed` follows. `configured`: the steps that make no layer, of the image, and those before
+                    a layer; `agent`: the build of our code that steps run
     image.cancel    build → nothing
     layers.list     → layers [[id, bytes], …]
     layers.prune    keep [id, …] → removed [[id, bytes], …]; what containers and builds use stays, too

@@ -393,12 +393,13 @@ async def test_a_functions_program_lies_over_the_image_and_is_not_kept(site: Sit
     files = site.server.add({"root/main.py": b"x"})
     shipped = {"arguments": "", "module": "main", "files": files}
     step = {"op": "run_function", "function": "f", "timeout": 9, "shipped": shipped}
-    await site.builder.build("bu-1", [BASE, {"id": "im-f", "step": step}])
+    await site.builder.build("bu-1", [BASE, {"id": "im-f", "step": step, "agent": "b1"}])
     launch = site.launcher.running[0].launch
     assert [path.name for path in launch.layers] == [launch.layers[0].name, "im-base"]
     assert (launch.layers[0] / "root/main.py").read_text() == "x"
     assert not (site.builder.path("im-f") / "root").exists()
-    assert "/run/modicum-agent" in {mount.target for mount in launch.mounts}
+    (agent,) = [mount.source for mount in launch.mounts if mount.target == "/run/modicum-agent"]
+    assert agent == site.home / "agent/b1"
 
 
 async def test_a_full_disk_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,17 +412,3 @@ async def test_a_full_disk_is_named(site: Site, monkeypatch: pytest.MonkeyPatch)
     assert "Step 2/2 failed: [Errno 28] No space left on device: '/cache'" in message
     assert "A disk is full" in message
     assert (site.builder.layers(), site.scratch()) == (["im-base"], [])
-
-
-async def test_streams_do_not_cut_each_others_lines(site: Site) -> None:
-    site.launcher.gate.clear()
-    build = asyncio.create_task(site.builder.build("bu-1", [BASE, RUN]))
-    await settled()
-    say = site.launcher.running[0].launch.on_output
-    for stream, data in (("stderr", b"cannot "), ("stdout", b"making\n"), ("stderr", b"access\nend")):
-        say(stream, data)
-    site.launcher.exit = site.launcher.running[0].exit = Exit(2)
-    site.launcher.gate.set()
-    await build
-    assert "`make` exited with status 2:\nmaking\ncannot access\none\ntwo\n" not in site.output("bu-1")
-    assert site.result("bu-1")["message"] == "`make` exited with status 2:\nmaking\ncannot access\none\nend\ntwo"

@@ -14,7 +14,6 @@ from modicum.runtimes.base import BindMount, RuntimeFailure
 from modicum.wire.channel import ChannelClosed, RemoteFailure
 from modicum.wire.configuration import configure
 from modicum.wire.filesets import BadManifest
-from modicum.wire.version import build_id
 
 from . import bases, mounts, steps
 from .files import FileLayers
@@ -27,6 +26,9 @@ from .store import LayerStore
 from .threads import in_thread
 
 _LINES_KEPT = 20
+
+_TOGETHER = 'exec "$@" 2>&1'
+"""Output and errors of a step are one text, and in order only in one pipe."""
 
 _FILES_FAILED = (BadFileSet, BadManifest, InTheWay, RemoteFailure, ChannelClosed)
 
@@ -44,12 +46,14 @@ class StepFailed(Exception):
 class Job:
     """A step to be run on the layers `below`, the base first; `configured` are the configuring steps before it.
 
-    `scratch` is a directory to work in, in which `layer` becomes the new layer.
+    `agent` names the build of our code that it may run. `scratch` is a directory to work in, in which `layer` becomes
+    the new layer.
     """
 
     step: Mapping[str, Any]
     configured: tuple[Mapping[str, Any], ...]
     below: tuple[str, ...]
+    agent: str
     scratch: Path
     position: str
 
@@ -104,7 +108,7 @@ class Stepper:
         config = configure(base, job.configured)
         command = steps.command(job.step, config)
         code = await self._run(job, flight, command, config)
-        flight.finish_lines()
+        flight.finish_line()
         if code != 0:
             tail = flight.tail(_LINES_KEPT).removeprefix(_headline(job)).lstrip("\n")
             raise StepFailed(code, with_hint(f"`{command.words}` exited with status {code}:\n{tail}"))
@@ -115,14 +119,14 @@ class Stepper:
         folder.mkdir(mode=0o755)
         settings = self._ground.settings()
         view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", settings, command.files))
-        agent = (BindMount(self._home / "agent" / build_id(), steps.AGENT),) if command.needs_agent else ()
+        agent = (BindMount(self._home / "agent" / job.agent, steps.AGENT),) if command.needs_agent else ()
         running = await self._launcher.launch(
             Launch(
                 id=f"bu-{uuid.uuid4().hex[:16]}",
                 layers=await self._layers(job),
-                argv=command.argv,
+                argv=("/bin/sh", "-c", _TOGETHER, "step", *command.argv),
                 env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
-                on_output=lambda stream, data: flight.show(data, stream),
+                on_output=lambda _, data: flight.show(data),
                 cwd=config["workdir"],
                 upper=job.layer,
                 mounts=(*view.mounts, *agent),
