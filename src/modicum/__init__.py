@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from modicum.app import App
     from modicum.call import FunctionCall
     from modicum.exception import Error
+    from modicum.file_pattern_matcher import FilePatternMatcher
     from modicum.function import Function
     from modicum.image import Image
 
@@ -23,6 +24,7 @@ _HOMES = {
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
+    "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
     "current_function_call_id": "_context",
     "current_input_id": "_context",
@@ -35,6 +37,7 @@ _HOMES = {
 __all__ = [
     "App",
     "Error",
+    "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modicum import _context, _server
-from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
+from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send, Stream
 from modicum.exception import from_code
 from modicum.wire.channel import Answer, Channel, ChannelClosed, RemoteFailure
 from modicum.wire.frames import Frame, Header
@@ -151,6 +152,8 @@ class _Lane:
         channel = self._channel = self._channel or await self._peer.connect()
         if isinstance(exchange, Request):
             return await self._request(channel, exchange)
+        if isinstance(exchange, Stream):
+            return await self._stream(channel, exchange)
         assert isinstance(exchange, Send)
         for header, payload in exchange.messages:
             channel.send(header, payload)  # if it is lost: what has come before is received first, then the loss
@@ -163,6 +166,14 @@ class _Lane:
             raise ConnectionLost from error
         except RemoteFailure as failure:
             raise from_code(failure.code, failure.message) from None
+
+    async def _stream(self, channel: Channel, exchange: Stream) -> list[Frame]:
+        frames: list[Frame] = []
+        ahead = list(islice(messages := iter(exchange.messages), Stream.AHEAD))
+        while ahead:
+            frames += await self._request(channel, Request(*ahead))
+            ahead = list(islice(messages, Stream.AHEAD))
+        return frames
 
     async def _receive(self, timeout_s: float | None) -> Frame | None:
         if timeout_s == 0 and self._inbox.empty():

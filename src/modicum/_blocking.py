@@ -10,7 +10,7 @@ from collections import deque
 from itertools import islice
 
 from modicum import _context, _server
-from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
+from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send, Stream
 from modicum.exception import from_code
 from modicum.wire.frames import Decoder, encode, encode_parts
 
@@ -92,6 +92,8 @@ class _Lane:
                 return self._receive(exchange.timeout_s)  # type: ignore[attr-defined]
             if kind is Request:
                 return self._request(exchange)  # type: ignore[arg-type]
+            if kind is Stream:
+                return self._stream(exchange)  # type: ignore[arg-type]
         except OSError as error:
             raise ConnectionLost from error
         if kind is Send:
@@ -133,23 +135,32 @@ class _Lane:
         first = self._number + 1
         self._number += len(exchange.messages)
         self._send(Send(*(({**h, "r": first + n}, p) for n, (h, p) in enumerate(exchange.messages))))
-        answers: dict[int, Frame] = {}
+        return _checked(self._answers(len(exchange.messages)))
+
+    def _stream(self, exchange: Stream) -> list[Frame]:
+        frames: list[Frame] = []
+        waiting = 0
+        for header, payload in exchange.messages:
+            if waiting == Stream.AHEAD:
+                frames += _checked(self._answers(1))
+                waiting -= 1
+            self._number += 1
+            self._send(Send(({**header, "r": self._number}, payload)))
+            waiting += 1
+        return sorted(frames + _checked(self._answers(waiting)), key=lambda frame: frame[0]["r"])
+
+    def _answers(self, count: int) -> list[Frame]:
+        """Wait for so many answers; return them in the order of their requests."""
+        answers: list[Frame] = []
         others: list[Frame] = []
         try:
-            while len(answers) < len(exchange.messages):
+            while len(answers) < count:
                 frame = self._receive(None)
                 assert frame is not None
-                if frame[0]["t"] in ("reply", "error"):
-                    answers[frame[0]["r"]] = frame
-                else:
-                    others.append(frame)
+                (answers if frame[0]["t"] in ("reply", "error") else others).append(frame)
         finally:
             self._inbox.extendleft(reversed(others))  # they came first
-        frames = [answers[number] for number in sorted(answers)]
-        for header, _ in frames:
-            if header["t"] == "error":
-                raise from_code(header["code"], header["message"])
-        return frames
+        return sorted(answers, key=lambda frame: frame[0]["r"])
 
     def _receive(self, timeout_s: float | None) -> Frame | None:
         if self._inbox:
@@ -195,6 +206,13 @@ class _Lane:
                 self._socket.close()
             except OSError:
                 pass
+
+
+def _checked(answers: list[Frame]) -> list[Frame]:
+    for header, _ in answers:
+        if header["t"] == "error":
+            raise from_code(header["code"], header["message"])
+    return answers
 
 
 def _shown(frame: Frame) -> Frame:

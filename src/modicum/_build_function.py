@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from modicum._source import Source
+    from modicum._files import FileSet
 
     Step = dict[str, Any]
 
@@ -45,7 +45,7 @@ def step(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     has_source: bool,
-    uploads: dict[str, Source],
+    uploads: dict[str, FileSet],
 ) -> Step:
     """Return the step that runs `raw(*args, **kwargs)`; add its program's files to `uploads`.
 
@@ -57,8 +57,8 @@ def step(
     source = _source.of(raw)
     shipped: Step = {"arguments": base64.b64encode(arguments).decode(), "module": source.module}
     if has_source:
-        uploads[source.blob] = source
-        shipped["source"] = {"blob": source.blob, "layer": source.layer}
+        uploads[source.files.id] = source.files
+        shipped["files"] = source.files.id
     key = hashlib.sha256(arguments)
     for part in _definition(raw, {raw}):
         key.update(part)

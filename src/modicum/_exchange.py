@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
     from typing import Any, TypeVar
 
     from modicum.wire.frames import Header
@@ -32,6 +32,21 @@ class Request:
     __slots__ = ("messages",)
 
     def __init__(self, *messages: Message) -> None:
+        self.messages = messages
+
+
+class Stream:
+    """Send requests one after the other, a few of their answers outstanding. → their answers, in order.
+
+    `messages` is read as they are sent. Raises the first error that the server answered with.
+    """
+
+    __slots__ = ("messages",)
+
+    AHEAD = 4
+    """With a megabyte in each frame, this is the window of a transfer."""
+
+    def __init__(self, messages: Iterable[Message]) -> None:
         self.messages = messages
 
 

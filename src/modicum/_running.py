@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modicum import _blobs, _blocking, _context, config
+from modicum import _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import InvalidError
 
@@ -14,20 +14,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._exchange import Operation
+    from modicum._files import FileSet
+    from modicum._local_files import LocalFiles
     from modicum._session import Session, Sink
     from modicum._source import Source
+    from modicum._uploads import Progress
     from modicum.app import App
     from modicum.function import Function
-    from modicum.image import Image
+    from modicum.image import Image, Resolution
 
 
 class Run:
     """A running app, as a context manager of either kind."""
 
-    def __init__(self, app: App, name: str, sink: Sink | None = None) -> None:
+    def __init__(self, app: App, name: str, sink: Sink | None = None, progress: Progress | None = None) -> None:
         self._app = app
         self._name = name
         self._sink = sink
+        self._progress = progress
+        """Called as the upload of the program's files gets on, if there is anything to upload."""
         self._session: Session | None = None
 
     def __enter__(self) -> App:
@@ -79,7 +84,7 @@ class Run:
                 if self._session is None:
                     self._session = Session(header["app"], self._sink)
                     self._session.start()
-                yield from _create_functions(self._app, header["app"])
+                yield from _create_functions(self._app, header["app"], self._progress)
                 return
             except ConnectionLost:
                 yield Reconnect()
@@ -101,12 +106,17 @@ class Run:
             self._session = None
 
 
-def _create_functions(app: App, app_id: str) -> Operation[None]:
+def _create_functions(app: App, app_id: str, progress: Progress | None) -> Operation[None]:
     functions = list(app.functions.values())
-    images = yield from _build_images(app_id, [app.image_of(function) for function in functions])
-    sources = yield from _upload_sources(functions)
+    resolved = _resolve([app.image_of(function) for function in functions])
+    sources = _read_sources(functions)
+    files = {source.files.id: source.files for source in sources.values()}
+    images = yield from _build_images(app_id, resolved, files, progress)
     created = yield Request(
-        *(_creation(app_id, function, image, source) for function, image, source in zip(functions, images, sources))
+        *(
+            _creation(app_id, function, image, resolution.attached, sources)
+            for function, image, (_, resolution) in zip(functions, images, resolved)
+        )
     )
     for function, (header, _) in zip(functions, created):
         function.hydrate_with(header["function"])
@@ -121,58 +131,56 @@ def build_image(image: Image, app: App | None) -> None:
             return build_image(image, app)
     if app.app_id is None:
         raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
-    _blocking.run(_build_images(app.app_id, [image]))
+    _blocking.run(_build_images(app.app_id, _resolve([image]), {}, None))
     return None
 
 
-def _build_images(app_id: str, images: list[Image]) -> Operation[list[str]]:
-    """Have the images built, those that are the same once; return their ids."""
-    resolutions = [image.resolve() for image in images]
-    steps = [resolution.steps for resolution in resolutions]
-    yield from _upload({key: files for resolution in resolutions for key, files in resolution.uploads.items()})
+def _resolve(images: list[Image]) -> list[tuple[Image, Resolution]]:
+    """Read what the images are made of, each image and each local file once."""
+    read: dict[LocalFiles, FileSet] = {}
+    known: dict[Image, Resolution] = {}
+    for image in images:
+        if image not in known:
+            known[image] = image.resolve(read)
+    return [(image, known[image]) for image in images]
+
+
+def _build_images(
+    app_id: str, resolved: list[tuple[Image, Resolution]], files: dict[str, FileSet], progress: Progress | None
+) -> Operation[list[str]]:
+    """Upload what images are made of, and `files`; have them built, those that are the same once; return their ids."""
+    from modicum import _uploads  # a container uploads nothing
+
+    files = {**files, **{key: found for _, resolution in resolved for key, found in resolution.uploads.items()}}
+    yield from _uploads.upload(files, progress)
+    steps = [resolution.steps for _, resolution in resolved]
     distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
     header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
     built = yield Request(*(({**header, "steps": s}, b"") for s in distinct))
     ids = [built[distinct.index(s)][0]["image"] for s in steps]
-    for image, image_id in zip(images, ids):
+    for (image, _), image_id in zip(resolved, ids):
         image.set_built(image_id)
     return ids
 
 
-def _upload_sources(functions: list[Function[Any, Any, Any]]) -> Operation[list[Source | None]]:
-    from modicum import _source  # a container never packs sources
+def _read_sources(functions: list[Function[Any, Any, Any]]) -> dict[str, Source]:
+    """Return the source of each module that functions are in."""
+    from modicum import _source  # a container reads no sources
 
-    known: dict[str, Source] = {}
-    sources: list[Source | None] = []
-    for function in functions:
-        if function.serialized:
-            sources.append(None)
-            continue
-        module = function.__module__
-        if module not in known:
-            known[module] = _source.of(function.raw_function)
-        sources.append(known[module])
-    yield from _upload({source.blob: source for source in known.values()})
-    return sources
-
-
-def _upload(wanted: dict[str, Source]) -> Operation[None]:
-    """Send those of the sources that the server does not have."""
-    if wanted:
-        ((header, _),) = yield Request(({"t": "blob.missing", "blobs": list(wanted)}, b""))
-        for blob in header["blobs"]:
-            yield from _blobs.put(blob, wanted[blob].archive)
+    with_source = {function.__module__: function for function in functions if not function.serialized}
+    return {module: _source.of(function.raw_function) for module, function in with_source.items()}
 
 
 def _creation(
-    app_id: str, function: Function[Any, Any, Any], image: str, source: Source | None
+    app_id: str, function: Function[Any, Any, Any], image: str, attached: list[str], sources: dict[str, Source]
 ) -> tuple[dict[str, Any], bytes]:
+    source = None if function.serialized else sources[function.__module__]
     header = {
         "t": "function.create",
         "app": app_id,
         "name": function.name,
         "image": image,
-        "source": None if source is None else {"blob": source.blob, "layer": source.layer},
+        "files": attached if source is None else [*attached, source.files.id],
         "options": function.options.as_dict(),
         "spec": {
             "module": "" if source is None else source.module,

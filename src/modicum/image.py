@@ -3,14 +3,15 @@
 An `Image` describes; nothing is built until an app that uses it runs. Each method returns a new image with one more
 step, and each step becomes one layer, cached by what it says and by the steps before it.
 
-The methods that install Python packages are in `_image_packages.py`. Adding a step takes a method, what it sends in
-`_image_steps.py`, and its command in `node/images/steps.py`.
+The methods that install Python packages are in `_image_packages.py`, those for local files in `_image_files.py`. Adding
+a step takes a method, what it sends in `_image_steps.py`, and its command in `node/images/steps.py`.
 """
 
 from __future__ import annotations
 
 import sys
 
+from modicum._image_files import Files
 from modicum._image_packages import Packages
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Concatenate, ParamSpec
 
+    from modicum._files import FileSet
+    from modicum._local_files import LocalFiles
     from modicum.app import App
 
     P = ParamSpec("P")
@@ -33,20 +36,25 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 class Resolution:
-    """What is sent of an image: its steps, and the files that go before them, by id."""
+    """What is sent of an image: its steps, the files that go before them, by id, and which are attached at the start.
 
-    __slots__ = ("steps", "uploads")
+    `read` is shared by what is sent together: the same local files are read once.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("attached", "read", "steps", "uploads")
+
+    def __init__(self, read: dict[LocalFiles, FileSet] | None = None) -> None:
         self.steps: list[Step] = []
-        self.uploads: dict[str, Any] = {}
+        self.uploads: dict[str, FileSet] = {}
+        self.attached: list[str] = []
+        self.read = {} if read is None else read
 
     def force(self) -> None:
         """Have every layer built anew."""
         self.steps = [s if s["op"] == "configure" else {**s, "force_build": True} for s in self.steps]
 
 
-class Image(Packages):
+class Image(Files, Packages):
     """A container image: a base and what is installed on it.
 
     Start from a class method, then chain:
@@ -58,7 +66,7 @@ class Image(Packages):
     All raise `InvalidError` for arguments that cannot work.
     """
 
-    __slots__ = ("_failed_imports", "_object_id", "_steps")
+    __slots__ = ("_attached", "_failed_imports", "_object_id", "_steps")
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise _invalid("An Image is made by a class method, such as `Image.debian_slim()`.")
@@ -71,11 +79,15 @@ class Image(Packages):
         """
         return self.resolve().steps
 
-    def resolve(self) -> Resolution:
-        """Return the steps, and what must be with the server before they are built. Raises as `steps` does."""
-        resolution = Resolution()
+    def resolve(self, read: dict[LocalFiles, FileSet] | None = None) -> Resolution:
+        """Return the steps, and what must be with the server before they are built. Raises as `steps` does.
+
+        `read` has the local files that were read already.
+        """
+        resolution = Resolution(read)
         for resolve in self._steps:
             resolution.steps += resolve(resolution)
+        resolution.attached = [files.read(resolution).id for files in self._attached]
         if _flag("FORCE_BUILD"):
             resolution.force()
         return resolution
@@ -303,16 +315,25 @@ class Image(Packages):
 
     def _then_resolved(self, resolve: Resolve) -> Image:
         """Return this image with more steps. `resolve` is called when they are needed: it may read local files."""
+        if self._attached:
+            from modicum._local_files import BUILD_STEP_AFTER
+
+            raise _invalid(BUILD_STEP_AFTER.format(f"`{self._attached[0].words}`"))
         return _make((*self._steps, resolve))
 
+    def _then_attached(self, files: LocalFiles) -> Image:
+        return _make(self._steps, (*self._attached, files))
+
     _steps: tuple[Resolve, ...]
+    _attached: tuple[LocalFiles, ...]
     _failed_imports: list[Exception]
     _object_id: str | None
 
 
-def _make(steps: tuple[Resolve, ...]) -> Image:
+def _make(steps: tuple[Resolve, ...], attached: tuple[LocalFiles, ...] = ()) -> Image:
     image = object.__new__(Image)
     image._steps = steps
+    image._attached = attached
     image._failed_imports = []
     image._object_id = None
     return image

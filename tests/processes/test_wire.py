@@ -29,13 +29,15 @@ FIELDS = {
     "blob.put": ["blob", "offset", "total"],
     "blob.get": ["blob", "offset"],
     "blob.free": ["blob"],
-    "blob.missing": ["blobs"],
+    "files.missing": ["sets"],
+    "files.lacking": ["set"],
+    "files.put": ["files"],
     "logs.read": ["log", "cursor", "wait_s"],
     "app.create": ["name", "key"],
     "app.attach": ["app"],
     "app.stop": ["app"],
     "image.build": ["app", "steps"],
-    "function.create": ["app", "name", "image", "source", "options", "spec"],
+    "function.create": ["app", "name", "image", "files", "options", "spec"],
     "call.inputs": ["call", "function", "kind", "first", "sizes", "blobs", "pieces"],
     "call.get": ["call", "index", "wait_s"],
     "call.forget": ["call"],
@@ -147,7 +149,8 @@ def base_of(kind: str, app: App) -> dict[str, Any]:
     return {
         "t": kind,
         "blob": "bl-" + "0" * 24, "offset": 0, "total": 5, "blobs": {}, "log": app.app_id, "cursor": 0, "wait_s": 0,
-        "name": "n", "key": "k", "app": app.app_id, "steps": [], "image": "im-none", "source": None, "spec": {},
+        "name": "n", "key": "k", "app": app.app_id, "steps": [], "image": "im-none", "files": [], "spec": {},
+        "sets": [], "set": "fs-" + "0" * 64,
         "options": {}, "call": "fc-wire", "function": programs.double.object_id, "kind": "map", "first": 0, "sizes": [],
         "index": 0, "pieces": 0,
     }  # fmt: skip
@@ -191,7 +194,7 @@ def test_blobs_are_no_way_to_files(client: Client, name: str) -> None:
     client.ask({"t": "blob.free", "blob": name})
     home = Path(_server.directory()).parent
     assert (home / "server.json").exists()
-    assert not [entry for entry in os.listdir(home / "blobs") if not entry.startswith(("bl-", "src-"))]
+    assert not [entry for entry in os.listdir(home / "blobs") if not entry.startswith("bl-")]
 
 
 def test_values_that_are_not_there(client: Client) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
 
 from modicum.blobs.base import BlobMissing
 
-_NAME = re.compile(r"(bl|src)-[0-9a-f]{16,64}")
+_NAME = re.compile(r"bl-[0-9a-f]{16,64}")
 _PARTIAL = ".partial"
 
 CHUNK_BYTES = 1 << 20
@@ -31,7 +30,7 @@ class LocalBlobs:
         return "bl-" + os.urandom(12).hex()
 
     def write(self, blob: str, offset: int, total: int, chunk: bytes) -> int:
-        path = self._path(blob)
+        path = self.path(blob)
         if not 0 <= offset <= total <= BLOB_BYTES_MAX or offset % self._chunk_bytes:
             raise ValueError(f"no chunk begins at {offset} of a blob of {total} bytes")
         if len(chunk) != min(self._chunk_bytes, total - offset):
@@ -48,14 +47,13 @@ class LocalBlobs:
         offsets.add(offset)
         if len(offsets) * self._chunk_bytes >= total:
             del self._received[blob]
-            _check_content(blob, partial)
             partial.rename(path)
             return total
         return len(offsets) * self._chunk_bytes
 
     def read(self, blob: str, offset: int, count: int) -> tuple[bytes, int]:
         try:
-            descriptor = os.open(self._path(blob), os.O_RDONLY)
+            descriptor = os.open(self.path(blob), os.O_RDONLY)
         except FileNotFoundError:
             raise BlobMissing(blob) from None
         try:
@@ -64,10 +62,10 @@ class LocalBlobs:
             os.close(descriptor)
 
     def has(self, blob: str) -> bool:
-        return self._path(blob).exists()
+        return self.path(blob).exists()
 
     def delete(self, blob: str) -> None:
-        path = self._path(blob)
+        path = self.path(blob)
         path.unlink(missing_ok=True)
         path.with_name(path.name + _PARTIAL).unlink(missing_ok=True)
         self._received.pop(blob, None)
@@ -79,18 +77,8 @@ class LocalBlobs:
             if name.startswith(prefix) and name not in keep and entry.stat().st_mtime < older_than:
                 os.unlink(entry.path)
 
-    def _path(self, blob: str) -> Path:
+    def path(self, blob: str) -> Path:
+        """Return where a complete blob lies. Raises `ValueError` for a name that no blob has."""
         if not _NAME.fullmatch(blob):
             raise ValueError(f"{blob!r} is no name of a blob")
         return self._folder / blob
-
-
-def _check_content(blob: str, partial: Path) -> None:
-    """An archive of source is named by its content: nobody may give another app's name to his own code."""
-    if not blob.startswith("src-"):
-        return
-    with open(partial, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(blob.removeprefix("src-")):
-        partial.unlink()
-        raise ValueError(f"the content of {blob} is not what its name says")

@@ -24,8 +24,8 @@ class Images(Protocol):
     def path(self, layer_id: str) -> Path:
         """Return a layer's directory."""
 
-    async def ensure_source(self, layer_id: str, blob_id: str) -> Path:
-        """Return the directory of a source layer, made if need be."""
+    async def ensure_files(self, set_id: str, layers: list[str]) -> Path:
+        """Return the directory of a file set over the image made of these layers, the base first."""
 
     async def ensure_agent(self, layers: list[str], build: str) -> None:
         """Have the agent's code compiled for the Python of these layers, the base first."""
@@ -113,7 +113,7 @@ class Containers:
             tracked.running = await self._launcher.launch(launch)
         except RuntimeFailure as failure:
             raise RemoteFailure("start_failed", str(failure)) from failure
-        except (KeyError, TypeError, ValueError, OSError) as failure:
+        except (KeyError, TypeError, ValueError, OSError, RemoteFailure) as failure:
             message = f"container {tracked.id} cannot be started: {type(failure).__name__}: {failure}"
             raise RemoteFailure("start_failed", message) from failure
         finally:
@@ -148,9 +148,8 @@ class Containers:
             await self._images.ensure_agent(spec["layers"][::-1], build)
             mounts.append(BindMount(self._layout.links / tracked.id, SOCKET))
             mounts.append(BindMount(self._layout.node / "agent" / build, AGENT))
-        if spec.get("source"):
-            source = spec["source"]
-            layers.insert(0, await self._images.ensure_source(source["layer"], source["blob"]))
+        for set_id in spec.get("files", ()):
+            layers.insert(0, await self._images.ensure_files(set_id, spec["layers"][::-1]))
         limits = spec.get("limits") or {}
         return Launch(
             id=tracked.id,

@@ -51,7 +51,7 @@ class Node:
         runtime = OciRuntime(choice.binary, grounds.init, layout.run / "bundles", pool, os.getpid())
         self._launcher = NodeLauncher(runtime, Overlays(layout.run), layout.run, layout.containers, grounds.resolv_conf)
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
-        self._images = ImageBuilder(self._launcher, layout.node, self._link.send, self._link.fetch)
+        self._images = ImageBuilder(self._launcher, layout.node, self._link.send, self._link)
         self._containers = Containers(layout, self._launcher, self._images, self._link.deliver)
         self._builds: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()

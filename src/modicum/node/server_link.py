@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from modicum.wire.channel import Channel, ChannelClosed, Handler, RemoteFailure, connect
-from modicum.wire.frames import Header
+from modicum.wire.frames import Frame, Header
 from modicum.wire.version import PROTOCOL, build_id
 
 RETRY_S = 0.1
@@ -57,6 +57,11 @@ class ServerLink:
                 return
             except ChannelClosed:
                 await asyncio.sleep(0)  # let `run` notice, and wait for the next
+
+    async def ask(self, header: Header) -> Frame:
+        """Return the answer to a request. Raises `RemoteFailure`, or `ChannelClosed` if the server goes away."""
+        channel = await asyncio.shield(self._channel)
+        return await channel.request(header)
 
     async def fetch(self, blob: str) -> AsyncIterator[bytes]:
         """Yield a blob's bytes. Raises `RemoteFailure`, or `ChannelClosed` if the server goes away meanwhile."""

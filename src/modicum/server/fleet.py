@@ -144,7 +144,7 @@ class Fleet:
         return {
             "function": function.id,
             "layers": layers[::-1],
-            "source": function.definition["source"],
+            "files": function.definition["files"],
             "env": {**config.get("env", {}), **reserved, "MODICUM_BUILD": build_id()},
             "argv": [*config.get("entrypoint", ()), *AGENT_COMMAND],
             "cwd": config.get("workdir", SOURCE_ROOT),

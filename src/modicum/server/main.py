@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from modicum.blobs.contents import LocalContents
 from modicum.blobs.local import LocalBlobs
 from modicum.engines.base import Engine
 from modicum.engines.local import LocalEngine
@@ -33,6 +34,7 @@ from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
+from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.links import Links
 from modicum.server.logging import configure
@@ -128,6 +130,7 @@ class Server:
         settings, home = self._settings, self._settings.home
         database = Database(settings.database_url)
         blobs = LocalBlobs(home / "blobs")
+        files = FileSets(home / "filesets", LocalContents(home / "contents"), _boot())
         logs = Logs(home / "logs", settings.log_bytes_max)
         self._links = Links(home, self._router, self._closed)
         deliveries = Deliveries(blobs, database)
@@ -138,7 +141,9 @@ class Server:
         apps = Apps(settings, database, fleet, deliveries, logs)
         builds = Builds(database, fleet, logs)
         stop = asyncio.get_running_loop().create_future()
-        parts = Parts(settings, database, blobs, logs, deliveries, fleet, controller, apps, builds, self._engine, stop)
+        parts = Parts(
+            settings, database, blobs, files, logs, deliveries, fleet, controller, apps, builds, self._engine, stop
+        )
         self._router.parts = parts
         return parts
 
@@ -217,6 +222,10 @@ class Server:
     def _write_facts(self) -> None:
         facts = {"pid": os.getpid(), "build": build_id(), "socket": str(self._settings.home / "sock" / "s")}
         (self._settings.home / "server.json").write_text(json.dumps(facts))
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _resolve(stop: asyncio.Future[bool]) -> None:

@@ -11,6 +11,7 @@ from modicum.server.apps import Apps
 from modicum.server.builds import Builds
 from modicum.server.controller import Controller
 from modicum.server.deliveries import Deliveries
+from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.logs import Logs
 from modicum.server.settings import Settings
@@ -24,6 +25,7 @@ class Parts:
     settings: Settings
     database: Database
     blobs: LocalBlobs
+    files: FileSets
     logs: Logs
     deliveries: Deliveries
     fleet: Fleet

@@ -6,15 +6,16 @@ It speaks the node's side of the wire as the real node does; images are the inte
 from __future__ import annotations
 
 import asyncio
-import io
 import os
+import shutil
 import sys
-import tarfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from modicum.node.images.filesets import FileSets
 from modicum.wire.channel import Answer, Channel, RemoteFailure, connect
-from modicum.wire.frames import Header
+from modicum.wire.frames import Frame, Header
 from modicum.wire.version import build_id
 
 
@@ -28,9 +29,11 @@ class ProcessNode:
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self._functions: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._baked: dict[str, str] = {}
 
     async def join(self) -> None:
         """Connect to the server and say hello, again whenever the connection is lost, until cancelled."""
+        self._file_sets = FileSets(self.home / "node", self)
         while True:
             try:
                 self._channel = await connect(str(self.home / "links" / "node"), self._handle)
@@ -62,6 +65,8 @@ class ProcessNode:
             self.kill(header["container"])
             return {"known": known}
         if kind == "image.build":
+            steps = {layer["id"]: layer["step"] for layer in header["layers"]}
+            self._baked.update({name: step["files"] for name, step in steps.items() if step["op"] == "add_files"})
             channel.send({"t": "build.output", "build": header["build"], "size": 8}, b"building")
             channel.send({"t": "build.done", "build": header["build"], "config": {}})
             return None
@@ -70,8 +75,9 @@ class ProcessNode:
     async def _start(self, container: str, spec: dict[str, Any]) -> Answer:
         root = self.home / "roots" / container
         (root / "root").mkdir(parents=True)
-        if spec["source"] is not None:
-            await self._extract(spec["source"]["blob"], root)
+        baked = [self._baked[layer] for layer in spec["layers"][::-1] if layer in self._baked]
+        for set_id in [*baked, *spec["files"]]:
+            await self._lay_out(set_id, root)
         boot = self.home / "node" / "agent" / build_id() / "modicum" / "agent" / "boot.py"
         environment = {**os.environ, **spec["env"], "MODICUM_SOCKET": str(self.home / "links" / container)}
         try:
@@ -94,16 +100,26 @@ class ProcessNode:
         task.add_done_callback(self._tasks.discard)
         return None
 
-    async def _extract(self, blob: str, root: Path) -> None:
+    async def _lay_out(self, set_id: str, root: Path) -> None:
+        """Later sets come over earlier ones, as layers do."""
+        layer = root / set_id
+        layer.mkdir()
+        await self._file_sets.lay_out(await self._file_sets.entries(set_id), layer)
+        shutil.copytree(layer, root, dirs_exist_ok=True)
+        shutil.rmtree(layer)
+
+    async def ask(self, header: Header) -> Frame:
+        """Return the server's answer to a request."""
         assert self._channel is not None
-        data = b""
-        while True:
-            header, chunk = await self._channel.request({"t": "blob.get", "blob": blob, "offset": len(data)})
-            data += chunk
-            if len(data) >= header["total"]:
-                break
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(root)
+        return await self._channel.request(header)
+
+    async def fetch(self, blob: str) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes."""
+        offset, total = 0, 1
+        while offset < total:
+            header, chunk = await self.ask({"t": "blob.get", "blob": blob, "offset": offset})
+            total, offset = header["total"], offset + len(chunk)
+            yield chunk
 
     async def _watch(self, container: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None and process.stderr is not None

@@ -59,13 +59,15 @@ def encode(header: Header, payload: bytes | bytearray | memoryview = b"") -> byt
     return b"".join((_head(header, payload), payload))
 
 
-def batches(pairs: Iterable[tuple[list[Any], bytes]]) -> Iterator[tuple[list[list[Any]], bytes]]:
+def batches(
+    pairs: Iterable[tuple[list[Any], bytes]], entries_max: int | None = None
+) -> Iterator[tuple[list[list[Any]], bytes]]:
     """Yield what goes into one frame each: entries, and their payloads in one piece. The order stays."""
     entries: list[list[Any]] = []
     parts: list[bytes] = []
     size = 0
     for entry, payload in pairs:
-        if entries and size + len(payload) > PAYLOAD_BYTES_MAX:
+        if entries and (size + len(payload) > PAYLOAD_BYTES_MAX or len(entries) == entries_max):
             yield entries, b"".join(parts)
             entries, parts, size = [], [], 0
         entries.append(entry)

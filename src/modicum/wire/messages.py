@@ -7,7 +7,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **Anyone**
     hello           protocol, build → protocol, build, principal; first message of a connection
     ping            → nothing
-    blob.put        blob, offset, total; *payload* chunk → received; the last chunk completes the blob
+    blob.put        blob, offset, total; *payload* chunk → received; the last chunk completes the blob. A value's is
+                    named `bl-…`; a file's content or a set's manifest `sha-…` (`filesets.py`), for users and nodes only
     blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window
     blob.free       blob: a value that its reader has and nobody else wants
     logs.read       log, cursor, wait_s → cursor, entries [[stream, object, size], …], ended; *payload* the text
@@ -19,8 +20,11 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.attach      app → nothing; the app lives while an attached connection does
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
     image.build     app, steps → image; the output goes to the app's log
-    function.create app, name, image, source (blob), options → function; idempotent
-    blob.missing    blobs → blobs that are not here
+    function.create app, name, image, files (ids of sets, the lowest first), options → function; idempotent
+    files.missing   sets → sets that are not complete here
+    files.lacking   set, whose manifest is here → nothing; *payload* a byte for each of its files: 1 if its content is
+                    not here. Once none is, the set is complete.
+    files.put       files [[sha256, size], …]; *payload* → wrong [place, …]: those that are not what their hash says
 
 **User and container**, as callers
     call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}],
@@ -62,6 +66,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     build.output    build, size; *payload*
     build.done      build, config {env, workdir, …}
     build.failed    build, layer, code, message
+    files.get       files [sha256, …] that make up one frame → sizes; *payload*
 
   to the node
     container.start container, spec → nothing; an error if it could not be started
@@ -107,7 +112,9 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.stop": _USER,
     "image.build": _USER,
     "function.create": _USER,
-    "blob.missing": _USER,
+    "files.missing": _USER,
+    "files.lacking": _USER,
+    "files.put": _USER,
     "call.inputs": _CALLER,
     "call.get": _CALLER,
     "call.forget": _CALLER,
@@ -117,6 +124,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "agent.failed": _AGENT,
     "agent.taken": _AGENT,
     "agent.piece": _AGENT,
+    "files.get": _NODE,
     "node.hello": _NODE,
     "node.exited": _NODE,
     "node.output": _NODE,

@@ -235,7 +235,7 @@ def spec(argv: tuple[str, ...], **fields: Any) -> dict[str, Any]:
     return {
         "function": "fu-1",
         "layers": [LAYER],
-        "source": None,
+        "files": [],
         "env": {"HOME": "/root"},
         "argv": list(argv),
         "cwd": "/root",

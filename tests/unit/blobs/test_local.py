@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -58,17 +57,6 @@ def test_the_same_chunk_twice_does_not_make_it_complete(blobs: LocalBlobs) -> No
     assert not blobs.has(BLOB)
 
 
-def test_archive_of_source_is_what_its_name_says(blobs: LocalBlobs) -> None:
-    name = "src-" + hashlib.sha256(b"code").hexdigest()[:32]
-    blobs.write(name, 0, 4, b"evi")
-    with pytest.raises(ValueError, match="not what its name says"):
-        blobs.write(name, 3, 4, b"l")
-    assert os.listdir(blobs._folder) == []
-    blobs.write(name, 0, 4, b"cod")
-    assert blobs.write(name, 3, 4, b"e") == 4
-    assert blobs.has(name)
-
-
 def test_writing_a_complete_one_again_changes_nothing(blobs: LocalBlobs) -> None:
     blobs.write(BLOB, 0, 1, b"a")
     assert blobs.write(BLOB, 0, 1, b"b") == 1
@@ -87,6 +75,7 @@ def test_writing_a_complete_one_again_changes_nothing(blobs: LocalBlobs) -> None
         BLOB + "\n",
         BLOB + "/x",
         "la-" + "0" * 24,
+        "sha-" + "0" * 64,
         BLOB.upper(),
     ],
 )
@@ -136,15 +125,14 @@ def test_delete_takes_the_unfinished_too(blobs: LocalBlobs) -> None:
 
 def test_sweep_takes_old_ones_that_nobody_names(blobs: LocalBlobs) -> None:
     named, old, young = (f"bl-{n:024x}" for n in range(3))
-    source = "src-" + hashlib.sha256(b"a").hexdigest()[:24]
-    for blob in (named, old, young, source):
+    for blob in (named, old, young):
         blobs.write(blob, 0, 1, b"a")
     blobs.write(BLOB[:-1] + "f", 0, 4, b"abc")  # unfinished
     for entry in os.scandir(blobs._folder):
         if young not in entry.name:
             os.utime(entry.path, (10, 10))
     blobs.sweep({named}, "bl-", older_than=20)
-    assert sorted(os.listdir(blobs._folder)) == sorted([named, young, source])
+    assert sorted(os.listdir(blobs._folder)) == sorted([named, young])
 
 
 def test_an_upload_begun_before_a_restart_is_not_taken_for_complete(blobs: LocalBlobs) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
-import tarfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +13,11 @@ import pytest
 
 from modicum.node.images import bases
 from modicum.node.images.builder import ImageBuilder
-from modicum.node.images.sources import BadArchive
+from modicum.node.images.filesets import BadFileSet
 from modicum.node.launch import Launch
 from modicum.runtimes.base import Exit, RuntimeFailure
+from modicum.wire import filesets
+from modicum.wire.frames import Frame, Header
 
 Layers = list[dict[str, Any]]
 
@@ -76,17 +76,11 @@ class Site:
         self.launcher = FakeLauncher()
         self.launcher.gate.set()
         self.sent: list[tuple[dict[str, Any], bytes]] = []
-        self.fetch: Callable[[str], AsyncIterator[bytes]] = fetcher(b"", [])
+        self.server = FakeServer()
         self.builder = self.make_builder()
 
     def make_builder(self) -> ImageBuilder:
-        def send(header: dict[str, Any], payload: bytes) -> None:
-            self.sent.append((header, payload))
-
-        def fetch(blob: str) -> AsyncIterator[bytes]:
-            return self.fetch(blob)
-
-        return ImageBuilder(self.launcher, self.home, send, fetch)
+        return ImageBuilder(self.launcher, self.home, lambda *frame: self.sent.append(frame), self.server)
 
     def output(self, build: str) -> str:
         parts = [payload for header, payload in self.sent if header["t"] == "build.output" and header["build"] == build]
@@ -249,63 +243,98 @@ async def test_a_lost_awaiter_ends_the_build(site: Site) -> None:
     assert site.scratch() == []
 
 
-def packed(name: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        info = tarfile.TarInfo(name)
-        info.size = 1
-        tar.addfile(info, io.BytesIO(b"x"))
-    return buffer.getvalue()
+class FakeServer:
+    """Has the contents that it was given, and counts what it is asked for."""
 
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.asked: list[str] = []
 
-def named(archive: bytes) -> str:
-    """Return the id of an archive's layer, as the client makes it."""
-    return f"la-{hashlib.sha256(archive).hexdigest()[:32]}"
+    def add(self, files: dict[str, bytes]) -> str:
+        """Keep a file set and return its id."""
+        entries = []
+        for path, data in files.items():
+            digest = hashlib.sha256(data).hexdigest()
+            self.kept[f"sha-{digest}"] = data
+            entries.append((path, path.endswith(".sh"), digest, len(data)))
+        manifest = filesets.encode(entries)
+        set_id = filesets.set_id(manifest)
+        self.kept[filesets.manifest_blob(set_id)] = manifest
+        return set_id
 
+    async def ask(self, header: Header) -> Frame:
+        await asyncio.sleep(0)
+        self.asked += header["files"]
+        datas = [self.kept[f"sha-{digest}"] for digest in header["files"]]
+        return {"t": "reply", "sizes": [len(data) for data in datas]}, b"".join(datas)
 
-def fetcher(archive: bytes, fetched: list[str]) -> Callable[[str], AsyncIterator[bytes]]:
-    async def fetch(blob_id: str) -> AsyncIterator[bytes]:
-        fetched.append(blob_id)
-        for start in range(0, len(archive), 1000):
-            yield archive[start : start + 1000]
+    async def fetch(self, blob: str) -> AsyncIterator[bytes]:
+        self.asked.append(blob)
+        for start in range(0, len(self.kept[blob]), 1000):
+            yield self.kept[blob][start : start + 1000]
             await asyncio.sleep(0)
 
-    return fetch
 
-
-async def test_a_source_is_fetched_once(site: Site) -> None:
-    fetched: list[str] = []
-    archive = packed("root/main.py")
-    site.fetch = fetcher(archive, fetched)
-    paths = await asyncio.gather(*(site.builder.ensure_source(named(archive), "bl-1") for _ in range(3)))
-    assert fetched == ["bl-1"]
+async def test_a_file_set_is_made_once(site: Site) -> None:
+    set_id = site.server.add({"root/main.py": b"x"})
+    await site.builder.build("bu-1", [BASE])
+    paths = await asyncio.gather(*(site.builder.ensure_files(set_id, ["im-base"]) for _ in range(3)))
+    assert len(site.server.asked) == 2  # its manifest and its content
     assert {(path / "root/main.py").read_text() for path in paths} == {"x"}
     assert site.scratch() == []
 
 
-async def test_a_bad_source_leaves_nothing(site: Site) -> None:
-    archive = packed("/etc/passwd")
-    site.fetch = fetcher(archive, [])
-    with pytest.raises(BadArchive, match="leads outside"):
-        await site.builder.ensure_source(named(archive), "bl-1")
-    assert site.builder.layers() == []
-    assert site.scratch() == []
+async def test_a_changed_set_fetches_what_changed(site: Site) -> None:
+    await site.builder.build("bu-1", [BASE])
+    files = {f"root/{n}.py": b"%d" % n for n in range(100)}
+    await site.builder.ensure_files(site.server.add(files), ["im-base"])
+    site.server.asked.clear()
+    changed = site.server.add({**files, "root/7.py": b"new"})
+    path = await site.builder.ensure_files(changed, ["im-base"])
+    assert (path / "root/7.py").read_text() == "new"
+    assert (path / "root/8.py").read_text() == "8"
+    assert site.server.asked == [filesets.manifest_blob(changed), hashlib.sha256(b"new").hexdigest()]
 
 
-@pytest.mark.parametrize("layer", ["la-" + "0" * 32, "la-", "im-1"])
-async def test_a_source_that_is_not_what_its_name_says_is_refused(site: Site, layer: str) -> None:
-    site.fetch = fetcher(packed("root/main.py"), [])
-    with pytest.raises(BadArchive, match="is another"):
-        await site.builder.ensure_source(layer, "bl-1")
-    assert site.builder.layers() == []
+async def test_a_set_that_is_not_what_its_name_says_leaves_nothing(site: Site) -> None:
+    await site.builder.build("bu-1", [BASE])
+    good = site.server.add({"root/main.py": b"x"})
+    for blob, bad in list(site.server.kept.items()):
+        site.server.kept[blob] = b"y" if bad == b"x" else bad.replace(b"main", b"evil")
+        with pytest.raises(BadFileSet, match="is another"):
+            await site.builder.ensure_files(good, ["im-base"])
+        site.server.kept[blob] = bad
+    assert site.builder.layers() == ["im-base"]
     assert site.scratch() == []
+    assert (await site.builder.ensure_files(good, ["im-base"]) / "root/main.py").read_text() == "x"
+
+
+async def test_a_baked_set_is_a_layer(site: Site) -> None:
+    set_id = site.server.add({"data/run.sh": b"run"})
+    layer = {
+        "id": "im-baked",
+        "step": {"op": "add_files", "files": set_id, "shipped": {"words": "add_local_dir /data"}},
+    }
+    await site.builder.build("bu-1", [BASE, layer])
+    assert site.result("bu-1")["config"]["env"] == {"PATH": "/bin"}
+    assert "Step 2/2: add_local_dir /data" in site.output("bu-1")
+    made = site.builder.path("im-baked") / "data/run.sh"
+    assert (made.read_text(), made.stat().st_mode & 0o777) == ("run", 0o755)
+
+
+async def test_a_baked_set_that_the_server_lost_fails_its_step(site: Site) -> None:
+    step = {"op": "add_files", "files": "fs-" + "0" * 64, "shipped": {"words": "add_local_dir /data"}}
+    site.server.kept["sha-" + "0" * 64] = b"[]"
+    await site.builder.build("bu-1", [BASE, {"id": "im-baked", "step": step}])
+    assert "Step 2/2 failed: the manifest of fs-000" in site.result("bu-1")["message"]
+    assert site.builder.layers() == ["im-base"]
 
 
 async def test_the_agent_is_compiled_once_per_python(site: Site) -> None:
     (site.home / "agent/b1").mkdir(parents=True)
     await site.builder.build("bu-1", [BASE])
     await asyncio.gather(*(site.builder.ensure_agent(["im-base"], "b1") for _ in range(2)))
-    await site.make_builder().ensure_agent(["im-base"], "b1")
+    await ImageBuilder(site.launcher, site.home, lambda *_: None, site.server).ensure_agent(["im-base"], "b1")
     (running,) = site.launcher.running
     assert running.launch.argv[0] == "/bin/python"
     assert not running.launch.network

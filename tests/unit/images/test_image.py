@@ -146,4 +146,5 @@ def test_importing_it_loads_nothing_else() -> None:
         text=True,
         check=True,
     )
-    assert set(done.stdout.split()) == {"modicum.image", "modicum._image_packages"}
+    own = ("image", "_image_files", "_image_packages", "file_pattern_matcher")
+    assert set(done.stdout.split()) == {f"modicum.{name}" for name in own}

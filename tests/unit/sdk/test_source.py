@@ -1,12 +1,10 @@
-"""Which files of a program are packed, and that the same program makes the same archive."""
+"""Which files of a program go along, and that the same program makes the same set."""
 
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
-import tarfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,15 +36,14 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         del sys.modules[name]
 
 
-def names(source: _source.Source) -> dict[str, int]:
-    with tarfile.open(fileobj=io.BytesIO(source.archive)) as archive:
-        return {member.name: member.mode for member in archive}
+def names(source: _source.Source) -> list[str]:
+    return [path for path, *_ in source.files.entries]
 
 
 def test_a_single_file(load: Load) -> None:
     source = _source.of(load("lonely", "lonely.py", "neighbour.py"))
     assert source.module == "lonely"
-    assert names(source) == {"root": 0o700, "root/lonely.py": 0o644}
+    assert names(source) == ["root/lonely.py"]
 
 
 def test_a_whole_package(load: Load, tmp_path: Path) -> None:
@@ -56,60 +53,52 @@ def test_a_whole_package(load: Load, tmp_path: Path) -> None:
     (tmp_path / "pack" / "data.txt").write_text("data")
     (tmp_path / "pack" / ".hidden").mkdir()
     (tmp_path / "pack" / ".hidden" / "x").write_text("no")
+    (tmp_path / "pack" / ".dotted").write_text("no")
     source = _source.of(function)
     assert source.module == "pack.sub.deep"
-    assert set(names(source)) == {
-        "root",
-        "root/pack",
+    assert names(source) == [
         "root/pack/__init__.py",
         "root/pack/data.txt",
         "root/pack/other.py",
-        "root/pack/sub",
         "root/pack/sub/__init__.py",
         "root/pack/sub/deep.py",
-    }
+    ]
 
 
-def test_the_package_itself_and_a_module_of_it_are_one_archive(load: Load) -> None:
+def test_the_package_itself_and_a_module_of_it_are_one_set(load: Load) -> None:
     files = ("pack/__init__.py", "pack/one.py")
     whole, part = _source.of(load("pack", *files)), _source.of(load("pack.one"))
-    assert whole.archive == part.archive
-    assert (whole.blob, whole.layer) == (part.blob, part.layer)
+    assert whole.files.id == part.files.id
     assert (whole.module, part.module) == ("pack", "pack.one")
 
 
 def test_a_package_without_init(load: Load) -> None:
     source = _source.of(load("spaced.inner.mod", "spaced/inner/mod.py", "spaced/top.py"))
-    assert set(names(source)) == {
-        "root",
-        "root/spaced",
-        "root/spaced/inner",
-        "root/spaced/inner/mod.py",
-        "root/spaced/top.py",
-    }
+    assert names(source) == ["root/spaced/inner/mod.py", "root/spaced/top.py"]
 
 
-def test_the_main_program(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def main_of(monkeypatch: pytest.MonkeyPatch, file: Path, name: str | None) -> Any:
+    """Return a function of a `__main__` that was started from this file."""
+    main = types.ModuleType("__main__")
+    main.__file__ = str(file)
+    main.__spec__ = None if name is None else importlib.machinery.ModuleSpec(name, None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    return types.FunctionType((lambda: None).__code__, {"__name__": "__main__"})
+
+
+def test_the_main_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "program.py").write_text("")
-    main = types.ModuleType("__main__")
-    main.__file__ = str(tmp_path / "program.py")
-    main.__spec__ = None
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    function = types.FunctionType((lambda: None).__code__, {"__name__": "__main__"})
-    source = _source.of(function)
+    source = _source.of(main_of(monkeypatch, tmp_path / "program.py", None))
     assert source.module == "program"
-    assert set(names(source)) == {"root", "root/program.py"}
+    assert names(source) == ["root/program.py"]
 
 
-def test_a_main_module_of_a_package(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load("pack.tool", "pack/__init__.py", "pack/tool.py")
-    main = types.ModuleType("__main__")
-    main.__file__ = str(tmp_path / "pack" / "tool.py")
-    main.__spec__ = importlib.machinery.ModuleSpec("pack.tool", None)
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    source = _source.of(types.FunctionType((lambda: None).__code__, {"__name__": "__main__"}))
-    assert source.module == "pack.tool"
-    assert "root/pack/tool.py" in names(source)
+@pytest.mark.parametrize("module", ["pack.tool", "pack.__main__"])
+def test_a_main_module_of_a_package(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    load("pack", "pack/__init__.py", "pack/tool.py", "pack/__main__.py")
+    source = _source.of(main_of(monkeypatch, tmp_path / f"{module.replace('.', '/')}.py", module))
+    assert source.module == module
+    assert names(source) == ["root/pack/__init__.py", "root/pack/__main__.py", "root/pack/tool.py"]
 
 
 def test_no_file_at_all() -> None:
@@ -118,19 +107,20 @@ def test_no_file_at_all() -> None:
         _source.of(function)
 
 
-def test_same_content_same_archive_whenever_it_was_written(load: Load, tmp_path: Path) -> None:
+def test_same_content_same_set_whenever_it_was_written(load: Load, tmp_path: Path) -> None:
     function = load("pack", "pack/__init__.py", "pack/b.py", "pack/a.py")
-    before = _source.of(function)
+    before = _source.of(function).files
     for path in (tmp_path / "pack").glob("*.py"):
         os.utime(path, (1, 1))
-    after = _source.of(function)
-    assert before.archive == after.archive
-    assert before.blob == "src-" + before.layer.removeprefix("la-")
+    assert _source.of(function).files.manifest == before.manifest
     (tmp_path / "pack" / "a.py").write_text("changed = 1\n")
-    assert _source.of(function).blob != before.blob
+    assert _source.of(function).files.id != before.id
 
 
 def test_programs_stay_executable(load: Load, tmp_path: Path) -> None:
     function = load("pack", "pack/__init__.py", "pack/run.py")
     (tmp_path / "pack" / "run.py").chmod(0o700)
-    assert names(_source.of(function))["root/pack/run.py"] == 0o755
+    assert [(path, executable) for path, executable, *_ in _source.of(function).files.entries] == [
+        ("root/pack/__init__.py", False),
+        ("root/pack/run.py", True),
+    ]

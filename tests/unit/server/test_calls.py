@@ -20,7 +20,7 @@ from tests.unit.server.parts import Wire, ask
 BLOB = "bl-" + "0" * 24
 OPTIONS = {"min_containers": 0, "max_containers": 1, "scaledown_window": 60, "timeout": 300, "startup_timeout": 300}
 SPEC = {"module": "m", "qualname": "f", "generator": False, "async": False}
-CREATE = {"t": "function.create", "name": "f", "image": "im-1", "source": None, "options": OPTIONS, "spec": SPEC}
+CREATE = {"t": "function.create", "name": "f", "image": "im-1", "files": [], "options": OPTIONS, "spec": SPEC}
 NODE = {"t": "node.hello", "node": "n", "cpus": 2.0, "memory_bytes": 1 << 33, "layers": ["la-1"]}
 LOOP_TURNS = 20
 
@@ -132,7 +132,7 @@ async def test_a_function_that_is_not_there(world: World) -> None:
         {"call": None},
         {"function": {}},
         {"blobs": {"0": "../../etc/passwd"}},
-        {"blobs": {"0": "src-" + "0" * 32}},
+        {"blobs": {"0": "sha-" + "0" * 64}},
         {"blobs": {"0": 5}},
         {"blobs": [BLOB]},
         {"pieces": -1, "kind": "gen"},
@@ -154,7 +154,7 @@ async def test_inputs_that_make_no_sense_leave_nothing(world: World, fields: dic
         ["fc-1:0", 1, "ok", 0.0, 2, None],
         ["fc-1:0", 1, "ok", 0.0, -1, None],
         ["fc-1:0", 1, "ok", "soon", 1, None],
-        ["fc-1:0", 1, "ok", 0.0, 1, "src-" + "0" * 32],
+        ["fc-1:0", 1, "ok", 0.0, 1, "sha-" + "0" * 64],
         ["fc-1:0", 1, "ok", 0.0, 1, "../x"],
         ["fc-1:0", 1, [], 0.0, 1, None],
         ["fc-1:0"],
@@ -435,7 +435,7 @@ async def test_a_container_sees_calls_of_its_own_app_only(world: World) -> None:
 async def test_a_container_writes_values_and_no_source(world: World) -> None:
     await world.inputs()
     _, agent = await world.container()
-    put = {"t": "blob.put", "blob": "src-" + "0" * 32, "offset": 0, "total": 1}
+    put = {"t": "blob.put", "blob": "sha-" + "0" * 64, "offset": 0, "total": 1}
     with pytest.raises(RemoteFailure, match="no blob of a value"):
         await world.tell(agent, put, b"x")
 

@@ -35,7 +35,7 @@ def test_times() -> None:
 def test_blobs_of_values() -> None:
     assert value_blob(None) is None
     assert value_blob("bl-" + "0" * 24) == "bl-" + "0" * 24
-    for name in ("", "src-" + "0" * 32, "bl-../x", "bl-" + "0" * 24 + "\n", 5, ["bl-" + "0" * 24]):
+    for name in ("", "sha-" + "0" * 64, "bl-../x", "bl-" + "0" * 24 + "\n", 5, ["bl-" + "0" * 24]):
         with pytest.raises(ValueError, match="no blob of a value"):
             value_blob(name)
 

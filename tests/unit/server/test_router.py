@@ -64,7 +64,14 @@ def test_what_users_and_containers_may_not() -> None:
         "call.ack",
     }
     assert not {kind for kind in allowed[USER] if kind.startswith(("agent.", "node.", "build."))}
-    assert allowed[NODE] == {"hello", "ping", "blob.get", *(k for k in MAY_SEND if k.startswith(("node.", "build.")))}
+    assert not {kind for kind in allowed[CONTAINER] if kind.startswith("files.")}
+    assert allowed[NODE] == {
+        "hello",
+        "ping",
+        "blob.get",
+        "files.get",
+        *(k for k in MAY_SEND if k.startswith(("node.", "build."))),
+    }
 
 
 @pytest.mark.parametrize("principal", [*PRINCIPALS, "", "somebody"])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from modicum.wire.configuration import configure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
 from modicum.wire.version import build_id
 
-from . import compiled, sources
+from . import compiled
+from .files import FAILURES, FileLayers
+from .filesets import FileSets, Server
 from .flights import Flight, Flights
 from .stepper import Job, StepFailed, Stepper, ended
 from .store import LayerStore
@@ -26,7 +27,6 @@ STEPS_AT_ONCE = 4
 """More would only slow each other down."""
 
 Send = Callable[[dict[str, Any], bytes], None]
-Fetch = Callable[[str], AsyncIterator[bytes]]
 Layer = Mapping[str, Any]
 
 
@@ -43,21 +43,23 @@ class BuildFailed(Exception):
 class ImageBuilder:
     """Makes and keeps the layers below `home`; sweeps what an earlier, killed node left half done.
 
-    Belongs to the running event loop.
+    `server` gives the user's files. Belongs to the running event loop.
     """
 
-    def __init__(self, launcher: Launcher, home: Path, send: Send, fetch: Fetch) -> None:
+    def __init__(self, launcher: Launcher, home: Path, send: Send, server: Server) -> None:
         self._launcher = launcher
         self._home = home
         self._send = send
-        self._fetch = fetch
         self._store = LayerStore(home)
-        self._stepper = Stepper(launcher, home / "cache")
         self._flights = Flights()
+        self._file_sets = FileSets(home, server)
+        self._files = FileLayers(self._store, self._file_sets, self._flights)
+        self._stepper = Stepper(launcher, home / "cache", self._files)
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
         self._later(self._store.clear)
+        self._later(self._file_sets.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -102,15 +104,12 @@ class ImageBuilder:
         if task is not None:
             task.cancel()
 
-    async def ensure_source(self, layer_id: str, blob_id: str) -> Path:
-        """Return the layer made of the tar `blob_id`, fetching and extracting it if it is not there.
+    async def ensure_files(self, set_id: str, layers: Sequence[str]) -> Path:
+        """Return the directory of a file set to be laid over the image made of `layers`, the base first.
 
-        The names in the tar are relative to the container's root directory. The layer's id names the tar's content, so
-        that no archive can pass for another's, nor for an image's layer. Raises `BadArchive`.
+        Raises one of `files.FAILURES`.
         """
-        if not self._store.has(layer_id):
-            await self._flights.join(layer_id, _unseen, lambda _: self._make_source(layer_id, blob_id))
-        return self._store.path(layer_id)
+        return await self._files.ensure(set_id, layers)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
         """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.
@@ -156,7 +155,7 @@ class ImageBuilder:
         job = Job(
             step=layer["step"],
             configured=tuple(layer.get("configured", ())),
-            below=(*await self._source_of(layer["step"]), *self._lower(below)),
+            below=(*await self._source_of(layer, below), *self._lower(below)),
             config=self._store.config(below[-1]) if below else {},
             scratch=scratch,
             agent=self._home / "agent" / build_id(),
@@ -169,10 +168,13 @@ class ImageBuilder:
             raise BuildFailed(layer["id"], failure.code, failure.message) from failure
         self._later(self._store.settle)
 
-    async def _source_of(self, step: Mapping[str, Any]) -> list[Path]:
+    async def _source_of(self, layer: Layer, below: Sequence[str]) -> list[Path]:
         """Return the user's files, which lie over the image while a step of his program runs, and are not kept."""
-        source = step.get("shipped", {}).get("source")
-        return [await self.ensure_source(source["layer"], source["blob"])] if source else []
+        set_id = layer["step"].get("shipped", {}).get("files")
+        try:
+            return [await self.ensure_files(set_id, below)] if set_id else []
+        except FAILURES as failure:
+            raise BuildFailed(layer["id"], -1, f"the program's files cannot be laid out: {failure}") from failure
 
     def _lower(self, below: Sequence[str]) -> tuple[Path, ...]:
         return tuple(self._store.path(layer_id) for layer_id in reversed(below))
@@ -187,22 +189,7 @@ class ImageBuilder:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    # -- source and agent ----------------------------------------------------------------------------------
-
-    async def _make_source(self, layer_id: str, blob_id: str) -> None:
-        scratch = self._store.scratch()
-        try:
-            digest = hashlib.sha256()
-            with (scratch / "archive").open("wb") as archive:
-                async for chunk in self._fetch(blob_id):
-                    digest.update(chunk)
-                    archive.write(chunk)
-            sources.check(layer_id, digest.hexdigest())
-            (scratch / "layer").mkdir()
-            await in_thread(lambda: sources.extract(scratch / "archive", scratch / "layer"))
-            self._store.add(layer_id, scratch / "layer", {})
-        finally:
-            await _remove(scratch)
+    # -- agent ---------------------------------------------------------------------------------------------
 
     async def _compile_agent(self, base: str, build: str, config: dict[str, Any]) -> None:
         scratch = self._store.scratch()

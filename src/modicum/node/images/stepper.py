@@ -14,6 +14,7 @@ from modicum.runtimes.base import BindMount, RuntimeFailure
 from modicum.wire.configuration import configure
 
 from . import bases, host, mounts, steps
+from .files import FAILURES, FileLayers
 from .flights import Flight
 from .hints import with_hint
 from .threads import in_thread
@@ -52,11 +53,12 @@ class Job:
 
 
 class Stepper:
-    """Runs steps. `cache` keeps what installers have downloaded."""
+    """Runs steps. `cache` keeps what installers have downloaded, `files` has the user's files."""
 
-    def __init__(self, launcher: Launcher, cache: Path) -> None:
+    def __init__(self, launcher: Launcher, cache: Path, files: FileLayers) -> None:
         self._launcher = launcher
         self._cache = cache
+        self._files = files
 
     async def run(self, job: Job, flight: Flight) -> dict[str, Any]:
         """Fill `job.layer`; return what is recorded with the layer: the base's configuration. Raises `StepFailed`."""
@@ -65,7 +67,7 @@ class Stepper:
         try:
             flight.show(f"Step {job.position}: {steps.words(job.step)}\n".encode())
             config = await self._make(job, flight)
-        except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError) as error:
+        except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError, *FAILURES) as error:
             raise StepFailed(-1, with_hint(f"Step {job.position} failed: {error}")) from error
         taken = asyncio.get_running_loop().time() - started
         flight.show(f"Step {job.position}: done in {taken:.1f} s\n".encode())
@@ -79,6 +81,9 @@ class Stepper:
             return await bases.build(version, job.layer, work, lambda line: flight.show(f"{line}\n".encode()))
         if not job.below:
             raise steps.UnknownStep(f"{job.step['op']} needs an image to stand on")
+        if job.step["op"] == "add_files":
+            await self._files.fill(job.step["files"], job.below, job.layer)
+            return dict(job.config)
         config = configure(job.config, job.configured)
         command = steps.command(job.step, config)
         code = await self._run(job, flight, command, config)

@@ -1,6 +1,6 @@
 """What command a step runs. One function per operation, and one line in the table at the end.
 
-The base, `debian_slim`, is no command: `bases.py` makes it. Steps that only configure run nothing: `configuration.py`.
+The base, `debian_slim`, is no command: `bases.py` makes it, and `files.py` what `add_files` adds.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ def command(step: Step, config: Config) -> Command:
 
 def words(step: Step) -> str:
     """Name a step to people."""
+    if step["op"] == "add_files":
+        return str(step["shipped"]["words"])
     return f"debian_slim {step['python']}" if step["op"] == "debian_slim" else command(step, {}).words
 
 

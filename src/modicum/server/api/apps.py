@@ -30,7 +30,7 @@ async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -
 
 async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make a function of an app callable."""
-    definition = {name: header[name] for name in ("image", "source", "options", "spec")}
+    definition = {name: header[name] for name in ("image", "files", "options", "spec")}
     _check(parts, definition)
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, payload)
     return {"function": function.id}
@@ -39,7 +39,7 @@ async def create_function(parts: Parts, channel: Channel, header: Header, payloa
 def _check(parts: Parts, definition: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` for what no container could be made of."""
     parts.fleet.image_of(definition["image"])
-    options, spec, source = definition["options"], definition["spec"], definition["source"]
+    options, spec = definition["options"], definition["spec"]
     whole(options["min_containers"])
     if options["max_containers"] is not None:
         whole(options["max_containers"])
@@ -47,8 +47,9 @@ def _check(parts: Parts, definition: dict[str, Any]) -> None:
         seconds(options[name])
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
-    if source is not None and not parts.blobs.has(source["blob"]):
-        raise ValueError(f"the source {source['blob']} is not here")
+    absent = next((each for each in definition["files"] if not parts.files.has(each)), None)
+    if absent is not None:
+        raise ValueError(f"the file set {absent} is not here")
 
 
 HANDLERS = {

@@ -1,0 +1,72 @@
+"""Which layer is a file set, laid over an image? Made once for all images that it fits in the same way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from modicum.node.removal import remove_tree
+from modicum.wire.channel import ChannelClosed, RemoteFailure
+from modicum.wire.filesets import BadManifest
+
+from .filesets import BadFileSet, FileSets, Folder, shared_folders
+from .flights import Flights
+from .merged import InTheWay, Merged
+from .store import LayerStore
+from .threads import in_thread
+
+FAILURES = (BadFileSet, BadManifest, InTheWay, RemoteFailure, ChannelClosed)
+"""What may go wrong, beside what the disk does: it is no set, it does not fit, or the server does not give it."""
+
+_DIGITS = 16
+
+
+class FileLayers:
+    """The layers of file sets. Belongs to the running event loop."""
+
+    def __init__(self, store: LayerStore, sets: FileSets, flights: Flights) -> None:
+        self._store = store
+        self._sets = sets
+        self._flights = flights
+        self._fitting: dict[tuple[str, str], str] = {}
+
+    async def ensure(self, set_id: str, layers: Sequence[str]) -> Path:
+        """Return the directory of the set over the image made of `layers`, the base first.
+
+        Raises one of `FAILURES`.
+        """
+        fit = set_id, layers[-1] if layers else ""
+        layer_id = self._fitting.get(fit)
+        if layer_id is None or not self._store.has(layer_id):
+            await self._flights.join(f"{fit}", lambda _: None, lambda _: self._make(fit, layers))
+        return self._store.path(self._fitting[fit])
+
+    async def fill(self, set_id: str, below: Sequence[Path], upper: Path) -> None:
+        """Make the files of the set in the empty directory `upper`, to be a layer on `below`, the topmost first.
+
+        Raises as `ensure`.
+        """
+        entries = await self._sets.entries(set_id)
+        shared = await in_thread(lambda: shared_folders(entries, Merged(below)))
+        await self._sets.lay_out(entries, upper, shared)
+
+    async def _make(self, fit: tuple[str, str], layers: Sequence[str]) -> None:
+        set_id = fit[0]
+        entries = await self._sets.entries(set_id)
+        image = Merged([self._store.path(layer) for layer in reversed(layers)])
+        shared = await in_thread(lambda: shared_folders(entries, image))
+        layer_id = f"{set_id}{_suffix(shared)}"
+        if not self._store.has(layer_id):
+            scratch = self._store.scratch()
+            try:
+                await self._sets.lay_out(entries, scratch, shared)
+                self._store.add(layer_id, scratch, {})
+            finally:
+                await in_thread(lambda: remove_tree(scratch))
+        self._fitting[fit] = layer_id
+
+
+def _suffix(shared: dict[str, Folder]) -> str:
+    """Tell apart the layers of a set that fits images in different ways."""
+    return "-" + hashlib.sha256(repr(sorted(shared.items())).encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
