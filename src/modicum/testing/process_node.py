@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from modicum.node.images.filesets import FileSets
+from modicum.node.images.filesets import fetch_entries, lay_out
 from modicum.wire.channel import Answer, Channel, RemoteFailure, connect
 from modicum.wire.frames import Frame, Header
 from modicum.wire.version import build_id
@@ -33,7 +33,6 @@ class ProcessNode:
 
     async def join(self) -> None:
         """Connect to the server and say hello, again whenever the connection is lost, until cancelled."""
-        self._file_sets = FileSets(self.home / "node", self)
         while True:
             try:
                 self._channel = await connect(str(self.home / "links" / "node"), self._handle)
@@ -104,7 +103,7 @@ class ProcessNode:
         """Later sets come over earlier ones, as layers do."""
         layer = root / set_id
         layer.mkdir()
-        await self._file_sets.lay_out(await self._file_sets.entries(set_id), layer)
+        await lay_out(self, await fetch_entries(self, set_id), layer)
         shutil.copytree(layer, root, dirs_exist_ok=True)
         shutil.rmtree(layer)
 

@@ -17,7 +17,7 @@ from modicum.wire.version import build_id
 
 from . import compiled
 from .files import FAILURES, FileLayers
-from .filesets import FileSets, Server
+from .filesets import Server
 from .flights import Flight, Flights
 from .stepper import Job, StepFailed, Stepper, ended
 from .store import LayerStore
@@ -52,14 +52,12 @@ class ImageBuilder:
         self._send = send
         self._store = LayerStore(home)
         self._flights = Flights()
-        self._file_sets = FileSets(home, server)
-        self._files = FileLayers(self._store, self._file_sets, self._flights)
+        self._files = FileLayers(home, self._store, server, self._flights)
         self._stepper = Stepper(launcher, home / "cache", self._files)
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
         self._later(self._store.clear)
-        self._later(self._file_sets.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -153,6 +151,7 @@ class ImageBuilder:
 
     async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
         job = Job(
+            id=layer["id"],
             step=layer["step"],
             configured=tuple(layer.get("configured", ())),
             below=(*await self._source_of(layer, below), *self._lower(below)),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from modicum.node.removal import remove_tree
 from modicum.wire.channel import ChannelClosed, RemoteFailure
 from modicum.wire.filesets import BadManifest
 
-from .filesets import BadFileSet, FileSets, Folder, shared_folders
+from .filesets import BadFileSet, Folder, Server, fetch_entries, lay_out, shared_folders
 from .flights import Flights
+from .kept import Kept
 from .merged import InTheWay, Merged
 from .store import LayerStore
 from .threads import in_thread
@@ -25,10 +27,11 @@ _DIGITS = 16
 class FileLayers:
     """The layers of file sets. Belongs to the running event loop."""
 
-    def __init__(self, store: LayerStore, sets: FileSets, flights: Flights) -> None:
+    def __init__(self, home: Path, store: LayerStore, server: Server, flights: Flights) -> None:
         self._store = store
-        self._sets = sets
+        self._server = server
         self._flights = flights
+        self._kept = Kept(home, home / "layers")
         self._fitting: dict[tuple[str, str], str] = {}
 
     async def ensure(self, set_id: str, layers: Sequence[str]) -> Path:
@@ -42,25 +45,27 @@ class FileLayers:
             await self._flights.join(f"{fit}", lambda _: None, lambda _: self._make(fit, layers))
         return self._store.path(self._fitting[fit])
 
-    async def fill(self, set_id: str, below: Sequence[Path], upper: Path) -> None:
+    async def fill(self, set_id: str, layer_id: str, below: Sequence[Path], upper: Path) -> None:
         """Make the files of the set in the empty directory `upper`, to be a layer on `below`, the topmost first.
 
         Raises as `ensure`.
         """
-        entries = await self._sets.entries(set_id)
+        entries = await fetch_entries(self._server, set_id)
         shared = await in_thread(lambda: shared_folders(entries, Merged(below)))
-        await self._sets.lay_out(entries, upper, shared)
+        placed = await lay_out(self._server, entries, upper, shared, self._kept)
+        await in_thread(lambda: self._kept.add(layer_id, placed))
 
     async def _make(self, fit: tuple[str, str], layers: Sequence[str]) -> None:
         set_id = fit[0]
-        entries = await self._sets.entries(set_id)
+        entries = await fetch_entries(self._server, set_id)
         image = Merged([self._store.path(layer) for layer in reversed(layers)])
         shared = await in_thread(lambda: shared_folders(entries, image))
         layer_id = f"{set_id}{_suffix(shared)}"
         if not self._store.has(layer_id):
             scratch = self._store.scratch()
             try:
-                await self._sets.lay_out(entries, scratch, shared)
+                placed = await lay_out(self._server, entries, scratch, shared, self._kept)
+                await in_thread(lambda: self._kept.add(layer_id, placed))
                 self._store.add(layer_id, scratch, {})
             finally:
                 await in_thread(lambda: remove_tree(scratch))
@@ -69,4 +74,5 @@ class FileLayers:
 
 def _suffix(shared: dict[str, Folder]) -> str:
     """Tell apart the layers of a set that fits images in different ways."""
-    return "-" + hashlib.sha256(repr(sorted(shared.items())).encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
+    text = repr(sorted((folder, *astuple(like)) for folder, like in shared.items()))
+    return "-" + hashlib.sha256(text.encode("ascii", "backslashreplace")).hexdigest()[:_DIGITS]

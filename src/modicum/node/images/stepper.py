@@ -33,11 +33,12 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A step to be run. `below` are the directories of the layers below it, the topmost first, `config` is theirs.
+    """A step to be run; `id` is its layer's. `below` are the directories of the layers below, the topmost first.
 
-    `scratch` is a directory to work in, in which `layer` becomes the new layer.
+    `config` is what those are configured like. `scratch` is a directory to work in, in which `layer` becomes the new layer.
     """
 
+    id: str
     step: Mapping[str, Any]
     configured: tuple[Mapping[str, Any], ...]
     below: tuple[Path, ...]
@@ -82,7 +83,7 @@ class Stepper:
         if not job.below:
             raise steps.UnknownStep(f"{job.step['op']} needs an image to stand on")
         if job.step["op"] == "add_files":
-            await self._files.fill(job.step["files"], job.below, job.layer)
+            await self._files.fill(job.step["files"], job.id, job.below, job.layer)
             return dict(job.config)
         config = configure(job.config, job.configured)
         command = steps.command(job.step, config)
