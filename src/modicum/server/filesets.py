@@ -26,7 +26,7 @@ class FileSets:
         self._boot = boot
         self.contents = contents
         self._unsettled: set[str] = set()
-        self._last: tuple[str, list[Entry]] = "", []
+        self._last: tuple[str, list[Entry]] | None = None
         self._settling = threading.Lock()
         folder.mkdir(mode=0o700, exist_ok=True)
         found = [entry.name for entry in os.scandir(folder) if entry.name.startswith("fs-")]
@@ -54,7 +54,7 @@ class FileSets:
         return lacks
 
     def _entries(self, set_id: str) -> list[Entry]:
-        if self._last[0] == set_id:
+        if self._last is not None and self._last[0] == set_id:
             return self._last[1]
         blob = manifest_blob(set_id)
         if not self.contents.has(blob):
