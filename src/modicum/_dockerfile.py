@@ -142,7 +142,7 @@ class _Reader:
         words = _json_words(instruction, rest) if _is_json(rest) else _words(rest)
         known = self._known()
         places = [expand(word, known) for word in words]
-        if len(places) < 2:
+        if len(places) < 2 or not all(places):
             raise _unsupported(f"{instruction} {value}", "it needs a source and a target")
         self.steps.append(
             {**self._copy(f"{instruction} {rest}", places[:-1], self._absolute(places[-1])), **_forced(self._common)}

@@ -60,6 +60,17 @@ def mapping(method: str, name: str, values: object) -> dict[str, str]:
     return dict(values.items())
 
 
+def variables(method: str, name: str, values: object) -> dict[str, str]:
+    """Return environment variables: a mapping of strings to strings that a process can be given."""
+    found = mapping(method, name, values)
+    bad = next((key for key, text in found.items() if not key or "=" in key or "\0" in key + text), None)
+    if bad is not None:
+        raise InvalidError(
+            f"{method}: {bad!r} cannot be an environment variable's name, or its value holds a null byte."
+        )
+    return found
+
+
 def index_options(
     find_links: str | None, index_url: str | None, extra_index_url: str | None, pre: bool, extra_options: str
 ) -> Step:
@@ -97,10 +108,10 @@ def version_of(name: str, version: object) -> Step:
 def common(method: str, force_build: bool, env: Mapping[str, str | None] | None, **later: object) -> Step:
     """Return what every step may have. `later` is what cannot be had yet."""
     refuse(method, **later)
-    variables = {name: value for name, value in (env or {}).items() if value is not None}
-    if not all(isinstance(text, str) for pair in variables.items() for text in pair):
-        raise InvalidError(f"{method}: `env` must map strings to strings.")
-    return {**({"env": variables} if variables else {}), **({"force_build": True} if force_build else {})}
+    if env is not None and not hasattr(env, "items"):
+        raise InvalidError(f"{method}: `env` must map strings to strings, not {env!r}.")
+    found = variables(method, "env", {name: value for name, value in (env or {}).items() if value is not None})
+    return {**({"env": found} if found else {}), **({"force_build": True} if force_build else {})}
 
 
 def refuse(method: str, **parameters: object) -> None:

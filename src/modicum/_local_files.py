@@ -12,11 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import Any
 
     from modicum._files import FileSet, Pair
     from modicum.file_pattern_matcher import Ignore
-    from modicum.image import Resolution
 
 REMOTE_ROOT = "root"
 """Where Python code goes in a container: `/root`, its working directory."""
@@ -30,25 +28,34 @@ BUILD_STEP_AFTER = (
 class LocalFiles:
     """Files of this machine for an image. They are looked at when they are read, not before."""
 
-    def __init__(self, words: str, pairs: Callable[[], Iterator[Pair]]) -> None:
+    def __init__(self, words: str, step: str, pairs: Callable[[], Iterator[Pair]]) -> None:
         self.words = words
         """The call that added them, to people."""
+        self.step = step
+        """The same without what is different on other machines: it is part of what a layer is known by."""
         self._pairs = pairs
+        self._found: FileSet | None = None
 
-    def read(self, so_far: Resolution) -> FileSet:
-        """Return the files as they are now, or were when they were read for the same run, and have them uploaded.
+    def read(self) -> FileSet:
+        """Read the files as they are now. Raises `InvalidError` if that is not possible."""
+        self._found = _files.read(self._pairs(), self.words)
+        return self._found
 
-        Raises `InvalidError` if they cannot be read.
-        """
-        found = so_far.read.get(self)
-        if found is None:
-            found = so_far.read[self] = _files.read(self._pairs(), self.words)
-        so_far.uploads[found.id] = found
-        return found
+    @property
+    def found(self) -> FileSet:
+        """The files as they were when they were last read."""
+        return self._found or self.read()
 
-    def resolve(self, so_far: Resolution) -> list[dict[str, Any]]:
-        """Return the step that makes them part of the image. Raises as `read`."""
-        return [{"op": "add_files", "files": self.read(so_far).id, "shipped": {"words": self.words}}]
+
+class Baked:
+    """A build step that copies local files into the image."""
+
+    def __init__(self, files: LocalFiles) -> None:
+        self.files = files
+
+    def __call__(self, so_far: object) -> list[dict[str, object]]:
+        """Return the step as it is sent."""
+        return [{"op": "add_files", "files": self.files.found.id, "words": self.files.step}]
 
 
 def file(local_path: str | Path, remote_path: str) -> LocalFiles:
@@ -60,14 +67,14 @@ def file(local_path: str | Path, remote_path: str) -> LocalFiles:
     words = f"add_local_file {local} /{remote}"
     if not remote:
         raise InvalidError(f"{words}: name the file in the container, such as '/data.json'")
-    return LocalFiles(words, lambda: iter([(remote, _files.check_file(local, words))]))
+    return LocalFiles(words, f"add_local_file /{remote}", lambda: iter([(remote, _files.check_file(local, words))]))
 
 
 def folder(local_path: str | Path, remote_path: str, ignore: Ignore) -> LocalFiles:
     """Describe the files of a directory. Raises `InvalidError` for paths or patterns that cannot be."""
     local = _local(local_path, "add_local_dir")
     remote = _remote(remote_path, "add_local_dir")
-    ignored = _Ignored(ignore, "add_local_dir")
+    ignored = Ignored(ignore, "add_local_dir")
     words = f"add_local_dir {local} /{remote}"
 
     def pairs() -> Iterator[Pair]:
@@ -76,14 +83,14 @@ def folder(local_path: str | Path, remote_path: str, ignore: Ignore) -> LocalFil
         for path in _files.tree(absolute, prunes, leaves_out):
             yield os.path.join(remote, path), os.path.join(absolute, path)
 
-    return LocalFiles(words, pairs)
+    return LocalFiles(words, f"add_local_dir /{remote}", pairs)
 
 
 def python_source(modules: tuple[str, ...], ignore: Ignore) -> LocalFiles:
     """Describe modules and packages as Python finds them here. Raises `InvalidError` for what is no name or pattern."""
     if not modules or not all(isinstance(name, str) and name for name in modules):
         raise InvalidError(f"add_local_python_source takes names of modules, such as 'my_module', not {modules!r}")
-    ignored = _Ignored(ignore, "add_local_python_source")
+    ignored = Ignored(ignore, "add_local_python_source")
     words = f"add_local_python_source {' '.join(modules)}"
 
     def pairs() -> Iterator[Pair]:
@@ -91,7 +98,7 @@ def python_source(modules: tuple[str, ...], ignore: Ignore) -> LocalFiles:
         for name in modules:
             yield from _module(name, leaves_out, words)
 
-    return LocalFiles(words, pairs)
+    return LocalFiles(words, words, pairs)
 
 
 def _module(name: str, ignored: Callable[[str], bool], words: str) -> Iterator[Pair]:
@@ -128,7 +135,7 @@ def package(location: str, remote: str, ignored: Callable[[str], bool] | None = 
             yield f"{remote}/{path}", os.path.join(location, path)
 
 
-class _Ignored:
+class Ignored:
     """What `ignore=` says of a path. A file of patterns is read when files are: in a container it is not there."""
 
     def __init__(self, ignore: Ignore, method: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modicum._uploads import Progress
     from modicum.app import App
     from modicum.function import Function
-    from modicum.image import Image, Resolution
+    from modicum.image import Image
 
 
 class Run:
@@ -108,14 +108,15 @@ class Run:
 
 def _create_functions(app: App, app_id: str, progress: Progress | None) -> Operation[None]:
     functions = list(app.functions.values())
-    resolved = _resolve([app.image_of(function) for function in functions])
+    images = [app.image_of(function) for function in functions]
+    files = _read_files(images)
     sources = _read_sources(functions)
-    files = {source.files.id: source.files for source in sources.values()}
-    images = yield from _build_images(app_id, resolved, files, progress)
+    sets = [*files.values(), *(source.files for source in sources.values())]
+    built = yield from _build(list(dict.fromkeys(images)), app_id, sets, progress)
     created = yield Request(
         *(
-            _creation(app_id, function, image, resolution.attached, sources)
-            for function, image, (_, resolution) in zip(functions, images, resolved)
+            _creation(app_id, function, built[image], [files[each].id for each in image.attached], sources)
+            for function, image in zip(functions, images)
         )
     )
     for function, (header, _) in zip(functions, created):
@@ -131,48 +132,45 @@ def build_image(image: Image, app: App | None) -> None:
             return build_image(image, app)
     if app.app_id is None:
         raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
-    _blocking.run(_build_images(app.app_id, _resolve([image]), {}, None))
+    _blocking.run(_build([image], app.app_id, list(_read_files([image]).values())))
     return None
 
 
-def _resolve(images: list[Image]) -> list[tuple[Image, Resolution]]:
-    """Read what the images are made of, each image and each local file once."""
-    read: dict[LocalFiles, FileSet] = {}
-    known: dict[Image, Resolution] = {}
-    for image in images:
-        if image not in known:
-            known[image] = image.resolve(read)
-    return [(image, known[image]) for image in images]
-
-
-def _build_images(
-    app_id: str, resolved: list[tuple[Image, Resolution]], files: dict[str, FileSet], progress: Progress | None
-) -> Operation[list[str]]:
-    """Upload what images are made of, and `files`; have them built, those that are the same once; return their ids."""
-    from modicum import _uploads  # a container uploads nothing
-
-    files = {**files, **{key: found for _, resolution in resolved for key, found in resolution.uploads.items()}}
-    yield from _uploads.upload(files, progress)
-    steps = [resolution.steps for _, resolution in resolved]
-    distinct = [s for n, s in enumerate(steps) if s not in steps[:n]]
-    header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
-    built = yield Request(*(({**header, "steps": s}, b"") for s in distinct))
-    ids = [built[distinct.index(s)][0]["image"] for s in steps]
-    for (image, _), image_id in zip(resolved, ids):
-        image.set_built(image_id)
-    return ids
+def _read_files(images: list[Image]) -> dict[LocalFiles, FileSet]:
+    """Read the local files that images are made of, each once however many images have it."""
+    distinct = dict.fromkeys(files for image in images for files in image.local_files)
+    return {files: files.read() for files in distinct}
 
 
 def _read_sources(functions: list[Function[Any, Any, Any]]) -> dict[str, Source]:
-    """Return the source of each module that functions are in."""
     from modicum import _source  # a container reads no sources
 
     with_source = {function.__module__: function for function in functions if not function.serialized}
     return {module: _source.of(function.raw_function) for module, function in with_source.items()}
 
 
+def _build(
+    images: list[Image], app_id: str, files: list[FileSet], progress: Progress | None = None
+) -> Operation[dict[Image, str]]:
+    """Upload `files` and what the steps need besides; have the images built, those that are the same once."""
+    from modicum import _uploads  # a container uploads nothing
+
+    resolutions = [image.resolve() for image in images]
+    needed = [each for resolution in resolutions for each in resolution.uploads.values()]
+    yield from _uploads.upload([*files, *needed], progress)
+    steps = [resolution.steps for resolution in resolutions]
+    distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
+    header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
+    built = yield Request(*(({**header, "steps": each}, b"") for each in distinct))
+    ids = [answer["image"] for answer, _ in built]
+    found = {image: ids[distinct.index(each)] for image, each in zip(images, steps)}
+    for image, image_id in found.items():
+        image.set_built(image_id)
+    return found
+
+
 def _creation(
-    app_id: str, function: Function[Any, Any, Any], image: str, attached: list[str], sources: dict[str, Source]
+    app_id: str, function: Function[Any, Any, Any], image: str, files: list[str], sources: dict[str, Source]
 ) -> tuple[dict[str, Any], bytes]:
     source = None if function.serialized else sources[function.__module__]
     header = {
@@ -180,7 +178,7 @@ def _creation(
         "app": app_id,
         "name": function.name,
         "image": image,
-        "files": attached if source is None else [*attached, source.files.id],
+        "files": files if source is None else [*files, source.files.id],
         "options": function.options.as_dict(),
         "spec": {
             "module": "" if source is None else source.module,

@@ -14,7 +14,7 @@ from modicum.wire.frames import PAYLOAD_BYTES_MAX, batches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import Any
 
     from modicum._exchange import Message, Operation
@@ -50,11 +50,12 @@ class Upload:
         self.show(self)
 
 
-def upload(by_id: dict[str, FileSet], progress: Progress | None = None) -> Operation[None]:
+def upload(sets: Collection[FileSet], progress: Progress | None = None) -> Operation[None]:
     """Have the server know these sets. If it does already, that takes one request and sends nothing.
 
     Raises `ExecutionError` if a file changes meanwhile, `ResourceExhaustedError` if the server's disk is full.
     """
+    by_id = {each.id: each for each in sets}
     if not by_id:
         return
     ((header, _),) = yield Request(({"t": "files.missing", "sets": list(by_id)}, b""))

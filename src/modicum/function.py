@@ -86,6 +86,10 @@ class Function(Generic[P, R, O]):
         self.__name__ = getattr(raw, "__name__", name)
         self.__module__ = raw.__module__
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A function that is sent to a container, as part of another, takes no app with it."""
+        return {**self.__dict__, "app": None}
+
     @property
     def object_id(self) -> str:
         """The function's id, `fu-…`. Raises `ExecutionError` while its app does not run."""

@@ -3,16 +3,16 @@
 An `Image` describes; nothing is built until an app that uses it runs. Each method returns a new image with one more
 step, and each step becomes one layer, cached by what it says and by the steps before it.
 
-The methods that install Python packages are in `_image_packages.py`, those for local files in `_image_files.py`. Adding
-a step takes a method, what it sends in `_image_steps.py`, and its command in `node/images/steps.py`.
+The methods that install Python packages are in `_image_packages.py`. Adding a step takes a method, what it sends in
+`_image_steps.py`, and its command in `node/images/steps.py`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from modicum._image_files import Files
 from modicum._image_packages import Packages
+from modicum.file_pattern_matcher import NON_PYTHON_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from modicum._files import FileSet
     from modicum._local_files import LocalFiles
     from modicum.app import App
+    from modicum.file_pattern_matcher import Ignore
 
     P = ParamSpec("P")
     Env = Mapping[str, "str | None"]
@@ -36,25 +37,20 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 class Resolution:
-    """What is sent of an image: its steps, the files that go before them, by id, and which are attached at the start.
+    """What is sent of an image: its steps, and the files of the program that they run, by id."""
 
-    `read` is shared by what is sent together: the same local files are read once.
-    """
+    __slots__ = ("steps", "uploads")
 
-    __slots__ = ("attached", "read", "steps", "uploads")
-
-    def __init__(self, read: dict[LocalFiles, FileSet] | None = None) -> None:
+    def __init__(self) -> None:
         self.steps: list[Step] = []
         self.uploads: dict[str, FileSet] = {}
-        self.attached: list[str] = []
-        self.read = {} if read is None else read
 
     def force(self) -> None:
         """Have every layer built anew."""
         self.steps = [s if s["op"] == "configure" else {**s, "force_build": True} for s in self.steps]
 
 
-class Image(Files, Packages):
+class Image(Packages):
     """A container image: a base and what is installed on it.
 
     Start from a class method, then chain:
@@ -79,15 +75,11 @@ class Image(Files, Packages):
         """
         return self.resolve().steps
 
-    def resolve(self, read: dict[LocalFiles, FileSet] | None = None) -> Resolution:
-        """Return the steps, and what must be with the server before they are built. Raises as `steps` does.
-
-        `read` has the local files that were read already.
-        """
-        resolution = Resolution(read)
+    def resolve(self) -> Resolution:
+        """Return the steps, and what must be with the server before they are built. Raises as `steps` does."""
+        resolution = Resolution()
         for resolve in self._steps:
             resolution.steps += resolve(resolution)
-        resolution.attached = [files.read(resolution).id for files in self._attached]
         if _flag("FORCE_BUILD"):
             resolution.force()
         return resolution
@@ -176,7 +168,7 @@ class Image(Files, Packages):
         gpu: str | None = None,
         context_dir: Path | str | None = None,
         force_build: bool = False,
-        ignore: Sequence[str] | Callable[[Path], bool] | None = None,
+        ignore: Ignore | None = None,
         build_args: Mapping[str, str] | None = None,
     ) -> Image:
         """Extend the image with the lines of a Dockerfile, all but `FROM`.
@@ -194,11 +186,10 @@ class Image(Files, Packages):
 
         def resolve(so_far: Resolution) -> list[Step]:
             from modicum import _dockerfile
+            from modicum._dockerfile_context import Context
 
-            def copy(words: str, sources: list[str], target: str) -> Step:
-                raise _invalid(f"dockerfile_commands: `{words}` cannot be used yet.")
-
-            return _dockerfile.steps(lines, so_far.steps, arguments, common, copy)
+            context = Context(context_dir, files, ignore, so_far.uploads)
+            return _dockerfile.steps(lines, so_far.steps, arguments, common, context.copy)
 
         return self._then_resolved(resolve) if lines else self
 
@@ -247,7 +238,7 @@ class Image(Files, Packages):
         """Set environment variables, for the steps that follow and for functions."""
         from modicum import _image_steps as made
 
-        return self._then({"op": "configure", "env": made.mapping("env", "vars", vars)})
+        return self._then({"op": "configure", "env": made.variables("env", "vars", vars)})
 
     def workdir(self, path: str | PathLike[str]) -> Image:
         """Set the working directory, for the steps that follow and for functions; it is made where it is missing."""
@@ -307,6 +298,69 @@ class Image(Files, Packages):
         """What failed in `imports()` blocks up to now."""
         return self._failed_imports
 
+    def add_local_file(self, local_path: str | Path, remote_path: str, *, copy: bool = False) -> Image:
+        """Add a file of this machine at the absolute `remote_path`; one that ends in "/" is the directory to put it in.
+
+        It is attached when a container starts, so a change of it builds nothing anew, and no build step can follow.
+        With `copy` it becomes part of the image. A relative `local_path` starts at the working directory.
+        """
+        from modicum import _local_files
+
+        return self._add_files(_local_files.file(local_path, remote_path), copy)
+
+    def add_local_dir(
+        self,
+        local_path: str | Path,
+        remote_path: str,
+        *,
+        copy: bool = False,
+        ignore: Ignore = [],  # noqa: B006 - it is only read
+    ) -> Image:
+        """Add the files of a directory of this machine below the absolute `remote_path`, as `add_local_file` does.
+
+        `ignore` says what to leave out: patterns as in a `.dockerignore`, or a callable that gets paths relative to the
+        directory, such as a `FilePatternMatcher`. Links to files are added as files, links to directories are left out.
+        """
+        from modicum import _local_files
+
+        return self._add_files(_local_files.folder(local_path, remote_path, ignore), copy)
+
+    def add_local_python_source(self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES) -> Image:
+        """Add modules or packages, by the names under which this machine imports them, so that containers can too.
+
+        They go to `/root`, as `add_local_file` does it. Without `ignore` only Python files are added.
+        """
+        from modicum import _local_files
+
+        return self._add_files(_local_files.python_source(modules, ignore), copy)
+
+    def copy_local_file(self, local_path: str | Path, remote_path: str = "./") -> Image:
+        """The older name of `add_local_file(…, copy=True)`; a relative `remote_path` starts at /root."""
+        _warn_renamed("copy_local_file", "add_local_file(…, copy=True)")
+        return self.add_local_file(local_path, _below_root(remote_path), copy=True)
+
+    def copy_local_dir(
+        self,
+        local_path: str | Path,
+        remote_path: str = ".",
+        ignore: Ignore = [],  # noqa: B006 - it is only read
+    ) -> Image:
+        """The older name of `add_local_dir(…, copy=True)`; a relative `remote_path` starts at /root."""
+        _warn_renamed("copy_local_dir", "add_local_dir(…, copy=True)")
+        return self.add_local_dir(local_path, _below_root(remote_path), copy=True, ignore=ignore)
+
+    @property
+    def attached(self) -> tuple[LocalFiles, ...]:
+        """The local files that are attached when a container starts, the lowest first."""
+        return self._attached
+
+    @property
+    def local_files(self) -> list[LocalFiles]:
+        """All local files that the image is made of, those of its build steps first."""
+        from modicum._local_files import Baked
+
+        return [*(step.files for step in self._steps if isinstance(step, Baked)), *self._attached]
+
     def __repr__(self) -> str:
         return f"Image({len(self._steps)} steps)"
 
@@ -321,8 +375,10 @@ class Image(Files, Packages):
             raise _invalid(BUILD_STEP_AFTER.format(f"`{self._attached[0].words}`"))
         return _make((*self._steps, resolve))
 
-    def _then_attached(self, files: LocalFiles) -> Image:
-        return _make(self._steps, (*self._attached, files))
+    def _add_files(self, files: LocalFiles, copy: bool) -> Image:
+        from modicum._local_files import Baked
+
+        return self._then_resolved(Baked(files)) if copy else _make(self._steps, (*self._attached, files))
 
     _steps: tuple[Resolve, ...]
     _attached: tuple[LocalFiles, ...]
@@ -337,6 +393,21 @@ def _make(steps: tuple[Resolve, ...], attached: tuple[LocalFiles, ...] = ()) -> 
     image._failed_imports = []
     image._object_id = None
     return image
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    import warnings
+
+    from modicum.exception import DeprecationError
+
+    warnings.warn(f"Image.{old} has another name now: {new}", DeprecationError, stacklevel=3)
+
+
+def _below_root(path: str) -> str:
+    import posixpath
+
+    joined = posixpath.join("/root", path)
+    return posixpath.normpath(joined) + ("/" if path.endswith("/") else "")
 
 
 def _debian_slim(python_version: str | None, force_build: bool) -> Resolve:

@@ -6,7 +6,8 @@ FILE holds its arguments. An exception ends the process with its traceback, whic
 import os
 import sys
 
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_CODE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[0] = _CODE
 
 
 def main() -> None:
@@ -20,10 +21,24 @@ def main() -> None:
     del sys.argv[1:]
     _context.socket_directory = ""  # it is no local process, and no server is there to be spoken to
     complete_path([source])
-    function = find(module, name)
-    with open(path, "rb") as file:
-        args, kwargs = loads(file.read())
-    function(*args, **kwargs)
+    try:
+        function = find(module, name)
+        with open(path, "rb") as file:
+            args, kwargs = loads(file.read())
+        function(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+        _show(error)
+        sys.exit(1)
+
+
+def _show(error: Exception) -> None:
+    """Print the traceback without our own frames at its beginning."""
+    import traceback
+
+    where = error.__traceback__
+    while where is not None and where.tb_frame.f_code.co_filename.startswith((_CODE, "<frozen importlib")):
+        where = where.tb_next
+    traceback.print_exception(type(error), error, where)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modicum.node.images import bases
+from modicum.node.images import bases, mounts
 from modicum.node.images.builder import ImageBuilder
 from modicum.node.images.filesets import BadFileSet
 from modicum.node.launch import Launch
@@ -77,10 +79,7 @@ class Site:
         self.launcher.gate.set()
         self.sent: list[tuple[dict[str, Any], bytes]] = []
         self.server = FakeServer()
-        self.builder = self.make_builder()
-
-    def make_builder(self) -> ImageBuilder:
-        return ImageBuilder(self.launcher, self.home, lambda *frame: self.sent.append(frame), self.server)
+        self.builder = ImageBuilder(self.launcher, home, lambda *frame: self.sent.append(frame), self.server)
 
     def output(self, build: str) -> str:
         parts = [payload for header, payload in self.sent if header["t"] == "build.output" and header["build"] == build]
@@ -311,10 +310,7 @@ async def test_a_set_that_is_not_what_its_name_says_leaves_nothing(site: Site) -
 
 async def test_a_baked_set_is_a_layer(site: Site) -> None:
     set_id = site.server.add({"data/run.sh": b"run"})
-    layer = {
-        "id": "im-baked",
-        "step": {"op": "add_files", "files": set_id, "shipped": {"words": "add_local_dir /data"}},
-    }
+    layer = {"id": "im-baked", "step": {"op": "add_files", "files": set_id, "words": "add_local_dir /data"}}
     await site.builder.build("bu-1", [BASE, layer])
     assert site.result("bu-1")["config"]["env"] == {"PATH": "/bin"}
     assert "Step 2/2: add_local_dir /data" in site.output("bu-1")
@@ -323,7 +319,7 @@ async def test_a_baked_set_is_a_layer(site: Site) -> None:
 
 
 async def test_a_baked_set_that_the_server_lost_fails_its_step(site: Site) -> None:
-    step = {"op": "add_files", "files": "fs-" + "0" * 64, "shipped": {"words": "add_local_dir /data"}}
+    step = {"op": "add_files", "files": "fs-" + "0" * 64, "words": "add_local_dir /data"}
     site.server.kept["sha-" + "0" * 64] = b"[]"
     await site.builder.build("bu-1", [BASE, {"id": "im-baked", "step": step}])
     assert "Step 2/2 failed: the manifest of fs-000" in site.result("bu-1")["message"]
@@ -359,3 +355,60 @@ async def test_an_agent_that_does_not_compile_is_an_error(site: Site) -> None:
     site.launcher.exit = Exit(1)
     with pytest.raises(RuntimeFailure, match="two"):
         await site.builder.ensure_agent(["im-base"], "b1")
+
+
+RUN = {"id": "im-run", "step": {"op": "run_commands", "commands": ["make"]}}
+CONFIGURED: Layers = [
+    {"op": "configure", "env": {"A": "1", "PIP_NO_INPUT": "0"}},
+    {"op": "configure", "workdir": "src"},
+]
+
+
+async def test_a_step_sees_what_was_configured_before_it_and_the_image_has_all(site: Site) -> None:
+    after = [*CONFIGURED, {"op": "configure", "env": {"A": "2"}, "entrypoint": ["e"]}]
+    await site.builder.build("bu-1", [BASE, {**RUN, "configured": CONFIGURED}], after)
+    launch = site.launcher.running[0].launch
+    assert (launch.cwd, launch.env["A"], launch.env["PIP_NO_INPUT"]) == (
+        "/root/src",
+        "1",
+        "0",
+    )  # the user's word counts
+    config = site.result("bu-1")["config"]
+    assert (config["env"]["A"], config["workdir"], config["entrypoint"]) == ("2", "/root/src", ["e"])
+    await site.builder.build("bu-2", [BASE, RUN])
+    assert site.result("bu-2")["config"]["workdir"] == "/root"
+
+
+async def test_a_step_that_takes_too_long_is_ended(site: Site) -> None:
+    site.launcher.gate.clear()
+    shipped = {"arguments": "", "module": "m"}
+    step = {"op": "run_function", "function": "f", "timeout": 0.01, "shipped": shipped}
+    await site.builder.build("bu-1", [BASE, {"id": "im-f", "step": step}])
+    assert "`run_function f` did not end within its 0.01 s" in site.result("bu-1")["message"]
+    assert site.launcher.running[0].killed
+    assert (site.builder.layers(), site.scratch()) == (["im-base"], [])
+
+
+async def test_a_functions_program_lies_over_the_image_and_is_not_kept(site: Site) -> None:
+    files = site.server.add({"root/main.py": b"x"})
+    shipped = {"arguments": "", "module": "main", "files": files}
+    step = {"op": "run_function", "function": "f", "timeout": 9, "shipped": shipped}
+    await site.builder.build("bu-1", [BASE, {"id": "im-f", "step": step, "agent": "b1"}])
+    launch = site.launcher.running[0].launch
+    assert [path.name for path in launch.layers] == [launch.layers[0].name, "im-base"]
+    assert (launch.layers[0] / "root/main.py").read_text() == "x"
+    assert not (site.builder.path("im-f") / "root").exists()
+    (agent,) = [mount.source for mount in launch.mounts if mount.target == "/run/modicum-agent"]
+    assert agent == site.home / "agent/b1"
+
+
+async def test_a_full_disk_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache")
+
+    monkeypatch.setattr(mounts, "lay_out", no_room)
+    await site.builder.build("bu-1", [BASE, RUN])
+    message = site.result("bu-1")["message"]
+    assert "Step 2/2 failed: [Errno 28] No space left on device: '/cache'" in message
+    assert "A disk is full" in message
+    assert (site.builder.layers(), site.scratch()) == (["im-base"], [])

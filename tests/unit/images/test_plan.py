@@ -88,3 +88,43 @@ def test_force_build_is_no_part_of_what_is_built() -> None:
 def test_what_is_no_image_is_refused(bad: list[Step]) -> None:
     with pytest.raises(InvalidSteps):
         plan(bad)
+
+
+ENV: Step = {"op": "configure", "env": {"A": "1"}}
+ENTRY: Step = {"op": "configure", "entrypoint": ["e"]}
+
+
+def test_configuring_makes_no_layer_but_another_image() -> None:
+    plain, configured = plan([BASE, NUMPY]), plan([BASE, NUMPY, ENV, ENTRY])
+    assert plain.layers == configured.layers
+    assert configured.configured == (ENV, ENTRY)
+    assert len({plain.image, configured.image, plan([BASE, NUMPY, ENTRY, ENV]).image}) == 3
+    assert configured.image.startswith("im-")
+
+
+def test_a_layer_is_known_by_what_it_sees() -> None:
+    plain, seen, unseen = plan([BASE, NUMPY]), plan([BASE, ENV, NUMPY]), plan([BASE, ENTRY, NUMPY])
+    assert seen.layers[1].configured == (ENV,)
+    assert seen.layers[0] == plain.layers[0]
+    assert seen.layers[1].id != plain.layers[1].id
+    assert unseen.layers[1].id == plain.layers[1].id
+
+
+def test_how_parts_get_to_the_node_is_no_part_of_what_is_built() -> None:
+    steps: list[list[Step]] = [
+        [BASE, {"op": "run_function", "key": "k", "shipped": {"files": files}}] for files in ("la-1", "la-2")
+    ]
+    first, second = (plan(each) for each in steps)
+    assert first.image == second.image
+    assert first.layers[1].step["shipped"] == {"files": "la-1"}
+
+
+def test_all_can_be_forced_at_once() -> None:
+    forced = forced_builds([BASE, ENV, NUMPY], "n", everything=True)
+    assert len(forced) == 2
+    assert set(ids([BASE, ENV, NUMPY], forced)).isdisjoint(ids([BASE, ENV, NUMPY]))
+
+
+def test_configuration_alone_is_no_image() -> None:
+    with pytest.raises(InvalidSteps, match="a step that makes a layer"):
+        plan([ENV])

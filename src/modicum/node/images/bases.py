@@ -33,6 +33,7 @@ _MEMORY_TO_SPARE_MIB = 3072
 
 _HERE = Path(__file__).parent
 _LOG_LINES_SHOWN = 15
+_NO_SUITE = "does not have a Release file"
 
 ENV = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 """What a process in the image finds set."""
@@ -42,6 +43,10 @@ Tell = Callable[[str], None]
 
 class BaseFailed(Exception):
     """The base cannot be made; the message is for whoever asked for the image."""
+
+
+class _SuiteMissing(Exception):
+    """The wanted Python comes with no suite that can be had; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,21 @@ async def build(minor: str, target: Path, work: Path, tell: Tell) -> dict[str, A
 
     `work` is an empty directory for all else. Cancelling ends every process and mount of it. Raises `BaseFailed`.
     """
-    recipe = await _recipe(minor, work, tell)
+    suite = SUITES.get(minor)
+    try:
+        if suite is None:
+            raise _SuiteMissing("no Debian suite has it")
+        await _bootstrap(minor, Recipe(suite, _TOOLS + _OWN_PYTHON), target, work / "own", tell)
+    except _SuiteMissing as missing:
+        if suite is not None:
+            tell(f"{missing}; looking for a Python {minor} for an older one.")
+        recipe = await _with_interpreter(minor, str(missing), work, tell)
+        await _bootstrap(minor, recipe, target, work / "other", tell)
+    return {"env": dict(ENV), "workdir": "/root", "python": "/usr/local/bin/python3", "python_minor": minor}
+
+
+async def _bootstrap(minor: str, recipe: Recipe, target: Path, work: Path, tell: Tell) -> None:
+    work.mkdir()
     settings = await in_thread(lambda: apt.host_settings(recipe.suite))
     if (found := recipe.interpreter) is not None:
         await in_thread(lambda: interpreter.stage(found, minor, work / "python"))
@@ -73,22 +92,16 @@ async def build(minor: str, target: Path, work: Path, tell: Tell) -> dict[str, A
         "OUT": str(target),
         "TMPFS": str(_TMPFS_MIB if _memory_available_mib() > _MEMORY_TO_SPARE_MIB else 0),
     }
-    with_python = f"CPython {recipe.interpreter.version} from {recipe.interpreter.origin}" if recipe.interpreter else (
-        f"its own Python {minor}"
-    )  # fmt: skip
+    with_python = f"CPython {found.version} from {found.origin}" if found else f"its own Python {minor}"
     tell(f"Bootstrapping Debian {recipe.suite} with {with_python} (once) …")
     started = asyncio.get_running_loop().time()
     await _run(environ, work / "log", recipe.suite)
     tell(f"Debian {recipe.suite} is ready after {asyncio.get_running_loop().time() - started:.0f} s.")
-    return {"env": dict(ENV), "workdir": "/root", "python": "/usr/local/bin/python3", "python_minor": minor}
 
 
-async def _recipe(minor: str, work: Path, tell: Tell) -> Recipe:
-    suite = SUITES.get(minor)
-    if suite is not None:
-        return Recipe(suite, _TOOLS + _OWN_PYTHON)
+async def _with_interpreter(minor: str, why: str, work: Path, tell: Tell) -> Recipe:
     try:
-        found = await interpreter.find(minor, work / "uv", tell)
+        found = await interpreter.find(minor, why, work / "uv", tell)
     except interpreter.NoInterpreter as error:
         raise BaseFailed(str(error)) from None
     suite = next((name for name, glibc in _GLIBC if glibc >= found.glibc), None)
@@ -130,6 +143,8 @@ async def _run(environ: dict[str, str], log: Path, suite: str) -> None:
         raise
     if code != 0:
         said = await in_thread(lambda: log.read_text(errors="replace"))
+        if _NO_SUITE in said:
+            raise _SuiteMissing(f"the package archive that this machine uses has no Debian {suite}")
         lines = said.splitlines()[-_LOG_LINES_SHOWN:]
         raise BaseFailed("\n".join([f"Bootstrapping Debian {suite} failed (exit status {code}):", *lines]))
 

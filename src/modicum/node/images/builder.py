@@ -13,10 +13,9 @@ from modicum.node.removal import remove_tree
 from modicum.runtimes.base import BindMount, RuntimeFailure
 from modicum.wire.configuration import configure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
-from modicum.wire.version import build_id
 
 from . import compiled
-from .files import FAILURES, FileLayers
+from .files import FileLayers
 from .filesets import Server
 from .flights import Flight, Flights
 from .stepper import Job, StepFailed, Stepper, ended
@@ -43,7 +42,7 @@ class BuildFailed(Exception):
 class ImageBuilder:
     """Makes and keeps the layers below `home`; sweeps what an earlier, killed node left half done.
 
-    `server` gives the user's files. Belongs to the running event loop.
+    `server` gives the files that are in layers. Belongs to the running event loop.
     """
 
     def __init__(self, launcher: Launcher, home: Path, send: Send, server: Server) -> None:
@@ -52,11 +51,11 @@ class ImageBuilder:
         self._send = send
         self._store = LayerStore(home)
         self._flights = Flights()
-        self._files = FileLayers(home, self._store, server, self._flights)
-        self._stepper = Stepper(launcher, home / "cache", self._files)
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
+        self._files = FileLayers(home, self._store, server, self._flights)
+        self._stepper = Stepper(launcher, self._store, self._files, home)
         self._later(self._store.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
@@ -70,7 +69,7 @@ class ImageBuilder:
         return self._store.path(layer_id)
 
     async def build(self, build_id: str, layers: Sequence[Layer], configured: Sequence[Layer] = ()) -> None:
-        """Make those of `layers` (`{"id", "step", "configured"}`, the base first) that are missing.
+        """Make those of `layers` (`{"id", "step", "configured", "agent"}`, the base first) that are missing.
 
         `configured` are the steps that only configure, of the image and of each layer those before it. Sends
         `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `entrypoint`,
@@ -105,7 +104,7 @@ class ImageBuilder:
     async def ensure_files(self, set_id: str, layers: Sequence[str]) -> Path:
         """Return the directory of a file set to be laid over the image made of `layers`, the base first.
 
-        Raises one of `files.FAILURES`.
+        Raises `ValueError` for a set that is none or does not fit the image, or what the server answers.
         """
         return await self._files.ensure(set_id, layers)
 
@@ -150,33 +149,14 @@ class ImageBuilder:
         return make
 
     async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
-        job = Job(
-            id=layer["id"],
-            step=layer["step"],
-            configured=tuple(layer.get("configured", ())),
-            below=(*await self._source_of(layer, below), *self._lower(below)),
-            config=self._store.config(below[-1]) if below else {},
-            scratch=scratch,
-            agent=self._home / "agent" / build_id(),
-            position=position,
-        )
+        configured = tuple(layer.get("configured", ()))
+        job = Job(layer["step"], configured, below, layer.get("agent", ""), scratch, position, layer["id"])
         try:
             config = await self._stepper.run(job, flight)
             self._store.add(layer["id"], job.layer, config)
         except StepFailed as failure:
             raise BuildFailed(layer["id"], failure.code, failure.message) from failure
         self._later(self._store.settle)
-
-    async def _source_of(self, layer: Layer, below: Sequence[str]) -> list[Path]:
-        """Return the user's files, which lie over the image while a step of his program runs, and are not kept."""
-        set_id = layer["step"].get("shipped", {}).get("files")
-        try:
-            return [await self.ensure_files(set_id, below)] if set_id else []
-        except FAILURES as failure:
-            raise BuildFailed(layer["id"], -1, f"the program's files cannot be laid out: {failure}") from failure
-
-    def _lower(self, below: Sequence[str]) -> tuple[Path, ...]:
-        return tuple(self._store.path(layer_id) for layer_id in reversed(below))
 
     def _fail(self, build_id: str, failure: BuildFailed) -> None:
         header = {"t": "build.failed", "build": build_id, "layer": failure.layer, "code": failure.code}
@@ -204,7 +184,7 @@ class ImageBuilder:
         running = await self._launcher.launch(
             Launch(
                 id=f"ag-{uuid.uuid4().hex[:16]}",
-                layers=self._lower([base]),
+                layers=(self._store.path(base),),
                 argv=(config["python"], "-I", "-B", "-c", compiled.PROGRAM, compiled.SOURCE, compiled.OUTPUT),
                 env=config["env"],
                 on_output=lambda _, data: said.extend(data),

@@ -45,21 +45,17 @@ class FileLayers:
             await self._flights.join(f"{fit}", lambda _: None, lambda _: self._make(fit, layers))
         return self._store.path(self._fitting[fit])
 
-    async def fill(self, set_id: str, layer_id: str, below: Sequence[Path], upper: Path) -> None:
-        """Make the files of the set in the empty directory `upper`, to be a layer on `below`, the topmost first.
-
-        Raises as `ensure`.
-        """
+    async def fill(self, set_id: str, layer_id: str, layers: Sequence[str], upper: Path) -> None:
+        """Make the files of the set in the empty directory `upper`, to be a layer on `layers`. Raises as `ensure`."""
         entries = await fetch_entries(self._server, set_id)
-        shared = await in_thread(lambda: shared_folders(entries, Merged(below)))
+        shared = await in_thread(lambda: shared_folders(entries, self._image(layers)))
         placed = await lay_out(self._server, entries, upper, shared, self._kept)
         await in_thread(lambda: self._kept.add(layer_id, placed))
 
     async def _make(self, fit: tuple[str, str], layers: Sequence[str]) -> None:
         set_id = fit[0]
         entries = await fetch_entries(self._server, set_id)
-        image = Merged([self._store.path(layer) for layer in reversed(layers)])
-        shared = await in_thread(lambda: shared_folders(entries, image))
+        shared = await in_thread(lambda: shared_folders(entries, self._image(layers)))
         layer_id = f"{set_id}{_suffix(shared)}"
         if not self._store.has(layer_id):
             scratch = self._store.scratch()
@@ -70,6 +66,9 @@ class FileLayers:
             finally:
                 await in_thread(lambda: remove_tree(scratch))
         self._fitting[fit] = layer_id
+
+    def _image(self, layers: Sequence[str]) -> Merged:
+        return Merged([self._store.path(layer) for layer in reversed(layers)])
 
 
 def _suffix(shared: dict[str, Folder]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 _FULL = "No space left on device|Disk quota exceeded"
-_EARLY = "is not valid yet|certificate is not yet valid|NotValidYet"
+_EARLY = "not valid yet|not yet valid|NotValidYet"
 _LATE = "certificate has expired|Release file for .* is expired|CertificateExpired"
 _UNTRUSTED = "certificate verify failed|UnknownIssuer|self.signed certificate|unable to get local issuer"
 _NETWORK = """(?x)
-    Temporary\\ failure\\ (in\\ name\\ resolution|resolving) | Could\\ not\\ (resolve\\ host|connect\\ to)
+    Temporary\\ failure\\ (in\\ name\\ resolution|resolving) | Could\\ not\\ (resolve|connect\\ to)
     | Name\\ or\\ service\\ not\\ known | NewConnectionError | ConnectTimeoutError | ProxyError
     | Failed\\ to\\ establish\\ a\\ new\\ connection | Network\\ is\\ unreachable | No\\ route\\ to\\ host
     | Connection\\ timed\\ out | Unable\\ to\\ connect\\ to | dns\\ error | tcp\\ connect\\ error"""

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from . import apt
 
-COPIED_MINORS = ("3.12",)
-"""Minors that no Debian suite has: their interpreter may come from the host."""
+COPIED_MINORS = ("3.12", "3.14")
+"""Minors that no Debian suite has, or only one that not every archive has: their interpreter may come from the host."""
 
 _CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine

@@ -41,10 +41,10 @@ class Interpreter:
     glibc: tuple[int, int]
 
 
-async def find(minor: str, scratch: Path, tell: Tell) -> Interpreter:
+async def find(minor: str, why: str, scratch: Path, tell: Tell) -> Interpreter:
     """Return a CPython of this minor, fetched by uv into `scratch` or found on the machine.
 
-    Raises `NoInterpreter`.
+    `why` says why it has to come from there. Raises `NoInterpreter`.
     """
     fetched, failure = await _fetch(minor, scratch)
     if fetched is not None:
@@ -56,7 +56,7 @@ async def find(minor: str, scratch: Path, tell: Tell) -> Interpreter:
             return Interpreter(prefix, version, f"this machine's {prefix}", _host_glibc())
     present = ", ".join(_minors_present()) or "none"
     raise NoInterpreter(
-        f"No CPython {minor} can be had: no Debian suite has it, uv could not fetch it ({failure}), and this machine "
+        f"No CPython {minor} can be had: {why}, uv could not fetch it ({failure}), and this machine "
         f"has none with its library complete (found here: {present}). Install one, for example with "
         f"`uv python install {minor}` or pyenv, or choose another python_version."
     )

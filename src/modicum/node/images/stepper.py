@@ -17,9 +17,13 @@ from . import bases, host, mounts, steps
 from .files import FAILURES, FileLayers
 from .flights import Flight
 from .hints import with_hint
+from .store import LayerStore
 from .threads import in_thread
 
 _LINES_KEPT = 20
+
+_TOGETHER = 'exec "$@" 2>&1'
+"""Output and errors of a step are one text, and in order only in one pipe."""
 
 
 class StepFailed(Exception):
@@ -33,19 +37,19 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A step to be run; `id` is its layer's. `below` are the directories of the layers below, the topmost first.
+    """A step to be run on the layers `below`, the base first; `configured` are the configuring steps before it.
 
-    `config` is what those are configured like. `scratch` is a directory to work in, in which `layer` becomes the new layer.
+    `agent` names the build of our code that it may run. `scratch` is a directory to work in, in which `layer` becomes
+    the new layer.
     """
 
-    id: str
     step: Mapping[str, Any]
     configured: tuple[Mapping[str, Any], ...]
-    below: tuple[Path, ...]
-    config: Mapping[str, Any]
+    below: tuple[str, ...]
+    agent: str
     scratch: Path
-    agent: Path
     position: str
+    layer_id: str
 
     @property
     def layer(self) -> Path:
@@ -54,19 +58,20 @@ class Job:
 
 
 class Stepper:
-    """Runs steps. `cache` keeps what installers have downloaded, `files` has the user's files."""
+    """Runs steps over the layers in `store` and the sets in `files`. What installers download stays below `home`."""
 
-    def __init__(self, launcher: Launcher, cache: Path, files: FileLayers) -> None:
+    def __init__(self, launcher: Launcher, store: LayerStore, files: FileLayers, home: Path) -> None:
         self._launcher = launcher
-        self._cache = cache
+        self._store = store
         self._files = files
+        self._home = home
 
     async def run(self, job: Job, flight: Flight) -> dict[str, Any]:
         """Fill `job.layer`; return what is recorded with the layer: the base's configuration. Raises `StepFailed`."""
         job.layer.mkdir()
         started = asyncio.get_running_loop().time()
         try:
-            flight.show(f"Step {job.position}: {steps.words(job.step)}\n".encode())
+            flight.show(f"{_headline(job)}\n".encode())
             config = await self._make(job, flight)
         except (steps.UnknownStep, bases.BaseFailed, RuntimeFailure, OSError, *FAILURES) as error:
             raise StepFailed(-1, with_hint(f"Step {job.position} failed: {error}")) from error
@@ -82,28 +87,29 @@ class Stepper:
             return await bases.build(version, job.layer, work, lambda line: flight.show(f"{line}\n".encode()))
         if not job.below:
             raise steps.UnknownStep(f"{job.step['op']} needs an image to stand on")
+        base = self._store.config(job.below[-1])
         if job.step["op"] == "add_files":
-            await self._files.fill(job.step["files"], job.id, job.below, job.layer)
-            return dict(job.config)
-        config = configure(job.config, job.configured)
+            await self._files.fill(job.step["files"], job.layer_id, job.below, job.layer)
+            return base
+        config = configure(base, job.configured)
         command = steps.command(job.step, config)
         code = await self._run(job, flight, command, config)
         flight.finish_line()
         if code != 0:
-            tail = with_hint(flight.tail(_LINES_KEPT))
-            raise StepFailed(code, f"`{command.words}` exited with status {code}:\n{tail}")
-        return dict(job.config)
+            tail = flight.tail(_LINES_KEPT).removeprefix(_headline(job)).lstrip("\n")
+            raise StepFailed(code, with_hint(f"`{command.words}` exited with status {code}:\n{tail}"))
+        return base
 
     async def _run(self, job: Job, flight: Flight, command: steps.Command, config: Mapping[str, Any]) -> int:
         folder = job.scratch / "view"
         folder.mkdir(mode=0o755)
-        view = await in_thread(lambda: mounts.lay_out(folder, self._cache, host.collect(), command.files))
-        agent = (BindMount(job.agent, steps.AGENT),) if command.needs_agent else ()
+        view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", host.collect(), command.files))
+        agent = (BindMount(self._home / "agent" / job.agent, steps.AGENT),) if command.needs_agent else ()
         running = await self._launcher.launch(
             Launch(
                 id=f"bu-{uuid.uuid4().hex[:16]}",
-                layers=job.below,
-                argv=command.argv,
+                layers=await self._layers(job),
+                argv=("/bin/sh", "-c", _TOGETHER, "step", *command.argv),
                 env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
                 on_output=lambda _, data: flight.show(data),
                 cwd=config["workdir"],
@@ -111,15 +117,21 @@ class Stepper:
                 mounts=(*view.mounts, *agent),
             )
         )
-        return await _within(command.timeout_s, running)
+        try:
+            async with asyncio.timeout(command.timeout_s):
+                return await ended(running)
+        except TimeoutError:
+            raise StepFailed(-1, f"`{command.words}` did not end within its {command.timeout_s:g} s") from None
+
+    async def _layers(self, job: Job) -> tuple[Path, ...]:
+        """Return what the step stands on, the topmost first: over the image its program's files, which are not kept."""
+        files = job.step.get("shipped", {}).get("files")
+        image = tuple(self._store.path(layer_id) for layer_id in reversed(job.below))
+        return (await self._files.ensure(files, job.below), *image) if files else image
 
 
-async def _within(seconds: float | None, running: Running) -> int:
-    try:
-        async with asyncio.timeout(seconds):
-            return await ended(running)
-    except TimeoutError:
-        raise StepFailed(-1, f"the step did not end within its {seconds:g} s") from None
+def _headline(job: Job) -> str:
+    return f"Step {job.position}: {steps.words(job.step)}"
 
 
 async def ended(running: Running) -> int:

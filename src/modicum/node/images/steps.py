@@ -1,6 +1,7 @@
 """What command a step runs. One function per operation, and one line in the table at the end.
 
-The base, `debian_slim`, is no command: `bases.py` makes it, and `files.py` what `add_files` adds.
+The base, `debian_slim`, is no command: `bases.py` makes it. Nor is `add_files`: `files.py` makes it. Steps that only
+configure run nothing: `wire/configuration.py`.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def command(step: Step, config: Config) -> Command:
 def words(step: Step) -> str:
     """Name a step to people."""
     if step["op"] == "add_files":
-        return str(step["shipped"]["words"])
+        return str(step["words"])
     return f"debian_slim {step['python']}" if step["op"] == "debian_slim" else command(step, {}).words
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
@@ -11,15 +9,11 @@ from modicum.wire.frames import Header
 
 async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Build an image unless it is there. What it prints goes to the app's log."""
-    absent = next((each for step in header["steps"] for each in _files(step) if not parts.files.has(each)), None)
+    needed = [each.get("files") for step in header["steps"] for each in (step, step.get("shipped", {}))]
+    absent = next((files for files in needed if files is not None and not parts.files.has(files)), None)
     if absent is not None:
         raise ValueError(f"the file set {absent} is not here")
     return {"image": await parts.builds.build(header["steps"], header["app"], bool(header.get("ignore_cache")))}
-
-
-def _files(step: dict[str, Any]) -> list[str]:
-    """Return the file sets that a step needs."""
-    return [each["files"] for each in (step, step.get("shipped", {})) if "files" in each]
 
 
 def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
