@@ -1,4 +1,4 @@
-"""How long does it take to bring a tree of 10,000 local files to a container: first, unchanged, and with one changed."""
+"""How long does a tree of 10,000 local files take to a container: first, unchanged, and with one changed."""
 
 from __future__ import annotations
 

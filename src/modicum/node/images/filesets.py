@@ -216,7 +216,8 @@ def shared_folders(entries: Sequence[Entry], image: Merged) -> dict[str, Folder]
         if real not in inside:
             inside[real] = image.subfolders(real)
         if name in inside[real]:
-            raise InTheWay(f"the image has a directory at /{real}/{name}, where a file is to be")
+            place = f"/{real}/{name}" if real else f"/{name}"
+            raise InTheWay(f"the image has a directory at {place}, where a file is to be")
     return found
 
 
