@@ -7,6 +7,7 @@ import os
 from modicum import _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import InvalidError
+from modicum.wire.frames import HEADER_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from modicum.app import App
     from modicum.function import Function
     from modicum.image import Image
+
+
+STEPS_BYTES_MAX = HEADER_BYTES_MAX - 4096
+"""They travel in one frame's header."""
 
 
 class Run:
@@ -160,6 +165,7 @@ def _build(
     yield from _uploads.upload([*files, *needed], progress)
     steps = [resolution.steps for resolution in resolutions]
     distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
+    _check_size(distinct)
     header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
     built = yield Request(*(({**header, "steps": each}, b"") for each in distinct))
     ids = [answer["image"] for answer, _ in built]
@@ -167,6 +173,17 @@ def _build(
     for image, image_id in found.items():
         image.set_built(image_id)
     return found
+
+
+def _check_size(images: list[list[dict[str, Any]]]) -> None:
+    import json
+
+    size = max((len(json.dumps(steps)) for steps in images), default=0)
+    if size > STEPS_BYTES_MAX:
+        raise InvalidError(
+            f"the steps of an image are {size:,} bytes, and can be {STEPS_BYTES_MAX:,}: put long commands and large "
+            "requirements into files, and add those with `add_local_file(…, copy=True)`"
+        )
 
 
 def _creation(

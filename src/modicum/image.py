@@ -361,6 +361,15 @@ class Image(Packages):
 
         return [*(step.files for step in self._steps if isinstance(step, Baked)), *self._attached]
 
+    if not TYPE_CHECKING:  # a type checker knows which attributes there are
+
+        def __getattr__(self, name: str) -> object:
+            """Say what has taken the place of a method that there was once."""
+            instead = {"extend": "`dockerfile_commands`", "run_inside": "`imports()`"}.get(name)
+            if instead is not None:
+                raise _invalid(f"`Image.{name}` is gone; use {instead}.")
+            raise AttributeError(f"an Image has no attribute {name!r}")
+
     def __repr__(self) -> str:
         return f"Image({len(self._steps)} steps)"
 
