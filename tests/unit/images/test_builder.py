@@ -6,7 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from modicum.node.images.filesets import BadFileSet
 from modicum.node.launch import Launch
 from modicum.runtimes.base import Exit, RuntimeFailure
 from modicum.wire import filesets
-from modicum.wire.frames import Frame, Header
+from tests.unit.images.fileserver import FileServer
 
 Layers = list[dict[str, Any]]
 
@@ -78,7 +78,7 @@ class Site:
         self.launcher = FakeLauncher()
         self.launcher.gate.set()
         self.sent: list[tuple[dict[str, Any], bytes]] = []
-        self.server = FakeServer()
+        self.server = FileServer()
         self.builder = ImageBuilder(self.launcher, home, lambda *frame: self.sent.append(frame), self.server)
 
     def output(self, build: str) -> str:
@@ -240,38 +240,6 @@ async def test_a_lost_awaiter_ends_the_build(site: Site) -> None:
         await build
     assert site.launcher.running[0].killed
     assert site.scratch() == []
-
-
-class FakeServer:
-    """Has the contents that it was given, and counts what it is asked for."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-        self.asked: list[str] = []
-
-    def add(self, files: dict[str, bytes]) -> str:
-        """Keep a file set and return its id."""
-        entries = []
-        for path, data in files.items():
-            digest = hashlib.sha256(data).hexdigest()
-            self.kept[f"sha-{digest}"] = data
-            entries.append((path, path.endswith(".sh"), digest, len(data)))
-        manifest = filesets.encode(entries)
-        set_id = filesets.set_id(manifest)
-        self.kept[filesets.manifest_blob(set_id)] = manifest
-        return set_id
-
-    async def ask(self, header: Header) -> Frame:
-        await asyncio.sleep(0)
-        self.asked += header["files"]
-        datas = [self.kept[f"sha-{digest}"] for digest in header["files"]]
-        return {"t": "reply", "sizes": [len(data) for data in datas]}, b"".join(datas)
-
-    async def fetch(self, blob: str) -> AsyncIterator[bytes]:
-        self.asked.append(blob)
-        for start in range(0, len(self.kept[blob]), 1000):
-            yield self.kept[blob][start : start + 1000]
-            await asyncio.sleep(0)
 
 
 async def test_a_file_set_is_made_once(site: Site) -> None:

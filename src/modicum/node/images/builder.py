@@ -16,7 +16,7 @@ from modicum.wire.frames import PAYLOAD_BYTES_MAX
 
 from . import compiled
 from .files import FileLayers
-from .filesets import FileSets, Server
+from .filesets import Server
 from .flights import Flight, Flights
 from .ground import DebianGround, Ground
 from .pruning import Pruner
@@ -60,11 +60,9 @@ class ImageBuilder:
         self._wanted: list[list[str]] = []  # the layers of each build, until the last of it has ended
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
-        self._file_sets = FileSets(home, server)
-        self._files = FileLayers(self._store, self._file_sets, self._flights)
+        self._files = FileLayers(home, self._store, server, self._flights)
         self._stepper = Stepper(launcher, self._store, self._files, home, self._ground)
         self._later(self._store.clear)
-        self._later(self._file_sets.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -167,7 +165,7 @@ class ImageBuilder:
 
     async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
         configured = tuple(layer.get("configured", ()))
-        job = Job(layer["step"], configured, below, layer.get("agent", ""), scratch, position)
+        job = Job(layer["step"], configured, below, layer.get("agent", ""), scratch, position, layer["id"])
         try:
             config = await self._stepper.run(job, flight, self._store.path(layer["id"]))
             self._store.add(layer["id"], job.layer, config)

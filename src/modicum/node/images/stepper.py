@@ -11,17 +11,13 @@ from typing import Any
 
 from modicum.node.launch import Launch, Launcher, Running
 from modicum.runtimes.base import BindMount, RuntimeFailure
-from modicum.wire.channel import ChannelClosed, RemoteFailure
 from modicum.wire.configuration import configure
-from modicum.wire.filesets import BadManifest
 
 from . import bases, mounts, steps
-from .files import FileLayers
-from .filesets import BadFileSet
+from .files import FAILURES, FileLayers
 from .flights import Flight
 from .ground import Ground, StepRefused
 from .hints import with_hint
-from .merged import InTheWay
 from .store import LayerStore
 from .threads import in_thread
 
@@ -29,8 +25,6 @@ _LINES_KEPT = 20
 
 _TOGETHER = 'exec "$@" 2>&1'
 """Output and errors of a step are one text, and in order only in one pipe."""
-
-_FILES_FAILED = (BadFileSet, BadManifest, InTheWay, RemoteFailure, ChannelClosed)
 
 
 class StepFailed(Exception):
@@ -56,6 +50,7 @@ class Job:
     agent: str
     scratch: Path
     position: str
+    layer_id: str
 
     @property
     def layer(self) -> Path:
@@ -87,7 +82,7 @@ class Stepper:
             flight.show(f"{_headline(job)}\n".encode())
             config = await self._make(job, flight)
             await in_thread(lambda: self._ground.seal(job.layer, final))
-        except (steps.UnknownStep, StepRefused, bases.BaseFailed, RuntimeFailure, OSError, *_FILES_FAILED) as error:
+        except (steps.UnknownStep, StepRefused, bases.BaseFailed, RuntimeFailure, OSError, *FAILURES) as error:
             raise StepFailed(-1, with_hint(f"Step {job.position} failed: {error}")) from error
         taken = asyncio.get_running_loop().time() - started
         flight.show(f"Step {job.position}: done in {taken:.1f} s\n".encode())
@@ -103,7 +98,7 @@ class Stepper:
             raise steps.UnknownStep(f"{job.step['op']} needs an image to stand on")
         base = self._store.config(job.below[-1])
         if job.step["op"] == "add_files":
-            await self._files.fill(job.step["files"], job.below, job.layer)
+            await self._files.fill(job.step["files"], job.layer_id, job.below, job.layer)
             return base
         config = configure(base, job.configured)
         command = steps.command(job.step, config)
