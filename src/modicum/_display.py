@@ -13,6 +13,16 @@ from modicum.output import LinePrinter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from typing import Protocol
+
+    class Upload(Protocol):
+        """How far the upload of a program's files is."""
+
+        files: int
+        files_sent: int
+        bytes: int
+        bytes_sent: int
+
 
 _STEP = re.compile(rb"^Step (\d+/\d+): (?!done in |failed: )(.*)$", re.MULTILINE)
 
@@ -46,6 +56,17 @@ class Display(LinePrinter):
         """Images begin to be built, those that are not there."""
         self.begins("building images")
         self._began, self._built = self._stage, False
+
+    def uploads(self, upload: Upload) -> None:
+        """Files are being sent; images are built when all are."""
+        if upload.files_sent < upload.files:
+            if self._stage is None or not self._stage.what.startswith("sending"):
+                self.begins("sending files")
+            assert self._stage is not None
+            done = f"{upload.bytes_sent / 1e6:.1f} of {upload.bytes / 1e6:.1f} MB"
+            self._stage.what = f"sending files: {upload.files_sent:,} of {upload.files:,} ({done})"
+        elif self._stage is not None and self._stage.what.startswith("sending"):
+            self.builds()
 
     def created(self, app: str, name: str, functions: int, images: int) -> None:
         """The app is there; from here on it may wait for containers."""

@@ -120,7 +120,6 @@ class Containers:
     async def _start(self, tracked: _Tracked, spec: dict[str, Any]) -> None:
         try:
             launch = await self._plan(tracked, spec)
-            tracked.layers.update(path.name for path in launch.layers)
             tracked.running = await self._launcher.launch(launch)
         except RuntimeFailure as failure:
             raise RemoteFailure("start_failed", str(failure)) from failure
@@ -162,6 +161,7 @@ class Containers:
         if spec.get("source"):
             source = spec["source"]
             layers.insert(0, await self._images.ensure_source(source["layer"], source["blob"], self._fetch))
+            tracked.layers.add(layers[0].name)
         limits = spec.get("limits") or {}
         return Launch(
             id=tracked.id,

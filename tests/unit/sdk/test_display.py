@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modicum import _display, _server, _status, _terminal, output
+from modicum import _display, _server, _terminal, output
 from modicum._display import Display
 from modicum._status import Stage, StatusLine
 from modicum.exception import from_code
@@ -36,8 +36,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     streams = SimpleNamespace(stdout=made, stderr=made)
     for module in (_display, output):
         monkeypatch.setattr(module, "sys", streams)
-    monkeypatch.setattr(_status.threading.Thread, "start", lambda thread: None)
-    monkeypatch.setattr(_status.threading.Thread, "join", lambda thread, timeout=None: None)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
+    monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout=None: None)
     monkeypatch.setattr(_terminal, "width", lambda: 40)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -63,6 +63,19 @@ def test_what_is_waited_for(terminal: Terminal) -> None:
     assert drawn(display) == "building images · step 2/3: pip install six"
     display.created("ap-1", "mine", 2, 1)
     assert "\x1b[32m✓ \x1b[0mCreated mine: 2 functions, 1 image (built in 1.0 s)\n" in terminal.getvalue()
+
+
+def test_how_far_an_upload_is(terminal: Terminal) -> None:
+    display = Display()
+    display.builds()
+    upload = SimpleNamespace(files=10_000, files_sent=0, bytes=40_000_000, bytes_sent=0)
+    display.uploads(upload)
+    upload.files_sent, upload.bytes_sent = 1234, 5_000_000
+    display.uploads(upload)
+    assert drawn(display) == "sending files: 1,234 of 10,000 (5.0 of 40.0 MB)"
+    upload.files_sent = 10_000
+    display.uploads(upload)
+    assert drawn(display) == "building images"
 
 
 def test_nothing_is_drawn_behind_an_unfinished_line(terminal: Terminal) -> None:
