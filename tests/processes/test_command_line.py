@@ -182,6 +182,15 @@ def test_output_is_shown_when_it_is_enabled(program: Path) -> None:
         assert bool(told) == bool(done.stderr)
 
 
+def test_a_reader_who_has_gone(program: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = command("run", "-q", f"{program}::main")
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 # -- interrupts ------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ import click
 from modicum.exception import Error
 
 INTERRUPTED = 130
+"""What a shell says of a command that SIGINT ended."""
+
 THREADS_WITHIN_S = 0.5
 
 

@@ -158,8 +158,9 @@ def _app_of(module: ModuleType, where: str, name: str | None) -> tuple[App, str 
         first, _, rest = name.partition(".")
         if first in apps:
             return apps[first], rest or None
-    if "app" in apps:
-        return apps["app"], name
+    for usual in ("app", "stub"):  # apps were called stubs once
+        if usual in apps:
+            return apps[usual], name
     distinct = list({id(app): app for app in apps.values()}.values())
     if len(distinct) == 1:
         return distinct[0], name

@@ -115,7 +115,9 @@ class _user_errors_shown:  # noqa: N801 - it is used as a function
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or wants_traceback() or isinstance(error, click.ClickException):
+        if not isinstance(error, Exception) or isinstance(error, click.ClickException | BrokenPipeError):
+            return  # click itself sees to the latter, which is no fault of the program's
+        if wants_traceback():
             return
         if isinstance(error, Error) and not tracebacks.passed_through_user_code(error):
             return
