@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ from modicum.cli.run import calling
 from modicum.exception import InvalidError, NotFoundError
 
 AppOf = Callable[..., modicum.App]
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_as_before() -> Iterator[None]:
+    """What leaves because of an interrupt ignores further ones: this process, and its children, are not to."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def app_of(functions: tuple[str, ...] = (), entrypoints: tuple[str, ...] = ()) -> modicum.App:

@@ -131,3 +131,17 @@ def test_a_file_that_fails(write: Write, capsys: pytest.CaptureFixture[str], lin
     assert path in shown
     assert "cli/reference.py" not in shown
     assert "importlib" not in shown
+
+
+def test_a_part_of_a_package_that_is_named_as_a_file(write: Write) -> None:
+    path = write("ref_part/mod.py", "from . import other\n")
+    with pytest.raises(InvalidError, match=r"(?s)part of a package runs as a module: `modicum run -m package.module`"):
+        load(path, as_module=False)
+    path = write("ref_import.py", "from os import no_such_name\n")
+    with pytest.raises(InvalidError, match=r"cannot import name 'no_such_name' from 'os' [^\n]*$"):
+        load(path, as_module=False)
+
+
+def test_apps_were_called_stubs_once(write: Write) -> None:
+    path = write("ref_stub.py", "import modicum\nstub = modicum.App('s')\nother = modicum.App('o')\n")
+    assert load(path, as_module=False).app.name == "s"

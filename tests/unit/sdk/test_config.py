@@ -67,11 +67,11 @@ def test_a_home_of_somebody_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
     advice = f"{tmp_path} cannot be used: Permission denied; set MODICUM_HOME to a directory of your own"
     with monkeypatch.context() as patch:
-        patch.setattr(_server.os, "listdir", refuse)
+        patch.setattr(os, "listdir", refuse)
         with pytest.raises(PermissionDeniedError, match=advice):
             _server.running()
     with monkeypatch.context() as patch:
-        patch.setattr(_server.os, "open", refuse)
+        patch.setattr(os, "open", refuse)
         with pytest.raises(PermissionDeniedError, match=advice):
             _server.start()
 
