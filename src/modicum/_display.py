@@ -49,13 +49,16 @@ class Display(LinePrinter):
         self.begins("building images")
         self._began, self._built = self._stage, False
 
-    def uploaded(self, upload: Upload) -> None:
-        """So much of the program's files has been sent; what follows is the building again."""
-        if upload.files_sent == upload.files:
-            self._step = ""
-        else:
-            sent, size = f"{upload.bytes_sent / 1e6:.1f}", f"{upload.bytes / 1e6:.1f} MB"
-            self._step = f"sending files: {upload.files_sent} of {upload.files}, {sent} of {size}"
+    def uploads(self, upload: Upload) -> None:
+        """Files are being sent; images are built when all are."""
+        if upload.files_sent < upload.files:
+            if self._stage is None or not self._stage.what.startswith("sending"):
+                self.begins("sending files")
+            assert self._stage is not None
+            done = f"{upload.bytes_sent / 1e6:.1f} of {upload.bytes / 1e6:.1f} MB"
+            self._stage.what = f"sending files: {upload.files_sent:,} of {upload.files:,} ({done})"
+        elif self._stage is not None and self._stage.what.startswith("sending"):
+            self.builds()
 
     def created(self, app: str, name: str, functions: int, images: int) -> None:
         """The app is there; from here on it may wait for containers."""

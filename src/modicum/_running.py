@@ -113,7 +113,7 @@ class Run:
 
     def _create_functions(self, app_id: str) -> Operation[int]:
         """Make the functions callable; return of how many images they are."""
-        created, images = yield from _create_functions(self._app, app_id, getattr(self._sink, "uploaded", None))
+        created, images = yield from _create_functions(self._app, app_id, getattr(self._sink, "uploads", None))
         self._dehydrate()  # of a server that was lost meanwhile
         self._hydrated = created
         for function, object_id in created:

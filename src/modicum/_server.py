@@ -79,7 +79,9 @@ def _refuse_after_stop(folder: str) -> None:
     except OSError:
         return
     if stopped_at > _served.get(folder, stopped_at):
-        raise ConnectionError("the server was stopped (`modicum server stop`) while this program was using it")
+        raise ConnectionError(
+            f"the server was stopped (`{config.command()} server stop`) while this program was using it"
+        )
 
 
 def _is_own_build(link: socket.socket) -> bool:

@@ -24,7 +24,7 @@ AFTER_S = 0.3
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAMES_ASCII = "|/-\\"
 
-_CLEAR_BELOW = "\x1b7\x1b[B\r\x1b[J\x1b8"
+_CLEAR = "\x1b[J"  # from the cursor on: what stood below, and what the user's own Enter has moved the cursor into
 _ROOM_BELOW = "\x1bD\x1b[A"  # scrolls where the cursor is on the last line; the column stays
 _BELOW, _BACK = "\x1b7\x1b[B\r", "\x1b8"
 
@@ -46,7 +46,7 @@ class StatusLine:
         """Take it off the terminal; it comes back with the next drawing. Called with the lock held."""
         if self._drawn:
             self._drawn = False
-            self._write(_CLEAR_BELOW)
+            self._write(_CLEAR)
 
     def close(self) -> None:
         """Take it off for good."""
@@ -71,7 +71,7 @@ class StatusLine:
     def _draw(self, text: str) -> None:
         line = _terminal.coloured(_terminal.clipped(text, _terminal.width() - 1), _terminal.DIM, self._stream)
         room = "" if self._drawn else _ROOM_BELOW
-        self._write(f"\x1b[J{room}{_BELOW}{line}{_BACK}")
+        self._write(f"{_CLEAR}{room}{_BELOW}{line}{_BACK}")
         self._drawn = True
 
     def _write(self, text: str) -> None:

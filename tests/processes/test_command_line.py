@@ -60,6 +60,15 @@ def one_call():
     sleep.remote(60)
 
 @app.local_entrypoint()
+async def async_call():
+    await sleep.remote.aio(60)
+
+@app.local_entrypoint()
+def leaves():
+    double.remote(1)
+    sys.exit(7)
+
+@app.local_entrypoint()
 def many_calls():
     list(sleep.map([60.0] * 4))
 
@@ -165,6 +174,10 @@ def test_an_error_of_ours_shows_where_the_user_called(program: Path) -> None:
     assert set(places) == {"refused", "sleep", "<module>"} & set(places) | {"refused"}
 
 
+def test_the_programs_own_exit_status(program: Path) -> None:
+    assert run("run", "-q", f"{program}::leaves", code=7).stderr == ""
+
+
 def test_other_apps_of_the_program_are_shown_too(program: Path) -> None:
     done = run("run", f"{program}::nested")
     assert done.stdout == "from the other app\n"
@@ -182,6 +195,15 @@ def test_output_is_shown_when_it_is_enabled(program: Path) -> None:
         assert bool(told) == bool(done.stderr)
 
 
+def test_a_reader_who_has_gone(program: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = command("run", "-q", f"{program}::main")
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 # -- interrupts ------------------------------------------------------------------------------------------------
 
 
@@ -194,7 +216,7 @@ def status() -> tuple[list[str], list[str]]:
     return [app["name"] for app in facts["apps"]], [container["id"] for container in facts["containers"]]
 
 
-@pytest.mark.parametrize("entrypoint", ["one_call", "many_calls", "in_threads"])
+@pytest.mark.parametrize("entrypoint", ["one_call", "many_calls", "async_call", "in_threads"])
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupt_leaves_nothing(program: Path, entrypoint: str, times: int) -> None:
     client = subprocess.Popen(

@@ -72,12 +72,15 @@ class Watch:
     def __init__(self) -> None:
         self.seen: list[tuple[int, int, int, int]] = []
 
-    def __call__(self, upload: _uploads.Upload) -> None:
+    def __call__(self, stream: str, source: str, data: bytes) -> None:
+        """Output is not looked at."""
+
+    def uploads(self, upload: _uploads.Upload) -> None:
         self.seen.append((upload.files_sent, upload.files, upload.bytes_sent, upload.bytes))
 
 
 def run(program: Any, watch: Watch | None = None) -> Run:
-    return Run(program.app, "files", None, watch)
+    return Run(program.app, "files", watch)
 
 
 def test_directories_attached_and_baked(load: Load) -> None:
@@ -220,6 +223,6 @@ def test_a_serialized_function_needs_no_files(server: subprocess.Popen[bytes]) -
     exec(source, scope)
     function = app.function(serialized=True)(scope["typed"])
     watch = Watch()
-    with Run(app, "typed", None, watch):
+    with Run(app, "typed", watch):
         assert function.remote(1) == 2
     assert watch.seen == []

@@ -9,10 +9,10 @@ from modicum import config
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete this command.
+    """Print what makes a shell (bash, zsh or fish) complete this command.
 
     \b
     bash: put   eval "$(modicum completion bash)"     into ~/.bashrc

@@ -71,7 +71,7 @@ def _given(context: click.Context, /, **values: Any) -> dict[str, Any]:
 def _option(raw: Callable[..., Any], parameter: inspect.Parameter) -> click.Option:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise InvalidError(
-            f"{raw.__name__!r} cannot be run from the command line: its parameter {str(parameter)!r} has no name to "
+            f"{raw.__name__!r} cannot be run from the command line: its parameter `{_stars(parameter)}` has no name to "
             "set; `*args` alone takes all that is written behind the reference, as it is"
         )
     flag = "--" + parameter.name.replace("_", "-")
@@ -85,6 +85,10 @@ def _option(raw: Callable[..., Any], parameter: inspect.Parameter) -> click.Opti
     if _literals(annotation, int):
         facts["callback"] = _whole  # older choices are of texts alone
     return click.Option([flag, parameter.name], type=_type(raw, parameter, annotation), **facts)
+
+
+def _stars(parameter: inspect.Parameter) -> str:
+    return f"{'*' if parameter.kind is parameter.VAR_POSITIONAL else '**'}{parameter.name}"
 
 
 def _literals(annotation: Any, kind: type) -> list[str]:
@@ -101,12 +105,13 @@ def _whole(context: click.Context, parameter: click.Parameter, value: Any) -> in
 def _evaluated(raw: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     """Return an annotation as the object that it is; `from __future__ import annotations` makes all of them text."""
     annotation = parameter.annotation
-    if not isinstance(annotation, str):
-        return annotation
     try:
-        return eval(annotation, getattr(raw, "__globals__", {}))
+        for _ in range(2):  # one that was quoted already is text within text
+            if isinstance(annotation, str):
+                annotation = eval(annotation, getattr(raw, "__globals__", {}))
     except Exception:  # noqa: BLE001 - it is the user's text, and names what exists for a type checker only
-        return annotation
+        pass
+    return annotation
 
 
 def _type(raw: Callable[..., Any], parameter: inspect.Parameter, annotation: Any) -> Any:

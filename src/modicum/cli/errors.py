@@ -13,9 +13,12 @@ from typing import NoReturn
 
 import click
 
+from modicum import _terminal
 from modicum.exception import Error
 
 INTERRUPTED = 130
+"""What a shell says of a command that SIGINT ended."""
+
 THREADS_WITHIN_S = 0.5
 
 
@@ -27,8 +30,7 @@ def reporting_errors() -> Iterator[None]:
     except Error as error:
         if wants_traceback():
             raise
-        click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
-        click.echo(str(error) or type(error).__name__, err=True)
+        say("Error", str(error) or type(error).__name__, _terminal.RED)
         sys.exit(1)
     except click.ClickException as error:
         error.show()
@@ -37,6 +39,16 @@ def reporting_errors() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next one would only show where the interpreter ends
         click.echo("interrupted", err=True)
         _leave()
+
+
+def say(what: str, text: str, colour: str) -> None:
+    """Print a message of ours, with a word before it that tells its kind."""
+    click.echo(f"{_terminal.coloured(f'{what}: ', f'{_terminal.BOLD};{colour}', sys.stderr)}{text}", err=True)
+
+
+def warn(text: str) -> None:
+    """Print what the user should know, though it goes on."""
+    say("Warning", text, _terminal.YELLOW)
 
 
 def _leave() -> NoReturn:

@@ -17,7 +17,7 @@ def app() -> None:
 
 
 @app.command("list")
-@click.option("--limit", type=click.IntRange(min=0), default=0, help="Show so many at most; 0 shows all.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=0), default=0, help="Show so many at most; 0 shows all.")
 @options.as_json
 @options.environment
 def list_apps(limit: int, as_json: bool) -> None:

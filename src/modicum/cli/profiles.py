@@ -36,10 +36,10 @@ def _origin(key: str) -> str:
 
 
 @config.command("set")
-@click.argument("key", type=click.Choice(list(settings.KEYS)))
+@click.argument("key", metavar="KEY", type=click.Choice(list(settings.KEYS)))
 @click.argument("value")
 def set_config(key: str, value: str) -> None:
-    """Set a key of the active profile."""
+    """Set a key of the active profile; `config show` lists the keys."""
     default = settings.KEYS[key][0]
     meant: Any = value
     if isinstance(default, bool):

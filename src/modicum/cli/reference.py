@@ -16,6 +16,7 @@ import click
 from modicum import config
 from modicum.app import App, LocalEntrypoint
 from modicum.cli import tracebacks
+from modicum.cli.errors import warn
 from modicum.exception import InvalidError, NotFoundError
 from modicum.function import Function
 
@@ -52,8 +53,7 @@ def _warn_of_module(reference: str, where: str) -> None:
     said = f"{where} is a module: write `{config.command()} run -m {reference}`"
     if config.strict_names():
         raise InvalidError(said)
-    click.secho("Warning: ", fg="yellow", bold=True, err=True, nl=False)
-    click.echo(f"{said}; accepted for compatibility", err=True)
+    warn(f"{said}; accepted for compatibility")
 
 
 def choose(found: Reference) -> Target:
@@ -138,13 +138,15 @@ def _executing(where: str, action: Callable[[], object]) -> None:
         if missing is not None and (missing == where or where.startswith(f"{missing}.")):
             raise NotFoundError(f"there is no module {where} here; it is looked for in {os.getcwd()}") from None
         click.echo(tracebacks.shown(error), err=True, nl=False)
-        raise InvalidError(f"{where} cannot be imported: {type(error).__name__}: {error}{_advice(missing)}") from error
+        raise InvalidError(f"{where} cannot be imported: {type(error).__name__}: {error}{_advice(error)}") from error
 
 
-def _advice(missing: str | None) -> str:
-    if missing is None:
+def _advice(error: BaseException) -> str:
+    if isinstance(error, ImportError) and str(error).startswith("attempted relative import with no known parent"):
+        return f"\nA file that is part of a package runs as a module: `{config.command()} run -m package.module`"
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return ""
-    package = missing.partition(".")[0]
+    package = error.name.partition(".")[0]
     return (
         f"\nYour program is imported here, too. Install {package!r} here or, if only containers need it, import it "
         "inside the function or below `with image.imports():`"
@@ -158,8 +160,9 @@ def _app_of(module: ModuleType, where: str, name: str | None) -> tuple[App, str 
         first, _, rest = name.partition(".")
         if first in apps:
             return apps[first], rest or None
-    if "app" in apps:
-        return apps["app"], name
+    for usual in ("app", "stub"):  # apps were called stubs once
+        if usual in apps:
+            return apps[usual], name
     distinct = list({id(app): app for app in apps.values()}.values())
     if len(distinct) == 1:
         return distinct[0], name

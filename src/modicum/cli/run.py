@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from modicum import config
 from modicum._running import Run
 from modicum.app import App, LocalEntrypoint
 from modicum.cli import entrypoints, options, tracebacks
@@ -54,20 +55,26 @@ def run(
     """
     found = load(reference, module)
     target = choose(found)
-    call = calling(target, list(arguments), found.command(target.name))
+    call = calling(target, list(arguments), found.command(target.name), detach)
     app_name = App(name).name if name is not None else found.app.name  # the App checks the name
-    with (
-        _user_errors_shown(),
-        show_on(quiet=quiet, timestamps=timestamps),
-        Run(found.app, app_name or "app", detach=detach),
-    ):
+    running = Run(found.app, app_name or "app", detach=detach)
+    with _user_errors_shown(), show_on(quiet=quiet, timestamps=timestamps), running as app:
+        if detach and not quiet:
+            click.echo(f"Detached: it runs on without this command; `{_stopping(app)}` ends it", err=True)
         result = call()
         if write_result is not None:
             _write(result, write_result, target.name)
 
 
-def calling(target: Target, texts: list[str], called: str) -> Callable[[], Any]:
-    """Return what calls an entrypoint here or a function in a container, with the arguments that the texts mean."""
+def _stopping(app: App) -> str:
+    return f"{config.command()} app stop {app.app_id}"
+
+
+def calling(target: Target, texts: list[str], called: str, detach: bool = False) -> Callable[[], Any]:
+    """Return what calls an entrypoint here or a function in a container, with the arguments that the texts mean.
+
+    A function that is detached is spawned: its input is stored, and lives on without us.
+    """
     raw = target.raw if isinstance(target, LocalEntrypoint) else target.raw_function
     args, kwargs = entrypoints.parse(raw, texts, called)
     if isinstance(target, Function):
@@ -76,6 +83,8 @@ def calling(target: Target, texts: list[str], called: str) -> Callable[[], Any]:
                 f"{target.name!r} is a generator function, which cannot be run by name; write a local entrypoint that "
                 f"iterates over `{target.name}.remote_gen(…)`"
             )
+        if detach:
+            return lambda: _printed(target.spawn(*args, **kwargs).get())
         return lambda: _printed(target.remote(*args, **kwargs))
     if inspect.iscoroutinefunction(raw):
         import asyncio  # 40 ms, for those who need it
@@ -106,7 +115,9 @@ class _user_errors_shown:  # noqa: N801 - it is used as a function
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or wants_traceback() or isinstance(error, click.ClickException):
+        if not isinstance(error, Exception) or isinstance(error, click.ClickException | BrokenPipeError):
+            return  # click itself sees to the latter, which is no fault of the program's
+        if wants_traceback():
             return
         if isinstance(error, Error) and not tracebacks.passed_through_user_code(error):
             return

@@ -116,7 +116,6 @@ class Containers:
     async def _start(self, tracked: _Tracked, spec: dict[str, Any]) -> None:
         try:
             launch = await self._plan(tracked, spec)
-            tracked.layers.update(path.name for path in launch.layers)
             tracked.running = await self._launcher.launch(launch)
         except RuntimeFailure as failure:
             raise RemoteFailure("start_failed", str(failure)) from failure
@@ -158,6 +157,7 @@ class Containers:
             mounts.append(BindMount(self._layout.node / "agent" / build, AGENT))
         for set_id in spec.get("files", ()):
             layers.insert(0, await self._images.ensure_files(set_id, spec["layers"][::-1]))
+            tracked.layers.add(layers[0].name)
         limits = spec.get("limits") or {}
         return Launch(
             id=tracked.id,

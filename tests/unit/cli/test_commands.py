@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from modicum import _server
 from modicum.cli import main as main_
 from modicum.cli.errors import reporting_errors
 from modicum.cli.main import cli
-from modicum.cli.reference import Reference
-from modicum.cli.run import _calling, _choose, _parse
+from modicum.cli.reference import Reference, choose
+from modicum.cli.run import calling
 from modicum.exception import InvalidError, NotFoundError
 
 AppOf = Callable[..., modicum.App]
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_as_before() -> Iterator[None]:
+    """What leaves because of an interrupt ignores further ones: this process, and its children, are not to."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def app_of(functions: tuple[str, ...] = (), entrypoints: tuple[str, ...] = ()) -> modicum.App:
@@ -33,7 +42,7 @@ def app_of(functions: tuple[str, ...] = (), entrypoints: tuple[str, ...] = ()) -
 
 
 def chosen(app: modicum.App, name: str | None = None) -> str:
-    return _choose(Reference(app, name, "x.py"))[1].name
+    return choose(Reference(app, name, "x.py")).name
 
 
 def test_what_is_run() -> None:
@@ -44,69 +53,18 @@ def test_what_is_run() -> None:
 
 
 def test_what_cannot_be_chosen() -> None:
-    with pytest.raises(InvalidError, match=r"x.py has no function or entrypoint 'h'; it has f, g"):
+    with pytest.raises(NotFoundError, match=r"^x.py has no function or entrypoint 'h'; it has f, g$"):
         chosen(app_of(("f", "g")), "h")
-    with pytest.raises(InvalidError, match=r"say which one to run, such as x.py::NAME; x.py has main, other, f"):
+    with pytest.raises(NotFoundError, match=r"'proces'; did you mean 'process'\? it has process, other$"):
+        chosen(app_of(("process", "other")), "proces")
+    with pytest.raises(
+        InvalidError, match=r"(?s)x.py has more than one .*modicum run x.py::main\n.*modicum run x.py::f$"
+    ):
         chosen(app_of(("f",), ("main", "other")))
-    with pytest.raises(InvalidError, match=r"x\.py has none"):
+    with pytest.raises(InvalidError, match=r"(?s)modicum run -m x::f\n.*modicum run -m x::g$"):
+        choose(Reference(app_of(("f", "g")), None, "x", as_module=True))
+    with pytest.raises(InvalidError, match=r"x\.py has no function and no local entrypoint to run"):
         chosen(app_of())
-
-
-# -- arguments -------------------------------------------------------------------------------------------------
-
-
-def everything(a: int, b: float, c: str, d, e: bool, f: int = 5, g: bool = True, long_name: str = "x") -> None:  # type: ignore[no-untyped-def]
-    """Takes all that there is."""
-
-
-def test_arguments_become_what_their_annotations_say() -> None:
-    given = ["--a", "1", "--b", "2.5", "--c", "3", "--d", "4", "--e", "--no-g", "--long-name", "y"]
-    assert _parse(everything, given) == {
-        "a": 1, "b": 2.5, "c": "3", "d": "4", "e": True, "f": 5, "g": False, "long_name": "y",
-    }  # fmt: skip
-
-
-def test_annotations_as_text() -> None:
-    def function(n, x=0.5) -> None: ...  # type: ignore[no-untyped-def]
-
-    function.__annotations__.update(n=int, x="float")
-    assert _parse(function, ["--n", "3"]) == {"n": 3, "x": 0.5}
-
-
-def test_default_none_and_no_parameters() -> None:
-    def function(n: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
-
-    assert _parse(function, []) == {"n": None}
-    assert _parse(lambda: None, []) == {}
-
-
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        (["--a", "x"], "'x' is not a valid integer"),
-        (["--unknown", "1"], "No such option"),
-        ([], "Missing option '--a'"),
-        (["extra"], "Missing option '--a'"),
-    ],
-)
-def test_wrong_arguments(given: list[str], reason: str) -> None:
-    with pytest.raises(click.UsageError) as caught:
-        _parse(everything, given)
-    assert reason in caught.value.format_message()
-
-
-def test_annotations_that_no_text_becomes() -> None:
-    def function(x: list[int]) -> None: ...
-
-    with pytest.raises(InvalidError, match="parameter 'x' has the unparseable annotation"):
-        _parse(function, ["--x", "1"])
-
-
-def test_help_of_an_entrypoint_does_not_run_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        _parse(everything, ["--help"])
-    assert caught.value.code == 0
-    assert "Takes all that there is." in capsys.readouterr().out
 
 
 def test_entrypoints_are_called_with_their_arguments() -> None:
@@ -122,15 +80,15 @@ def test_entrypoints_are_called_with_their_arguments() -> None:
         seen.append(-x)
 
     for name in ("main", "later"):
-        _calling(app.entrypoints[name], ["--x", "3"])()
+        calling(app.entrypoints[name], ["--x", "3"], "run")()
     assert seen == [3, -3]
 
 
 def test_generators_are_not_run_by_name() -> None:
     app = modicum.App("x")
     function = app.function(is_generator=True, serialized=True, name="g")(lambda: None)
-    with pytest.raises(InvalidError, match="'g' is a generator function; call it from a local entrypoint"):
-        _calling(function, [])
+    with pytest.raises(InvalidError, match="'g' is a generator function, which cannot be run by name; write a local"):
+        calling(function, [], "run")
 
 
 # -- commands --------------------------------------------------------------------------------------------------
@@ -158,7 +116,7 @@ def test_main_makes_modal_mean_us(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main_.cli, "main", lambda **options: called.extend(options.values()))
     with pytest.raises(SystemExit) as ended:
         main_.main()
-    assert called == [True, False]
+    assert called == [True, False, "modicum"]
     assert not ended.value.code
 
 
@@ -179,7 +137,15 @@ def test_an_interrupt_is_told_by_the_exit_status(
 
 def test_help_and_version() -> None:
     runner = CliRunner()
-    for command in ([], ["run"], ["server"], ["server", "status"]):
+    for command in (
+        [],
+        ["run"],
+        ["server"],
+        ["server", "status"],
+        ["app", "list"],
+        ["image", "prune"],
+        ["config", "set"],
+    ):
         assert runner.invoke(cli, [*command, "-h"]).exit_code == 0
     assert runner.invoke(cli, ["--version"]).output.startswith("modicum ")
 

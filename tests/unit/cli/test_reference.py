@@ -64,22 +64,52 @@ def test_the_app_named_app_wins(write: Write) -> None:
 
 def test_several_apps_and_none(write: Write) -> None:
     path = write("ref_two_apps.py", "import modicum\na = modicum.App('a')\nb = modicum.App('b')\n")
-    with pytest.raises(InvalidError, match="defines 2 apps and none is named `app`"):
+    with pytest.raises(InvalidError, match=r"defines 2 apps and none is named `app`; say which: .*ref_two_apps.py::a"):
         load(path, as_module=False)
+    found = load(f"{path}::b.f", as_module=False)
+    assert (found.app.name, found.name) == ("b", "f")
+    assert load(f"{path}::a", as_module=False).app.name == "a"
     path = write("ref_none.py", "x = 1\n")
     with pytest.raises(InvalidError, match=r"defines no modicum.App; it needs one"):
         load(path, as_module=False)
 
 
-def test_no_file_and_no_module(write: Write) -> None:
-    with pytest.raises(NotFoundError, match=r"there is no file nowhere.py; to name a module use `-m`"):
+def test_no_file_and_no_module(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"^there is no file nowhere.py; to name a module use `-m`$"):
         load("nowhere.py", as_module=False)
-    with pytest.raises(
-        InvalidError, match=r"nowhere.mod cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
-    ):
+    write("my_app.py", APP)
+    with pytest.raises(NotFoundError, match=r"there is no file my_apps.py; did you mean 'my_app.py'\?"):
+        load("my_apps.py", as_module=False)
+    with pytest.raises(NotFoundError, match=r"there is no module nowhere.mod here; it is looked for in "):
         load("nowhere.mod", as_module=True)
-    path = write("text.txt", "")
-    with pytest.raises(InvalidError, match="is no Python file"):
+    with pytest.raises(
+        InvalidError, match=r"^a/b.py is a file; with `-m` name a module, such as a.b, or leave `-m` out$"
+    ):
+        load("a/b.py", as_module=True)
+    with pytest.raises(InvalidError, match=r"is no Python file; its name does not end in .py"):
+        load(write("text.txt", ""), as_module=False)
+    with pytest.raises(NotFoundError, match=r"is a directory; name a file in it, or a module with `-m`"):
+        load(str(tmp_path), as_module=False)
+
+
+def test_a_module_without_its_option(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("ref_old/__init__.py", "")
+    write("ref_old/mod.py", APP)
+    found = load("ref_old.mod::f", as_module=False)
+    assert (found.app.name, found.command("f")) == ("x", "modicum run -m ref_old.mod::f")
+    assert capsys.readouterr().err == (
+        "Warning: ref_old.mod is a module: write `modicum run -m ref_old.mod::f`; accepted for compatibility\n"
+    )
+    monkeypatch.setenv("MODAL_STRICT_NAMES", "1")
+    with pytest.raises(InvalidError, match=r"ref_old.mod is a module: write `modicum run -m ref_old.mod`"):
+        load("ref_old.mod", as_module=False)
+
+
+def test_a_missing_package(write: Write) -> None:
+    path = write("ref_missing.py", "import no_such_thing.sub\n")
+    with pytest.raises(InvalidError, match=r"(?s)Install 'no_such_thing' here or, .*inside the function or below"):
         load(path, as_module=False)
 
 
@@ -101,3 +131,17 @@ def test_a_file_that_fails(write: Write, capsys: pytest.CaptureFixture[str], lin
     assert path in shown
     assert "cli/reference.py" not in shown
     assert "importlib" not in shown
+
+
+def test_a_part_of_a_package_that_is_named_as_a_file(write: Write) -> None:
+    path = write("ref_part/mod.py", "from . import other\n")
+    with pytest.raises(InvalidError, match=r"(?s)part of a package runs as a module: `modicum run -m package.module`"):
+        load(path, as_module=False)
+    path = write("ref_import.py", "from os import no_such_name\n")
+    with pytest.raises(InvalidError, match=r"cannot import name 'no_such_name' from 'os' [^\n]*$"):
+        load(path, as_module=False)
+
+
+def test_apps_were_called_stubs_once(write: Write) -> None:
+    path = write("ref_stub.py", "import modicum\nstub = modicum.App('s')\nother = modicum.App('o')\n")
+    assert load(path, as_module=False).app.name == "s"

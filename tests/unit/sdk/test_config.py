@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modicum import _context, _server, config
-from modicum.exception import InternalError, NotFoundError, ServiceError, from_code
+from modicum.exception import InternalError, NotFoundError, PermissionDeniedError, ServiceError, from_code
 
 
 def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -57,6 +57,23 @@ def test_log_tail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_no_server_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MODICUM_HOME", str(tmp_path))
     assert _server.running() is None
+
+
+def test_a_home_of_somebody_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODICUM_HOME", str(tmp_path))
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    advice = f"{tmp_path} cannot be used: Permission denied; set MODICUM_HOME to a directory of your own"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        with pytest.raises(PermissionDeniedError, match=advice):
+            _server.running()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(PermissionDeniedError, match=advice):
+            _server.start()
 
 
 def test_wait_gone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 import pytest
@@ -112,3 +113,12 @@ def test_half_a_character_waits_for_its_end(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "n"
     show("stdout", "co-1", "né".encode()[-1:] + b"\n")
     assert capsys.readouterr().out == "é\n"
+
+
+def test_the_time_stands_before_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    show = LinePrinter(timestamps=True)
+    show("stdout", "co-1", b"one\ntwo\nthr")
+    show.rest()
+    show("stdout", "co-1", b"ee\n")
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+    assert re.fullmatch(f"{stamp}one\n{stamp}two\n{stamp}three\n", capsys.readouterr().out)

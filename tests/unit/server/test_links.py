@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from modicum.server.links import Links
 from modicum.wire.channel import Answer, Channel, connect
 from modicum.wire.frames import Header
@@ -24,6 +26,14 @@ def links_in(home: Path, closed: asyncio.Queue[Channel]) -> Links:
     home.mkdir(parents=True, exist_ok=True)
     (home / "links").mkdir(mode=0o711, exist_ok=True)
     return Links(home, tell, closed.put_nowait)
+
+
+async def test_what_stands_in_a_sockets_place(tmp_path: Path) -> None:
+    links = links_in(tmp_path, asyncio.Queue())
+    (tmp_path / "sock" / "s").mkdir(parents=True)
+    with pytest.raises(OSError, match="no socket can be made there: Is a directory") as caught:
+        await links.listen_user()
+    assert caught.value.filename == str(tmp_path / "sock" / "s")
 
 
 async def test_a_socket_says_who_speaks_however_long_its_path(tmp_path: Path) -> None:

@@ -93,7 +93,9 @@ def test_every_message_has_one_handler_and_a_line_of_documentation() -> None:
 async def test_messages_without_any_field(router: Router, kind: str) -> None:
     """A missing field is the sender's fault; nothing of ours is told but its name."""
     principal = max(MAY_SEND[kind])
-    if kind in ("hello", "ping", "server.status"):
+    if kind == "image.list":
+        return  # it has no fields, and waits for a node
+    if kind in ("hello", "ping", "server.status", "app.list", "container.list"):
         await ask(router, Wire(principal), {"t": kind})
         return
     with pytest.raises(RemoteFailure) as caught:

@@ -31,9 +31,10 @@ async def prune(parts: Parts, channel: Channel, header: Header, payload: bytes) 
     The node keeps what its containers and builds use, too. What is to go is forgotten first, so that whoever wants an
     image from now on has it built, behind the removal.
     """
+    dry_run = bool(header["dry_run"])
     await parts.fleet.any_node()
     used = _used(parts)
-    if header["dry_run"]:
+    if dry_run:
         answer = await _ask_node(parts, {"t": "layers.list"})
         removed = {layer: size for layer, size in answer["layers"] if layer not in used}
         gone = [image for image, layers in parts.builds.images().items() if not used.issuperset(layers)]
@@ -66,7 +67,7 @@ def _used(parts: Parts) -> set[str]:
     for function in parts.fleet.functions.values():
         layers, _ = parts.fleet.image_of(function.definition["image"])
         used.update(layers)
-        source = function.definition["source"]
+        source = function.definition.get("source")
         if source is not None:
             used.add(source["layer"])
     return used

@@ -1,0 +1,94 @@
+"""Which layers go, and that those in use stay, whatever comes meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from modicum.node.images.pruning import Pruner, disk_bytes
+from modicum.node.images.store import LayerStore
+from tests.unit.images.test_builder import BASE, NUMPY, Site
+from tests.unit.images.test_store import make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LayerStore:
+    made = LayerStore(tmp_path)
+    for name in ("la-1", "la-2", "la-3"):
+        make(made, name)
+    return made
+
+
+def left(store: LayerStore, home: Path) -> list[str]:
+    """Return what is left, on the disk as in the store."""
+    on_disk = sorted(path.name for path in (home / "layers").iterdir())
+    assert on_disk == store.ids() == sorted(path.stem for path in (home / "records").iterdir())
+    assert LayerStore(home).ids() == on_disk
+    return on_disk
+
+
+async def test_what_is_neither_kept_nor_used_goes(store: LayerStore, tmp_path: Path) -> None:
+    pruner = Pruner(store, lambda: ["la-2"])
+    before = sorted((tmp_path / "tmp").iterdir())
+    sizes = dict(await pruner.sizes())
+    assert list(sizes) == ["la-1", "la-2", "la-3"]
+    assert await pruner.prune(["la-1", "la-unknown"]) == [("la-3", sizes["la-3"])]
+    assert left(store, tmp_path) == ["la-1", "la-2"]
+    assert sorted((tmp_path / "tmp").iterdir()) == before
+    make(store, "la-3", "longer" * 4096)
+    assert dict(await pruner.sizes())["la-3"] > sizes["la-3"]
+
+
+async def test_layers_are_gone_before_anything_else_happens(store: LayerStore) -> None:
+    pruning = asyncio.ensure_future(Pruner(store, list).prune([]))
+    await asyncio.sleep(0)
+    assert store.ids() == []
+    assert not store.path("la-1").exists()
+    assert len(await pruning) == 3
+
+
+async def test_a_layer_that_is_made_again_while_the_old_one_is_removed(store: LayerStore, tmp_path: Path) -> None:
+    pruning = asyncio.ensure_future(Pruner(store, list).prune([]))
+    await asyncio.sleep(0)
+    make(store, "la-1", "new")
+    await pruning
+    assert left(store, tmp_path) == ["la-1"]
+    assert (store.path("la-1") / "file").read_text() == "new"
+
+
+async def test_settling_does_not_bring_back_a_record(store: LayerStore, tmp_path: Path) -> None:
+    store.take_out("la-1")
+    store.settle()
+    assert left(store, tmp_path) == ["la-2", "la-3"]
+
+
+async def test_a_build_keeps_its_layers_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(tmp_path)
+    store = site.builder._store
+    make(store, "im-base")
+    make(store, "im-other")
+    site.launcher.gate.clear()
+    pruner = site.builder.pruner(list)
+    store._write_record("im-base", {"config": {"env": {}, "workdir": "/root", "python": "python3"}})
+    building = asyncio.ensure_future(site.builder.build("im", [BASE, NUMPY]))
+    while not site.launcher.running:  # noqa: ASYNC110 - a thread prepares it
+        await asyncio.sleep(0)
+    assert [layer for layer, _ in await pruner.prune([])] == ["im-other"]
+    site.launcher.gate.set()
+    await building
+    assert sorted(layer for layer, _ in await pruner.prune([])) == ["im-base", "im-numpy"]
+
+
+def test_how_much_of_the_disk_a_tree_takes(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    empty = disk_bytes(tmp_path)
+    (tmp_path / "below" / "file").write_bytes(b"x" * 100_000)
+    with_file = disk_bytes(tmp_path)
+    assert with_file - empty >= 100_000
+    os.link(tmp_path / "below" / "file", tmp_path / "again")
+    os.symlink("/", tmp_path / "link")
+    assert disk_bytes(tmp_path) - with_file < 50_000, "one file of two names counts once, and no link is followed"
+    assert disk_bytes(tmp_path / "nowhere") == 0
