@@ -18,7 +18,6 @@ from typing import TypeVar
 
 import modicum
 from modicum.engines.local import keeper_environment
-from modicum.image import PYTHON_VERSIONS
 from modicum.node.ids import NoSubordinateIds, id_maps
 from modicum.node.images import host
 from modicum.node.images.bases import SUITES
@@ -155,7 +154,7 @@ def _ids() -> str:
 def _pythons(runtime: str) -> dict[str, str]:
     """Return where the interpreter of an image would come from, without asking anybody else's machine."""
     found = {}
-    for minor in PYTHON_VERSIONS:
+    for minor in sorted({*SUITES, *host.COPIED_MINORS}):
         suite = SUITES.get(minor) if runtime != PROCESS else None
         here = None if suite else next((path for path, _ in interpreters(minor)), None)
         if suite or here:

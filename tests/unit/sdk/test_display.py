@@ -12,6 +12,7 @@ import pytest
 from modicum import _display, _server, _terminal, output
 from modicum._display import Display
 from modicum._status import Stage, StatusLine
+from modicum._uploads import Upload
 from modicum.exception import from_code
 
 
@@ -68,7 +69,8 @@ def test_what_is_waited_for(terminal: Terminal) -> None:
 def test_how_far_an_upload_is(terminal: Terminal) -> None:
     display = Display()
     display.builds()
-    upload = SimpleNamespace(files=10_000, files_sent=0, bytes=40_000_000, bytes_sent=0)
+    upload = Upload()
+    upload.files, upload.bytes = 10_000, 40_000_000
     display.uploads(upload)
     upload.files_sent, upload.bytes_sent = 1234, 5_000_000
     display.uploads(upload)
