@@ -39,8 +39,8 @@ NOT_YET = {
     "FunctionCall": _names("cancel client gather get_call_graph get_dashboard_url iter logs num_inputs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
-        "from_scratch get_dashboard_url hydrate logs micromamba micromamba_install "
-        "pip_install_private_repos publish"
+        "from_scratch get_dashboard_url hydrate logs micromamba micromamba_install pip_install_private_repos "
+        "publish"
     ),
 }
 """Names of Modal's that Modicum is to have. What has come is taken out here; a test finds what was forgotten."""

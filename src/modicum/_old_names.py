@@ -11,7 +11,6 @@ With `MODICUM_STRICT_NAMES=1` older names raise `DeprecationError`, as newer cli
 
 from __future__ import annotations
 
-import os
 import sys
 
 from modicum import _context
@@ -37,17 +36,14 @@ def say(old: str, new: str) -> None:
 def _warn(what: str) -> None:
     if _context.socket_directory is not None and _context.current_input_id() is None:
         return  # a container imports the user's module: his own process has said it already
-    if _is_strict():
-        raise DeprecationError(f"{what}; older names are refused, because MODICUM_STRICT_NAMES is set")
     import warnings
 
+    from modicum import config
+
+    if config.strict_names():
+        raise DeprecationError(f"{what}; older names are refused, because MODICUM_STRICT_NAMES or its key is set")
     _show_by_default(warnings)
     warnings.warn(f"{what}; accepted for compatibility", DeprecationError, stacklevel=stack_depth())
-
-
-def _is_strict() -> bool:
-    chosen = os.environ.get("MODICUM_STRICT_NAMES") or os.environ.get("MODAL_STRICT_NAMES") or ""
-    return chosen.lower() not in ("", "0", "false", "no")
 
 
 def _show_by_default(warnings: ModuleType) -> None:

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.real.installation import wait_until
+from tests.real.system.conftest import Builder
 from tests.real.system.house import Client, House, kill
 from tests.real.system.traces import Process
 
@@ -37,6 +38,20 @@ def test_spawned_inputs_survive_the_death_of_everything_else(house: House) -> No
         assert [number for number, _ in results] == list(range(len(calls)))
         assert {tuple(result) for result in results} <= set(client.runs())
     house.wait_settled()
+
+
+def test_a_detached_app_needs_no_client_to_come_back(fresh: Builder) -> None:
+    house = fresh(MODICUM_REATTACH_GRACE_S="0.1")
+    with house.client(CLIENT_DETACH="1") as client:
+        calls = spawn(client)
+        client.close()
+        kill(house.status()["pid"])
+    with house.client() as other:
+        results = [other.ask("get", "got", call=call)["result"] for call in calls]
+        assert [number for number, _ in results] == list(range(len(calls)))
+        other.end()
+    assert house.status()["apps"] == [{"id": client.app, "name": "client", "detached": True, "tags": {}}]
+    assert house.containers(client)  # they have not idled out
 
 
 def spawn(client: Client) -> list[str]:

@@ -136,7 +136,7 @@ def attempt(action: Callable[..., None], arguments: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    with Run(app, "client", show):
+    with Run(app, "client", show, detach="CLIENT_DETACH" in os.environ):
         tell("ready", app=app.app_id)
         for line in sys.stdin:
             order = json.loads(line)
