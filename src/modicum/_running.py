@@ -6,7 +6,8 @@ import os
 
 from modicum import _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
-from modicum.exception import InvalidError
+from modicum.exception import InvalidError, RequestSizeError, SerializationError
+from modicum.wire.frames import PAYLOAD_BYTES_MAX
 from modicum.wire.frames import HEADER_BYTES_MAX
 
 TYPE_CHECKING = False
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 STEPS_BYTES_MAX = HEADER_BYTES_MAX - 4096
 """They travel in one frame's header."""
+
+SERIALIZED_BYTES_LARGE = 256 * 1024
+"""Every container of a serialized function loads it: from this size on that is worth a warning."""
 
 
 class Run:
@@ -208,7 +212,23 @@ def _creation(
 
 
 def _serialize(function: Function[Any, Any, Any]) -> bytes:
+    """Return the function itself as bytes. Raises `SerializationError` or `RequestSizeError`."""
     import cloudpickle
 
-    raw = function.raw_function
-    return bytes(cloudpickle.dumps(raw))
+    try:
+        data = bytes(cloudpickle.dumps(function.raw_function))
+    except Exception as error:
+        text = f"the function {function.name!r} cannot be serialized: {type(error).__name__}: {error}"
+        raise SerializationError(text) from error
+    if len(data) <= SERIALIZED_BYTES_LARGE:
+        return data
+    large = (
+        f"the function {function.name!r} takes {len(data):,} bytes when it is serialized, because of the values that it "
+        "refers to; have it load or make them, or move it to a file and leave out serialized=True"
+    )
+    if len(data) > PAYLOAD_BYTES_MAX:
+        raise RequestSizeError(f"{large}. It may take {PAYLOAD_BYTES_MAX:,}")
+    import warnings
+
+    warnings.warn(large, stacklevel=2)
+    return data

@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import modicum
 from modicum import _uploads
 from modicum._running import Run
-from modicum.exception import ExecutionError
+from modicum.exception import ExecutionError, RequestSizeError, SerializationError
 from modicum.image import Image
 
 Load = Callable[..., Any]
@@ -213,13 +214,40 @@ def test_a_file_that_changes_while_it_is_uploaded(
     assert program.app.app_id is None
 
 
-def test_a_serialized_function_needs_no_files(server: subprocess.Popen[bytes]) -> None:
+def serialized(**values: Any) -> tuple[modicum.App, Any]:
+    """Return an app and a function of it that was typed in, and refers to these values."""
     app = modicum.App("typed")
-    source = "def typed(x):\n    return x + 1\n"
-    scope: dict[str, Any] = {"__name__": "typed_in"}
-    exec(source, scope)
-    function = app.function(serialized=True)(scope["typed"])
+    scope = {"__name__": "typed_in", **values}
+    exec(f"def typed(x):\n    return x + 1, {', '.join(values)}\n", scope)
+    return app, app.function(serialized=True)(scope["typed"])
+
+
+def test_a_serialized_function_needs_no_files(server: subprocess.Popen[bytes]) -> None:
+    app, function = serialized()
     watch = Watch()
     with Run(app, "typed", None, watch):
-        assert function.remote(1) == 2
+        assert function.remote(1) == (2,)
     assert watch.seen == []
+
+
+def test_a_serialized_function_of_some_size(server: subprocess.Popen[bytes]) -> None:
+    app, function = serialized(value=bytes(300_000))
+    with (
+        pytest.warns(UserWarning, match=r"'typed' takes 300,... bytes when it is serialized, because of the values"),
+        app.run(),
+    ):
+        assert function.remote(1) == (2, bytes(300_000))
+
+
+def test_a_serialized_function_that_is_too_large(server: subprocess.Popen[bytes]) -> None:
+    app, _ = serialized(value=bytes(1 << 20))
+    with pytest.raises(RequestSizeError, match=r"'typed' takes 1,049,... bytes .* It may take 1,048,576"):
+        app.run().__enter__()
+
+
+def test_a_function_that_cannot_be_serialized(server: subprocess.Popen[bytes]) -> None:
+    app, _ = serialized(value=threading.Lock())
+    with pytest.raises(
+        SerializationError, match=r"the function .typed. cannot be serialized: TypeError: cannot pickle"
+    ):
+        app.run().__enter__()
