@@ -216,13 +216,17 @@ def test_a_file_that_changes_while_it_is_uploaded(
     assert program.app.app_id is None
 
 
-def test_a_serialized_function_needs_no_files(server: subprocess.Popen[bytes]) -> None:
+def serialized(**values: Any) -> tuple[modicum.App, Any]:
+    """Return an app and a function of it that was typed in, and refers to these values."""
     app = modicum.App("typed")
-    source = "def typed(x):\n    return x + 1\n"
-    scope: dict[str, Any] = {"__name__": "typed_in"}
-    exec(source, scope)
-    function = app.function(serialized=True)(scope["typed"])
+    scope = {"__name__": "typed_in", **values}
+    exec(f"def typed(x):\n    return x + 1, {', '.join(values)}\n", scope)
+    return app, app.function(serialized=True)(scope["typed"])
+
+
+def test_a_serialized_function_needs_no_files(server: subprocess.Popen[bytes]) -> None:
+    app, function = serialized()
     watch = Watch()
     with Run(app, "typed", watch):
-        assert function.remote(1) == 2
+        assert function.remote(1) == (2,)
     assert watch.seen == []
