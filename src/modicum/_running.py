@@ -223,8 +223,8 @@ def _serialize(function: Function[Any, Any, Any]) -> bytes:
     if len(data) <= SERIALIZED_BYTES_LARGE:
         return data
     large = (
-        f"the function {function.name!r} takes {len(data):,} bytes when it is serialized, because of the values that it "
-        "refers to; have it load or make them, or move it to a file and leave out serialized=True"
+        f"the function {function.name!r} takes {len(data):,} bytes when it is serialized, because of the values that "
+        "it refers to; have it load or make them, or move it to a file and leave out serialized=True"
     )
     if len(data) > PAYLOAD_BYTES_MAX:
         raise RequestSizeError(f"{large}. It may take {PAYLOAD_BYTES_MAX:,}")

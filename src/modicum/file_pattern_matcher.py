@@ -131,6 +131,9 @@ def _expression(pattern: str) -> str:
     """Translate a pattern for `re`, piece by piece."""
     import re
 
+    rest = pattern.removeprefix("**")
+    if rest != pattern and not rest.startswith("/") and not set("*?[]\\").intersection(rest):
+        return ".*" + re.escape(rest)  # "**.py" is the end of a name, as in Docker, though "**a*" begins one
     return re.sub(_PIECE, _translate, pattern, flags=re.DOTALL)
 
 
@@ -138,6 +141,8 @@ def _translate(found: re.Match[str]) -> str:
     import re
 
     piece = found[0]
+    if piece.startswith("**"):
+        return ".*" if found.end() == len(found.string) else "(?:.*/)?"
     if piece in _WILD:
         return _WILD[piece]
     if found[3] is not None:
@@ -152,7 +157,7 @@ def _class(inside: str) -> str:
     return re.sub(r"\\.|[\[&~|^]", lambda match: match[0] if match[0][0] == "\\" else "\\" + match[0], inside)
 
 
-_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+_WILD = {"*": "[^/]*", "?": "[^/]"}
 
 NON_PYTHON_FILES = _Inverted(FilePatternMatcher("**/*.py"), f"{__name__}.NON_PYTHON_FILES")
 """All but Python files: what `add_local_python_source` leaves out."""
