@@ -7,8 +7,7 @@ import os
 from modicum import _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import InvalidError, RequestSizeError, SerializationError
-from modicum.wire.frames import PAYLOAD_BYTES_MAX
-from modicum.wire.frames import HEADER_BYTES_MAX
+from modicum.wire.frames import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
