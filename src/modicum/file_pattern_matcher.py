@@ -75,11 +75,14 @@ class FilePatternMatcher(_Matcher):
 
     def matches(self, path: str) -> bool:
         """The same, for a path that is a string."""
+        rules = self._rules()
+        if not rules:
+            return False
         import os
 
         path = os.path.normpath(path)
         matched = False
-        for takes_back, expression in self._rules():
+        for takes_back, expression in rules:
             if takes_back == matched and expression.fullmatch(path):
                 matched = not takes_back
         return matched and path != "."
