@@ -81,7 +81,7 @@ def folder(local_path: str | Path, remote_path: str, ignore: Ignore) -> LocalFil
         absolute = _files.check_folder(local, words)
         leaves_out, prunes = ignored.ready(words)
         for path in _files.tree(absolute, prunes, leaves_out):
-            yield os.path.join(remote, path), os.path.join(absolute, path)
+            yield (f"{remote}/{path}" if remote else path), f"{absolute}/{path}"
 
     return LocalFiles(words, f"add_local_dir /{remote}", pairs)
 

@@ -75,11 +75,14 @@ class FilePatternMatcher(_Matcher):
 
     def matches(self, path: str) -> bool:
         """The same, for a path that is a string."""
+        rules = self._rules()
+        if not rules:
+            return False
         import os
 
         path = os.path.normpath(path)
         matched = False
-        for takes_back, expression in self._rules():
+        for takes_back, expression in rules:
             if takes_back == matched and expression.fullmatch(path):
                 matched = not takes_back
         return matched and path != "."
@@ -131,6 +134,9 @@ def _expression(pattern: str) -> str:
     """Translate a pattern for `re`, piece by piece."""
     import re
 
+    rest = pattern.removeprefix("**")
+    if rest != pattern and not rest.startswith("/") and not set("*?[]\\").intersection(rest):
+        return ".*" + re.escape(rest)  # "**.py" is the end of a name, as in Docker, though "**a*" begins one
     return re.sub(_PIECE, _translate, pattern, flags=re.DOTALL)
 
 
@@ -138,6 +144,8 @@ def _translate(found: re.Match[str]) -> str:
     import re
 
     piece = found[0]
+    if piece.startswith("**"):
+        return ".*" if found.end() == len(found.string) else "(?:.*/)?"
     if piece in _WILD:
         return _WILD[piece]
     if found[3] is not None:
@@ -152,7 +160,7 @@ def _class(inside: str) -> str:
     return re.sub(r"\\.|[\[&~|^]", lambda match: match[0] if match[0][0] == "\\" else "\\" + match[0], inside)
 
 
-_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+_WILD = {"*": "[^/]*", "?": "[^/]"}
 
 NON_PYTHON_FILES = _Inverted(FilePatternMatcher("**/*.py"), f"{__name__}.NON_PYTHON_FILES")
 """All but Python files: what `add_local_python_source` leaves out."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from modicum import _async, _blocking, _context, _operations, _server
-from modicum._exchange import ConnectionLost, Item, Reconnect, Request, Send
+from modicum._exchange import ConnectionLost, Item, Reconnect, Request, Send, Stream
 from modicum.exception import ConnectionError, NotFoundError
 from modicum.wire.values import dumps
 from tests.unit.sdk.driver import LIMIT, Peer, Server
@@ -71,6 +71,41 @@ def test_a_connection_serves_one_operation_after_the_other(connect: Connect) -> 
     assert [_blocking.run(remote(n)) for n in range(5)] == [0, 2, 4, 6, 8]
     assert list(_blocking.iterate(mapped(), CALL, iter(range(100)))) == list(range(0, 200, 2))
     assert peer.connections == 1
+
+
+def stream(peer: Peer, count: int, fails: bool = False) -> Any:
+    """Send many requests, and see that no more of them are made than the window lets."""
+
+    def messages() -> Iterator[Any]:
+        for number in range(count):
+            assert number - len(peer.server.blobs.get("bl-1", b"")) <= Stream.AHEAD
+            if fails and number == count - 1:
+                yield {"t": "blob.get", "blob": "bl-none", "offset": 0}, b""
+            else:
+                yield {"t": "blob.put", "blob": "bl-1", "offset": number, "total": count}, b"x"
+
+    answers = yield Stream(messages())
+    return [header["received"] for header, _ in answers]
+
+
+def test_a_blocking_stream(connect: Connect) -> None:
+    peer = connect(double)
+    assert _blocking.run(stream(peer, 50)) == list(range(1, 51))
+    assert _blocking.run(remote(1)) == 2
+    assert peer.connections == 1
+    peer.server.blobs.clear()
+    with pytest.raises(NotFoundError, match="no such blob"):
+        _blocking.run(stream(peer, 11, fails=True))
+    assert _blocking.run(remote(1)) == 2
+
+
+@pytest.mark.usefixtures("peers_end")
+async def test_an_async_stream(connect: Connect) -> None:
+    peer = connect(double)
+    assert await _async.run(stream(peer, 50)) == list(range(1, 51))
+    peer.server.blobs.clear()
+    with pytest.raises(NotFoundError, match="no such blob"):
+        await _async.run(stream(peer, 11, fails=True))
 
 
 def test_operations_at_once_have_connections_of_their_own(connect: Connect) -> None:

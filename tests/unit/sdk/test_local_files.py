@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -124,17 +125,19 @@ def test_the_same_content_is_named_once(tree: Path) -> None:
 
 def test_python_source_as_python_finds_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tree)
-    for name in ("pack/__init__.py", "pack/sub/mod.py", "pack/data.json", "pack/__pycache__/x.py", "pack/.venv/y.py"):
+    monkeypatch.delitem(sys.modules, "bundle", raising=False)  # looking for what is in a package imports it
+    for path in ("__init__.py", "sub/mod.py", "data.json", "__pycache__/x.py", ".venv/y.py"):
+        name = f"bundle/{path}"
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text("")
     assert names(slim().add_local_python_source("a")) == ["root/a.py"]
-    whole = ["root/pack/__init__.py", "root/pack/sub/mod.py"]
-    assert names(slim().add_local_python_source("a", "pack")) == ["root/a.py", *whole]
-    assert names(slim().add_local_python_source("pack", ignore=["sub"])) == [
-        "root/pack/__init__.py",
-        "root/pack/data.json",
+    whole = ["root/bundle/__init__.py", "root/bundle/sub/mod.py"]
+    assert names(slim().add_local_python_source("a", "bundle")) == ["root/a.py", *whole]
+    assert names(slim().add_local_python_source("bundle", ignore=["sub"])) == [
+        "root/bundle/__init__.py",
+        "root/bundle/data.json",
     ]
-    assert names(slim().add_local_python_source("pack.sub.mod")) == ["root/pack/sub/mod.py"]
+    assert names(slim().add_local_python_source("bundle.sub.mod")) == ["root/bundle/sub/mod.py"]
 
 
 CANNOT: list[tuple[Callable[[], Image], str]] = [
