@@ -70,6 +70,7 @@ class Links:
                 os.chown("s", owner, -1, dir_fd=handle, follow_symlinks=False)
                 os.fchown(handle, owner, -1)
         except OSError as error:
+            listener.close()
             raise OSError(error.errno, f"no socket can be made there: {error.strerror}", str(folder / "s")) from None
         finally:
             os.umask(before)
