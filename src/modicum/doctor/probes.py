@@ -157,7 +157,7 @@ def _pythons(runtime: str) -> dict[str, str]:
     found = {}
     for minor in PYTHON_VERSIONS:
         suite = SUITES.get(minor) if runtime != PROCESS else None
-        here = None if suite else next((path for path, _ in interpreters(minor)), None)
+        here = None if suite else next((found.python for found in interpreters(minor)), None)
         if suite or here:
             found[minor] = f"Debian {suite}" if suite else str(here)
     return found
