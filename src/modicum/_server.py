@@ -85,11 +85,28 @@ def _refuse_after_stop(folder: str) -> None:
 
 
 def _is_own_build(link: socket.socket) -> bool:
-    """Introduce this client; return whether the server is of its build. Another may be of another protocol, too."""
+    """Introduce this client; return whether the server is of its build, and of the runtime that it asks for, if any.
+
+    Another build may be of another protocol, too. Raises `ConnectionError` if a server of another runtime is in use.
+    """
     try:
-        return _introduce(link).get("build") == build_id()
+        answer = _introduce(link)
     except VersionError:
         return False
+    return answer.get("build") == build_id() and _is_wanted_runtime(link, answer.get("runtime"))
+
+
+def _is_wanted_runtime(link: socket.socket, runtime: str | None) -> bool:
+    wanted = os.environ.get("MODICUM_RUNTIME", runtime)
+    if wanted == runtime:
+        return True
+    if ask(link, {"t": "server.status"})["apps"]:
+        link.close()
+        raise ConnectionError(
+            f"a server runs apps with MODICUM_RUNTIME={runtime}, and this program asks for {wanted}: wait until they "
+            "have ended, end them with `modicum server stop`, or use another MODICUM_HOME"
+        )
+    return False
 
 
 def _introduce(link: socket.socket) -> Header:

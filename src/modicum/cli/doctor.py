@@ -35,12 +35,13 @@ def doctor(as_json: bool, offline: bool) -> None:
 def examine(offline: bool) -> list[Finding]:
     """Probe this machine and judge it. Raises `InvalidError` for a MODICUM_RUNTIME that there is not."""
     from modicum.doctor.probes import probe
+    from modicum.image import PYTHON_VERSIONS
     from modicum.node.layout import AUTO, RUNTIMES
 
     runtime = os.environ.get("MODICUM_RUNTIME", AUTO)
     if runtime not in RUNTIMES:
         raise InvalidError(f"MODICUM_RUNTIME={runtime!r} is not one of {', '.join(RUNTIMES)}")
-    return judge(probe(Path(config.home()), runtime, offline))
+    return judge(probe(Path(config.home()), runtime, PYTHON_VERSIONS, offline))
 
 
 def show(found: list[Finding]) -> None:

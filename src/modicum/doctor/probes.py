@@ -11,18 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import modicum
 from modicum.engines.local import keeper_environment
 from modicum.node.ids import NoSubordinateIds, id_maps
 from modicum.node.images import host
 from modicum.node.images.bases import SUITES
 from modicum.node.images.venvs import interpreters
-from modicum.node.layout import PROCESS
+from modicum.node.layout import PROCESS, package_parent
 from modicum.node.removal import remove_tree
 
 from .facts import Facts, Home, Trial
@@ -37,8 +36,11 @@ _A_DAY_S = 86400.0
 T = TypeVar("T")
 
 
-def probe(home: Path, runtime: str, offline: bool = False) -> Facts:
-    """Find everything out about this machine. Takes about a second, and half a minute at the very most."""
+def probe(home: Path, runtime: str, minors: Sequence[str], offline: bool = False) -> Facts:
+    """Find everything out about this machine. Takes about a second, and half a minute at the very most.
+
+    `minors` are the versions of Python that images may have.
+    """
     path = keeper_environment(os.environ)["PATH"]
     uid = os.geteuid()
     uv = host.uv_binary()  # before there are threads: sysconfig, which it asks, is not made for them
@@ -47,7 +49,7 @@ def probe(home: Path, runtime: str, offline: bool = False) -> Facts:
         packages = pool.submit(_unreachable, None if offline else uv)
         namespaces = pool.submit(_no_namespaces)
         gpus = pool.submit(_gpus)
-        pythons = _pythons(runtime)
+        pythons = _pythons(runtime, minors)
         return Facts(
             system=_system(),
             kernel=_kernel(platform.release()),
@@ -151,12 +153,12 @@ def _ids() -> str:
     return ""
 
 
-def _pythons(runtime: str) -> dict[str, str]:
+def _pythons(runtime: str, minors: Sequence[str]) -> dict[str, str]:
     """Return where the interpreter of an image would come from, without asking anybody else's machine."""
     found = {}
-    for minor in sorted({*SUITES, *host.COPIED_MINORS}):
+    for minor in minors:
         suite = SUITES.get(minor) if runtime != PROCESS else None
-        here = None if suite else next((path for path, _ in interpreters(minor)), None)
+        here = None if suite else next((found.python for found in interpreters(minor)), None)
         if suite or here:
             found[minor] = f"Debian {suite}" if suite else str(here)
     return found
@@ -164,7 +166,7 @@ def _pythons(runtime: str) -> dict[str, str]:
 
 def _behind_s() -> float:
     """Return by how much the clock is behind the newest thing of ours that it certainly is not older than."""
-    newest = _safely(lambda: Path(modicum.__file__).stat().st_mtime, 0.0)
+    newest = _safely(lambda: Path(package_parent(), "modicum").stat().st_mtime, 0.0)
     return max(0.0, newest - _A_DAY_S - time.time())
 
 

@@ -33,7 +33,10 @@ _KEPT = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "USER"})
 
 
 WAY_WITHOUT = "without isolation, as plain processes, functions run with MODICUM_RUNTIME=process in the environment"
-NOTICE = "Functions run as plain processes, without isolation from this machine (MODICUM_RUNTIME=process)."
+NOTICE = (
+    "Functions run as plain processes, without isolation from this machine: "
+    "the server was started with MODICUM_RUNTIME=process."
+)
 
 
 class LocalEngine:

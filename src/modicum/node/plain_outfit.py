@@ -39,7 +39,7 @@ def prepare(layout: Layout, control_fd: int) -> Callable[[], Awaitable[Outfit]]:
         return Outfit(
             launcher=NodeLauncher(ProcessRuntime(), lambda launch: PlainPlace(layout, launch)),
             ground=VenvGround(layout.node / "pythons"),
-            runtime="process: no isolation, as MODICUM_RUNTIME asks for",
+            runtime="process: no isolation, as MODICUM_RUNTIME=process asks for",
             limits=PlainHousing.limits,
             network=PlainLodging.network,
         )

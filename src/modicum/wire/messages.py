@@ -5,7 +5,7 @@ Fields are JSON unless marked *payload*. `→` is what the answer carries. An in
 Lists of inputs and outputs share one frame: their payloads are concatenated and `sizes` cuts them.
 
 **Anyone**
-    hello           protocol, build → protocol, build, principal; first message of a connection
+    hello           protocol, build → protocol, build, principal, a user's also runtime; a connection's first message
     ping            → nothing
     blob.put        blob, offset, total; *payload* chunk → received; the last chunk completes the blob. A value's is
                     named `bl-…`; a file's content or a set's manifest `sha-…` (`filesets.py`), for users and nodes only

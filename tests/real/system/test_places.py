@@ -73,18 +73,17 @@ def test_a_program_that_is_missing_is_named_with_its_package(home: Path) -> None
 
 def test_where_no_namespace_can_be_made_it_says_so_and_plain_processes_run(home: Path) -> None:
     jailed = (sys.executable, str(JAIL))
-    place = at(home, *jailed)
-    told = refusal(place)
-    assert "no namespaces may be made here: have root run sysctl user.max_user_namespaces=" in told
-    assert "MODICUM_RUNTIME=process" in told
+    place, plain = at(home, *jailed), at(home, *jailed, MODICUM_RUNTIME="process")
     judged = json.loads(place.run("doctor", "--json", "--offline", code=1).stdout)
     errors = {finding["name"] for finding in judged["findings"] if finding["level"] == "error"}
     assert errors == {"namespaces", "runtime"}
-    plain = at(home, *jailed, MODICUM_RUNTIME="process")
     try:
-        done = plain.run("run", str(PROGRAM))
+        told = place.run("run", str(PROGRAM), code=1).stderr
+        done = plain.run("run", str(PROGRAM))  # as it was told
     finally:
         plain.stop()
+    assert "no namespaces may be made here: have root run sysctl user.max_user_namespaces=" in told
+    assert "MODICUM_RUNTIME=process" in told
     assert done.stdout == "'hello, world'\n"
     assert "without isolation from this machine" in done.stderr
 

@@ -70,9 +70,10 @@ def test_programs_that_are_not_there_or_hang_are_no_error(monkeypatch: pytest.Mo
 
 def test_a_machine_is_probed_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "try_node", lambda home, runtime: Trial(uses=runtime))
-    facts = probes.probe(tmp_path, "process", offline=True)
+    facts = probes.probe(tmp_path, "process", ("3.11", "3.99"), offline=True)
     assert facts.trial.uses == facts.runtime == "process"
     assert facts.is_root == (os.geteuid() == 0)
     assert facts.kernel > (3, 0)
     assert facts.packages is None
     assert facts.behind_s == 0
+    assert "3.99" not in facts.pythons

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from modicum.node.images import interpreter, venvs
 from modicum.node.images.bases import BaseFailed
 from modicum.node.images.ground import StepRefused
-from modicum.node.images.venvs import VENV, VenvGround, clone
+from modicum.node.images.venvs import VENV, Found, VenvGround, clone
 
 MINOR = "{}.{}".format(*sys.version_info[:2])
 
@@ -45,32 +46,22 @@ def test_a_step_that_it_can_keep(ground: VenvGround, op: str) -> None:
     ground.check({"op": op})
 
 
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands that would make environments: that takes seconds, and the processes tier does it."""
-    ran: list[list[str]] = []
-
-    async def run(command: list[str]) -> tuple[int, str]:
-        ran.append(command)
-        return (1, "no ensurepip") if len(ran) > 1 else (0, "")
-
-    monkeypatch.setattr(venvs, "_run", run)
-    return ran
-
-
-async def test_a_base_is_an_environment_of_the_wanted_minor(
-    ground: VenvGround, tmp_path: Path, commands: list[list[str]]
-) -> None:
+async def test_a_base_is_an_environment_of_the_wanted_minor_with_pip(ground: VenvGround, tmp_path: Path) -> None:
     told: list[str] = []
-    step = {"op": "debian_slim", "python": MINOR}
-    config = await ground.base(step, tmp_path, tmp_path, told.append)
-    ((python, *arguments),) = commands
-    assert arguments == ["-I", "-m", "venv", str(tmp_path / VENV)]
-    assert venvs._version(python).startswith(f"{MINOR}.")
+    config = await ground.base({"op": "debian_slim", "python": MINOR}, tmp_path, tmp_path / "work", told.append)
+    python = tmp_path / VENV / "bin/python3"
+    program = "import sys, pip; print(*sys.version_info[:2], sep='.')"
+    assert subprocess.run([python, "-c", program], capture_output=True, text=True, check=True).stdout == f"{MINOR}\n"
     assert (config["python_minor"], config["workdir"]) == (MINOR, "/root")
     assert f"CPython {MINOR}." in told[0]
-    with pytest.raises(BaseFailed, match=r"-m venv failed .exit status 1.:\nno ensurepip"):
-        await ground.base(step, tmp_path, tmp_path, told.append)
+
+
+async def test_what_uv_says_of_a_failure_is_told(
+    ground: VenvGround, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(venvs, "interpreters", lambda minor: iter([Found("/nowhere", f"{minor}.1", "/pip.whl")]))
+    with pytest.raises(BaseFailed, match=r"uv venv failed .exit status 2.:\n.*nowhere"):
+        await ground.base({"op": "debian_slim", "python": MINOR}, tmp_path, tmp_path / "work", lambda line: None)
 
 
 async def test_no_other_version_is_taken_in_silence(
@@ -86,20 +77,27 @@ async def test_no_other_version_is_taken_in_silence(
 
 
 async def test_uv_is_asked_for_what_the_machine_lacks(
-    ground: VenvGround, tmp_path: Path, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    ground: VenvGround, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real = next(venvs.interpreters(MINOR))
+    (tmp_path / "fetched/bin").mkdir(parents=True)
+    (tmp_path / f"fetched/bin/python{MINOR}").symlink_to(real.python)
+
     async def fetch(minor: str, folder: Path) -> tuple[interpreter.Interpreter, str]:
-        return interpreter.Interpreter(Path("/fetched"), f"{minor}.0", "uv's builds", (2, 17)), ""
+        return interpreter.Interpreter(tmp_path / "fetched", real.version, "uv's builds", (2, 17)), ""
 
     monkeypatch.setattr(interpreter, "fetch", fetch)
+    monkeypatch.setattr(venvs, "interpreters", lambda minor: iter(()))
     told: list[str] = []
-    await ground.base({"op": "debian_slim", "python": "3.99"}, tmp_path, tmp_path, told.append)
-    assert commands[0][0] == "/fetched/bin/python3.99"
+    found = await ground._interpreter(MINOR, told.append)
+    assert (found.python, found.version) == (f"{tmp_path}/fetched/bin/python{MINOR}", real.version)
     assert "asking uv for it" in told[0]
 
 
 def test_an_interpreter_that_does_not_run_or_is_another_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(venvs, "_version", lambda python: "3.1.5")
+    monkeypatch.setattr(venvs, "_PROBE", "print('3.1.5', '/pip.whl')")
+    assert list(venvs.interpreters(MINOR)) == []
+    monkeypatch.setattr(venvs, "_PROBE", "raise ImportError('ensurepip')")
     assert list(venvs.interpreters(MINOR)) == []
 
 

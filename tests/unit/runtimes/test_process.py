@@ -37,7 +37,7 @@ CACHE = BindMount(Path("/h/cache/pip"), "/run/modicum-build/cache/pip")
         ("/run/modicum-build/cache/pip:/run/modicum-build/cache/uv", "/h/cache/pip:/h/view/cache/uv"),
         ("file:///run/modicum-build/x", "file:///h/view/x"),
         ("/run/modicum-builder", "/run/modicum-builder"),
-        ("/other/run/modicum", "/other/run/modicum"),
+        ("/srv/run/modicum", "/srv/run/modicum"),
         ("/root/x", "/root/x"),
     ],
 )

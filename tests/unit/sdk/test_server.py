@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modicum import _server
-from modicum.exception import VersionError
+from modicum.exception import ConnectionError, VersionError
 from modicum.wire.frames import Frame, Header
 from modicum.wire.version import PROTOCOL, build_id
 from tests.unit.sdk.driver import Peer, Server
@@ -18,17 +18,18 @@ from tests.unit.sdk.driver import Peer, Server
 class Build(Server):
     """A server of some build and protocol."""
 
-    def __init__(self, build: str, protocol: int, refuses: bool = False) -> None:
+    def __init__(self, build: str, protocol: int, refuses: bool = False, runtime: str = "auto") -> None:
         super().__init__(print)
-        self.build, self.protocol, self.refuses = build, protocol, refuses
+        self.build, self.protocol, self.refuses, self.runtime = build, protocol, refuses, runtime
+        self.apps: list[str] = []
 
     def hello(self, header: Header, payload: bytes) -> Frame:
         if self.refuses:
             raise VersionError("I do not speak with you")
-        return {"build": self.build, "protocol": self.protocol}, b""
+        return {"build": self.build, "protocol": self.protocol, "runtime": self.runtime}, b""
 
     def server_status(self, header: Header, payload: bytes) -> Frame:
-        return {"pid": 1 << 23}, b""
+        return {"pid": 1 << 23, "apps": self.apps}, b""
 
     def server_stop(self, header: Header, payload: bytes) -> Frame:
         return {}, b""
@@ -69,6 +70,30 @@ def test_a_server_of_another_build_is_replaced(monkeypatch: pytest.MonkeyPatch, 
     connect(monkeypatch, found, started).close()
     assert asked(found) == ["hello", "hello", "server.status", "server.stop"]
     assert asked(started) == ["hello"]
+
+
+def test_an_idle_server_of_another_runtime_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODICUM_RUNTIME", "process")
+    found, started = Build(build_id(), PROTOCOL), Build(build_id(), PROTOCOL, runtime="process")
+    connect(monkeypatch, found, started).close()
+    assert asked(found)[-1] == "server.stop"
+    assert asked(started) == ["hello"]
+
+
+def test_a_server_of_another_runtime_that_is_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODICUM_RUNTIME", "crun")
+    found = Build(build_id(), PROTOCOL, runtime="process")
+    found.apps = ["ap-1"]
+    with pytest.raises(ConnectionError, match="MODICUM_RUNTIME=process, and this program asks for crun"):
+        connect(monkeypatch, found, Build(build_id(), PROTOCOL))
+    assert "server.stop" not in asked(found)
+
+
+def test_who_asks_for_no_runtime_takes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODICUM_RUNTIME", raising=False)
+    found = Build(build_id(), PROTOCOL, runtime="process")
+    connect(monkeypatch, found, Build(build_id(), PROTOCOL)).close()
+    assert asked(found) == ["hello"]
 
 
 def test_the_one_that_comes_in_its_place_must_speak_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,26 @@ _PLACES = frozenset({VENV, "root", "tmp"})
 
 STRAY = "the process runtime can bring files below /root only, not to /{}"
 
-_PROBE = "import sys, venv, ensurepip; print('%d.%d.%d' % sys.version_info[:3])"
+_PROBE = """\
+import ensurepip, glob, os, sys, sysconfig
+folders = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), sysconfig.get_config_var("WHEEL_PKG_DIR")]
+wheels = [wheel for folder in folders if folder for wheel in sorted(glob.glob(os.path.join(folder, "pip-*.whl")))]
+print("%d.%d.%d" % sys.version_info[:3], wheels[-1])
+"""
+"""What an interpreter is asked: its version, and where the pip is that comes with it."""
+
 _PROBE_TIMEOUT_S = 10.0
 _LINKED = "lib"
 """Below it files are shared with the layer below; the rest of an environment is small, and names its own place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An interpreter, its full version, and the wheel of the pip that comes with it."""
+
+    python: str
+    version: str
+    pip: str
 
 
 class VenvGround:
@@ -54,11 +71,11 @@ class VenvGround:
     async def base(self, step: Mapping[str, Any], target: Path, work: Path, tell: Tell) -> dict[str, Any]:
         """Make an environment of an interpreter of the wanted minor version, and never of another."""
         minor = step["python"]
-        python, version = await self._interpreter(minor, tell)
-        tell(f"Making a virtual environment with CPython {version}, {python} (no Debian: the runtime is `process`).")
-        code, said = await _run([python, "-I", "-m", "venv", str(target / VENV)])
-        if code:
-            raise BaseFailed(f"{python} -m venv failed (exit status {code}):\n{said}")
+        found = await self._interpreter(minor, tell)
+        tell(f"Making a virtual environment with CPython {found.version}, {found.python}; there is no Debian below it.")
+        venv = str(target / VENV)
+        await _uv(work, "venv", "--no-project", "--python", found.python, venv)
+        await _uv(work, "pip", "install", "--no-index", "--no-deps", "--python", venv, found.pip)
         return {"env": dict(ENV), "workdir": "/root", "python": "python3", "python_minor": minor}
 
     def settings(self) -> host.HostSettings:
@@ -76,19 +93,21 @@ class VenvGround:
         for path in _files(layer / VENV / _LINKED):
             path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~0o222)
 
-    async def _interpreter(self, minor: str, tell: Tell) -> tuple[str, str]:
+    async def _interpreter(self, minor: str, tell: Tell) -> Found:
         found = await in_thread(lambda: next(interpreters(minor), None))
         if found is not None:
             return found
         tell(f"No CPython {minor} is on this machine; asking uv for it.")
         fetched, failure = await interpreter.fetch(minor, self._pythons)
-        if fetched is not None:
-            return f"{fetched.prefix}/bin/python{minor}", fetched.version
-        raise BaseFailed(
-            f"There is no CPython {minor} with venv and ensurepip on this machine, and uv could not fetch one "
-            f"({failure}). Install it, for example the package python{minor}-venv, or with `uv python install {minor}` "
-            "or pyenv, or choose another python_version."
-        )
+        python = f"{fetched.prefix}/bin/python{minor}" if fetched is not None else ""
+        found = await in_thread(lambda: _ask(python, minor)) if python else None
+        if found is None:
+            raise BaseFailed(
+                f"There is no CPython {minor} with ensurepip on this machine, and uv could not fetch one ({failure}). "
+                f"Install it, for example the package python{minor}-venv, or with `uv python install {minor}` or "
+                "pyenv, or choose another python_version."
+            )
+        return found
 
 
 def clone(source: Path, target: Path) -> None:
@@ -128,29 +147,40 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def interpreters(minor: str) -> Iterator[tuple[str, str]]:
-    """Yield interpreters of this machine that can make environments, with their full versions."""
+def interpreters(minor: str) -> Iterator[Found]:
+    """Yield the interpreters of this minor version on this machine that environments can be made with."""
     folders = [Path(sys.base_prefix), *host.interpreter_prefixes(minor), Path("/usr")]
     named = [str(folder / "bin" / f"python{minor}") for folder in folders]
     for path in dict.fromkeys([*named, shutil.which(f"python{minor}") or ""]):
-        version = _version(path) if path and os.path.exists(path) else ""
-        if version.startswith(f"{minor}."):
-            yield path, version
+        found = _ask(path, minor) if path and os.path.exists(path) else None
+        if found is not None:
+            yield found
 
 
-def _version(python: str) -> str:
+def _ask(python: str, minor: str) -> Found | None:
     try:
         done = subprocess.run(
             [python, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    version, _, pip = done.stdout.strip().partition(" ")
+    return Found(python, version, pip) if done.returncode == 0 and version.startswith(f"{minor}.") else None
 
 
-async def _run(command: list[str]) -> tuple[int, str]:
+async def _uv(work: Path, *arguments: str) -> None:
+    """Run uv, which makes in 0.1 s what takes venv 5. Raises `BaseFailed` with what it says."""
+    uv = host.uv_binary()
+    if uv is None:
+        raise BaseFailed("uv is not installed beside Modicum: pip install uv")
+    options = ("--quiet", "--no-config", "--offline", f"--cache-dir={work}/cache")
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        str(uv),
+        *arguments,
+        *options,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
         said, _ = await process.communicate()
@@ -158,4 +188,7 @@ async def _run(command: list[str]) -> tuple[int, str]:
         process.kill()
         await process.wait()
         raise
-    return process.returncode or 0, said.decode(errors="replace")[-2000:]
+    if process.returncode:
+        raise BaseFailed(
+            f"uv {arguments[0]} failed (exit status {process.returncode}):\n{said.decode(errors='replace')}"
+        )

@@ -7,12 +7,14 @@ import os
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
+from modicum.wire.messages import USER
 from modicum.wire.version import PROTOCOL, build_id
 
 
 def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Tell who we are."""
-    return {"protocol": PROTOCOL, "build": build_id(), "principal": channel.principal}
+    facts = {"protocol": PROTOCOL, "build": build_id(), "principal": channel.principal}
+    return {**facts, "runtime": parts.settings.runtime} if channel.principal == USER else facts
 
 
 def ping(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
