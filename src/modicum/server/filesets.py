@@ -54,16 +54,18 @@ class FileSets:
         return lacks
 
     def _entries(self, set_id: str) -> list[Entry]:
-        if self._last is not None and self._last[0] == set_id:
-            return self._last[1]
+        last = self._last  # another thread may put another there
+        if last is not None and last[0] == set_id:
+            return last[1]
         blob = manifest_blob(set_id)
         if not self.contents.has(blob):
             raise BadManifest(f"the manifest of {set_id} is not here")
         manifest, total = self.contents.read(blob, 0, MANIFEST_BYTES_MAX)
         if total > MANIFEST_BYTES_MAX:
             raise BadManifest(f"the manifest of {set_id} is too large: {total} bytes")
-        self._last = set_id, decode(manifest)
-        return self._last[1]
+        entries = decode(manifest)
+        self._last = set_id, entries
+        return entries
 
     def _settle(self) -> None:
         """Wait until complete sets are on the disk. Nobody waits for this."""

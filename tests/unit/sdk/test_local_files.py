@@ -126,13 +126,8 @@ def test_the_same_content_is_named_once(tree: Path) -> None:
 def test_python_source_as_python_finds_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tree)
     monkeypatch.delitem(sys.modules, "bundle", raising=False)  # looking for what is in a package imports it
-    for name in (
-        "bundle/__init__.py",
-        "bundle/sub/mod.py",
-        "bundle/data.json",
-        "bundle/__pycache__/x.py",
-        "bundle/.venv/y.py",
-    ):
+    for path in ("__init__.py", "sub/mod.py", "data.json", "__pycache__/x.py", ".venv/y.py"):
+        name = f"bundle/{path}"
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text("")
     assert names(slim().add_local_python_source("a")) == ["root/a.py"]
