@@ -131,17 +131,28 @@ def _create_functions(app: App, app_id: str, progress: Progress | None) -> Opera
         function.hydrate_with(header["function"])
 
 
-def build_image(image: Image, app: App | None) -> None:
-    """Build one image, within an app that runs or, without one, within one that is made for it."""
-    if app is None:
-        from modicum.app import App
+class BuildNow:
+    """`image.build`: call it to block, call its `aio` for a coroutine."""
 
-        with App("image-build").run() as app:
-            return build_image(image, app)
-    if app.app_id is None:
-        raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
-    _blocking.run(_build([image], app.app_id, list(_read_files([image]).values())))
-    return None
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def __call__(self, app: App | None = None) -> Image:
+        if app is None:
+            from modicum.app import App
+
+            with App("image-build").run() as app:
+                return self(app)
+        if app.app_id is None:
+            raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
+        _blocking.run(_build([self._image], app.app_id, list(_read_files([self._image]).values())))
+        return self._image
+
+    async def aio(self, app: App | None = None) -> Image:
+        """The same, as a coroutine."""
+        import asyncio
+
+        return await asyncio.to_thread(self, app)
 
 
 def _read_files(images: list[Image]) -> dict[LocalFiles, FileSet]:
