@@ -85,7 +85,7 @@ def _figure(name: str, samples: list[dict[str, Any]], peer: str, peer_s: float) 
 
 LIMITS = (
     "The client reads and hashes every file each time: opening 10,000 files is most of what an unchanged tree takes. "
-    "What is new is read once more and sent in frames of 1 MiB; the server compares contents with their hashes and keeps "
+    "What is new is read once more and sent in frames of 1 MiB; the server compares it with its hashes and keeps "
     "a frame as one file. The node then makes the 10,000 files, as `cp -r` does, but from Python; of a changed tree it "
     "links what it has. Making a file costs 30 to 500 µs here, as busy as the disk is: that decides the last column."
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever a frame of an older peer could be misread."""
 
 _build: str | None = None
