@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import HERE, Report, Setting, machine, table
 
-BENCHMARKS = ("call_latency", "map_throughput", "mixed_map", "payloads", "whole_process", "cold_start")
+BENCHMARKS = ("call_latency", "map_throughput", "mixed_map", "payloads", "whole_process", "upload", "cold_start")
 
 
 def main() -> None:

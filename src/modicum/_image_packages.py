@@ -174,7 +174,7 @@ class Packages:
             **made.version_of("uv_version", uv_version),
             **made.common("uv_sync", force_build, env, secrets=secrets, gpu=gpu),
         }
-        return self._then_resolved(lambda _: made.uv_sync(uv_project_dir, frozen, step))
+        return self._then_resolved(lambda so_far: made.uv_sync(uv_project_dir, frozen, step, so_far.uploads))
 
     def poetry_install_from_file(
         self,
@@ -205,6 +205,8 @@ class Packages:
             **({"old_installer": True} if old_installer else {}),
             **made.common("poetry_install_from_file", force_build, env, secrets=secrets, gpu=gpu),
         }
-        return self._then_resolved(
-            lambda _: [made.poetry_install(poetry_pyproject_toml, poetry_lockfile, ignore_lockfile, step)]
-        )
+
+        def resolve(so_far: Resolution) -> list[Step]:
+            return made.poetry_install(poetry_pyproject_toml, poetry_lockfile, ignore_lockfile, step, so_far.uploads)
+
+        return self._then_resolved(resolve)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from modicum._files import FileSet
+
     Step = dict[str, Any]
 
 
@@ -160,28 +162,45 @@ def read_toml(path: str) -> dict[str, Any]:
         raise InvalidError(f"{path!r} is no valid TOML: {error}.") from None
 
 
-UV_ENVIRONMENT = "/.uv/.venv"
-"""Where `uv_sync` makes the virtual environment, in the image."""
-
-
-def uv_sync(folder: str, frozen: bool, step: Step) -> list[Step]:
-    """Return the steps of `Image.uv_sync`: to make the environment, and to put it on the path."""
+def uv_sync(folder: str, frozen: bool, step: Step, uploads: dict[str, FileSet]) -> list[Step]:
+    """Return the steps of `Image.uv_sync`: the project's files, its environment, and the place of that on the path."""
     project = os.path.join(os.path.expanduser(folder), "pyproject.toml")
     lock = os.path.join(os.path.expanduser(folder), "uv.lock")
     if "workspace" in read_toml(project).get("tool", {}).get("uv", {}):
         raise InvalidError(f"uv_sync: {project!r} is of a uv workspace, which is not supported.")
-    made = {"op": "uv_sync", "pyproject": read_text(project), **step}
+    files = {".uv/pyproject.toml": project}
     if os.path.exists(lock):
-        made |= {"lock": read_text(lock), **({"frozen": True} if frozen else {})}
-    return [made, {"op": "configure", "env": {"PATH": f"{UV_ENVIRONMENT}/bin:$PATH"}, "expand": {}}]
+        files[".uv/uv.lock"] = lock
+        step = {**step, **({"frozen": True} if frozen else {})}
+    return [
+        _added("uv_sync", files, step, uploads),
+        {"op": "uv_sync", **step},
+        {"op": "configure", "env": {"PATH": "/.uv/.venv/bin:$PATH"}, "expand": {}},
+    ]
 
 
-def poetry_install(project: str, lockfile: str | None, ignore_lockfile: bool, step: Step) -> Step:
-    """Return the step of `Image.poetry_install_from_file`."""
-    made = {"op": "poetry_install", "pyproject": read_text(project), **step}
-    if ignore_lockfile:
-        return made
-    path = lockfile or os.path.join(os.path.dirname(os.path.expanduser(project)), "poetry.lock")
-    if not os.path.exists(os.path.expanduser(path)):
-        raise NotFoundError(f"There is no {os.path.abspath(path)}; without a lock file, pass `ignore_lockfile=True`.")
-    return {**made, "lock": read_text(path)}
+def poetry_install(
+    project: str, lockfile: str | None, ignore_lockfile: bool, step: Step, uploads: dict[str, FileSet]
+) -> list[Step]:
+    """Return the steps of `Image.poetry_install_from_file`: the project's files, and what they say installed."""
+    read_toml(project)
+    files = {"tmp/poetry/pyproject.toml": os.path.expanduser(project)}
+    if not ignore_lockfile:
+        path = os.path.expanduser(lockfile or os.path.join(os.path.dirname(project), "poetry.lock"))
+        if not os.path.exists(path):
+            raise NotFoundError(
+                f"There is no {os.path.abspath(path)}; without a lock file, pass `ignore_lockfile=True`."
+            )
+        files["tmp/poetry/poetry.lock"] = path
+    return [_added("poetry_install_from_file", files, step, uploads), {"op": "poetry_install", **step}]
+
+
+def _added(method: str, files: dict[str, str], step: Step, uploads: dict[str, FileSet]) -> Step:
+    """Return the step that adds local files: path in the image → local path."""
+    from modicum import _files
+
+    added = _files.read(files.items(), method)
+    uploads[added.id] = added
+    words = f"{method}: {', '.join(os.path.basename(path) for path in files)}"
+    forced = {"force_build": True} if step.get("force_build") else {}
+    return {"op": "add_files", "files": added.id, "words": words, **forced}

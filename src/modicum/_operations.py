@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import deque
 
-from modicum import _blobs
+from modicum import _blobs, _context
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
 from modicum.exception import (
     ExecutionError,
@@ -430,6 +430,10 @@ def _exception(data: bytes | bytearray) -> BaseException:
     error = values.load_exception(bytes(data))
     if isinstance(error, values.Unloadable):
         return _unloadable(error)
+    if isinstance(error, ModuleNotFoundError) and _context.is_local():
+        from modicum import _missing  # it looks through the whole path
+
+        _missing.advise(error)
     if isinstance(error, Exception):
         return error
     # Raised here, a SystemExit or KeyboardInterrupt of the function would end the caller without a word.

@@ -6,7 +6,8 @@ import os
 
 from modicum import _blocking, _context, config
 from modicum._exchange import ConnectionLost, Reconnect, Request
-from modicum.exception import InvalidError
+from modicum.exception import InvalidError, RequestSizeError, SerializationError
+from modicum.wire.frames import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from modicum.app import App
     from modicum.function import Function
     from modicum.image import Image
+
+
+STEPS_BYTES_MAX = HEADER_BYTES_MAX - 4096
+"""They travel in one frame's header."""
+
+SERIALIZED_BYTES_LARGE = 256 * 1024
+"""Every container of a serialized function loads it: from this size on that is worth a warning."""
 
 
 class Run:
@@ -123,17 +131,28 @@ def _create_functions(app: App, app_id: str, progress: Progress | None) -> Opera
         function.hydrate_with(header["function"])
 
 
-def build_image(image: Image, app: App | None) -> None:
-    """Build one image, within an app that runs or, without one, within one that is made for it."""
-    if app is None:
-        from modicum.app import App
+class BuildNow:
+    """`image.build`: call it to block, call its `aio` for a coroutine."""
 
-        with App("image-build").run() as app:
-            return build_image(image, app)
-    if app.app_id is None:
-        raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
-    _blocking.run(_build([image], app.app_id, list(_read_files([image]).values())))
-    return None
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def __call__(self, app: App | None = None) -> Image:
+        if app is None:
+            from modicum.app import App
+
+            with App("image-build").run() as app:
+                return self(app)
+        if app.app_id is None:
+            raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
+        _blocking.run(_build([self._image], app.app_id, list(_read_files([self._image]).values())))
+        return self._image
+
+    async def aio(self, app: App | None = None) -> Image:
+        """The same, as a coroutine."""
+        import asyncio
+
+        return await asyncio.to_thread(self, app)
 
 
 def _read_files(images: list[Image]) -> dict[LocalFiles, FileSet]:
@@ -160,6 +179,7 @@ def _build(
     yield from _uploads.upload([*files, *needed], progress)
     steps = [resolution.steps for resolution in resolutions]
     distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
+    _check_size(distinct)
     header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
     built = yield Request(*(({**header, "steps": each}, b"") for each in distinct))
     ids = [answer["image"] for answer, _ in built]
@@ -167,6 +187,17 @@ def _build(
     for image, image_id in found.items():
         image.set_built(image_id)
     return found
+
+
+def _check_size(images: list[list[dict[str, Any]]]) -> None:
+    import json
+
+    size = max((len(json.dumps(steps)) for steps in images), default=0)
+    if size > STEPS_BYTES_MAX:
+        raise InvalidError(
+            f"the steps of an image are {size:,} bytes, and can be {STEPS_BYTES_MAX:,}: put long commands and large "
+            "requirements into files, and add those with `add_local_file(…, copy=True)`"
+        )
 
 
 def _creation(
@@ -191,7 +222,23 @@ def _creation(
 
 
 def _serialize(function: Function[Any, Any, Any]) -> bytes:
+    """Return the function itself as bytes. Raises `SerializationError` or `RequestSizeError`."""
     import cloudpickle
 
-    raw = function.raw_function
-    return bytes(cloudpickle.dumps(raw))
+    try:
+        data = bytes(cloudpickle.dumps(function.raw_function))
+    except Exception as error:
+        text = f"the function {function.name!r} cannot be serialized: {type(error).__name__}: {error}"
+        raise SerializationError(text) from error
+    if len(data) <= SERIALIZED_BYTES_LARGE:
+        return data
+    large = (
+        f"the function {function.name!r} takes {len(data):,} bytes when it is serialized, because of the values that "
+        "it refers to; have it load or make them, or move it to a file and leave out serialized=True"
+    )
+    if len(data) > PAYLOAD_BYTES_MAX:
+        raise RequestSizeError(f"{large}. It may take {PAYLOAD_BYTES_MAX:,}")
+    import warnings
+
+    warnings.warn(large, stacklevel=2)
+    return data

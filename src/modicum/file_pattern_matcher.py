@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
@@ -73,10 +71,12 @@ class FilePatternMatcher(_Matcher):
 
     def __call__(self, file_path: Path) -> bool:
         """Return whether a path, or a directory that it is in, matches."""
-        return self.matches(os.fspath(file_path))
+        return self.matches(str(file_path))
 
     def matches(self, path: str) -> bool:
         """The same, for a path that is a string."""
+        import os
+
         path = os.path.normpath(path)
         matched = False
         for takes_back, expression in self._rules():
@@ -96,12 +96,15 @@ class FilePatternMatcher(_Matcher):
     def _lines(self) -> Iterable[str]:
         if self._file is None:
             return self._patterns
+        import os
+
         with open(os.path.expanduser(self._file), encoding="utf-8-sig") as file:
             return [line for line in file.read().splitlines() if not line.startswith("#")]
 
 
 def _rule(line: str) -> Rule | None:
     """Return what a line says, None if it says nothing. Raises `ValueError` if it is no pattern."""
+    import os
     import re
 
     pattern = line.strip()

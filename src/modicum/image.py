@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from modicum._files import FileSet
     from modicum._local_files import LocalFiles
-    from modicum.app import App
+    from modicum._running import BuildNow
     from modicum.file_pattern_matcher import Ignore
 
     P = ParamSpec("P")
@@ -93,16 +93,16 @@ class Image(Packages):
             raise ExecutionError("this Image has not been built; call `.build()`, or run an app that uses it")
         return self._object_id
 
-    def build(self, app: App | None = None) -> Image:
-        """Build the image now, unless it is there; return it.
+    @property
+    def build(self) -> BuildNow:
+        """Build the image now, unless it is there, and return it: `image.build()`, or `await image.build.aio()`.
 
         What the build prints goes to the output of `app`, which must run, or else to that of an app of its own.
         Raises `ImageBuildError` if it cannot be built.
         """
-        from modicum._running import build_image
+        from modicum._running import BuildNow
 
-        build_image(self, app)
-        return self
+        return BuildNow(self)
 
     def set_built(self, object_id: str) -> None:
         """Note under which id the server has the image."""
@@ -360,6 +360,15 @@ class Image(Packages):
         from modicum._local_files import Baked
 
         return [*(step.files for step in self._steps if isinstance(step, Baked)), *self._attached]
+
+    if not TYPE_CHECKING:  # a type checker knows which attributes there are
+
+        def __getattr__(self, name: str) -> object:
+            """Say what has taken the place of a method that there was once."""
+            instead = {"extend": "`dockerfile_commands`", "run_inside": "`imports()`"}.get(name)
+            if instead is not None:
+                raise _invalid(f"`Image.{name}` is gone; use {instead}.")
+            raise AttributeError(f"an Image has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"Image({len(self._steps)} steps)"

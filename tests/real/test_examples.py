@@ -18,6 +18,13 @@ CASES = {
     "guide/spawn.py": ["All tasks spawned"],
     "hello.py": ["Greeting world from inside a container", "Hello, world!"],
     "hello.py --name Ada": ["Hello, Ada!"],
+    "images.py": [
+        "files: . data inner prepared.txt greeting.txt",
+        "greeting: hello from the image",
+        "now: hello from the image!",
+        "prepared: prepared with six 1",
+        "started by: entrypoint",
+    ],
     "generator.py --limit 12": ["2", "3", "5", "7", "11"],
     "pipeline.py": ["1 of 4 failed: ValueError('nothing to count')", "The most frequent word is 'the': 3 times"],
 }

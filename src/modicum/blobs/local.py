@@ -21,7 +21,7 @@ class LocalBlobs:
     """One file per blob; an incomplete one has a name of its own until its last byte is there."""
 
     def __init__(self, folder: Path, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self._folder = folder
+        self.folder = folder
         self._chunk_bytes = chunk_bytes
         self._received: dict[str, set[int]] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class LocalBlobs:
 
     def sweep(self, keep: set[str], prefix: str, older_than: float) -> None:
         """Delete blobs of a prefix that nobody names and that were written before a time (seconds since the epoch)."""
-        for entry in os.scandir(self._folder):
+        for entry in os.scandir(self.folder):
             name = entry.name.removesuffix(_PARTIAL)
             if name.startswith(prefix) and name not in keep and entry.stat().st_mtime < older_than:
                 os.unlink(entry.path)
@@ -81,4 +81,4 @@ class LocalBlobs:
         """Return where a complete blob lies. Raises `ValueError` for a name that no blob has."""
         if not _NAME.fullmatch(blob):
             raise ValueError(f"{blob!r} is no name of a blob")
-        return self._folder / blob
+        return self.folder / blob

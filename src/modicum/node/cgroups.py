@@ -7,6 +7,7 @@ outside the node's namespaces, so no container or node can lift its limits.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -212,6 +213,8 @@ def _make(group: Path) -> bool:
         group.mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
+    with contextlib.suppress(OSError):  # somebody else has made it, as it should be
+        group.parent.chmod(0o755)  # whatever the umask: the homes of other users lie there too
     return True
 
 

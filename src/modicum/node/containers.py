@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from modicum.runtimes.base import BindMount, Limits, RuntimeFailure
 from modicum.wire.channel import RemoteFailure
 
+from .images.hints import with_hint
 from .launch import Launch
 from .launcher import Container, NodeLauncher
 from .layout import Layout
@@ -114,7 +115,7 @@ class Containers:
         except RuntimeFailure as failure:
             raise RemoteFailure("start_failed", str(failure)) from failure
         except (KeyError, TypeError, ValueError, OSError, RemoteFailure) as failure:
-            message = f"container {tracked.id} cannot be started: {type(failure).__name__}: {failure}"
+            message = with_hint(f"container {tracked.id} cannot be started: {type(failure).__name__}: {failure}")
             raise RemoteFailure("start_failed", message) from failure
         finally:
             if tracked.running is None:

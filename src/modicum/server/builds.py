@@ -136,11 +136,8 @@ class Builds:
 
 def _request(planned: Plan) -> dict[str, Any]:
     """Return what a node is asked to build."""
-    layers = [{"id": each.id, "step": each.step, "configured": each.configured} for each in planned.layers]
-    return {
-        "t": "image.build",
-        "build": planned.image,
-        "layers": layers,
-        "configured": planned.configured,
-        "agent": build_id(),
-    }
+    agent = build_id()
+    layers = [
+        {"id": each.id, "step": each.step, "configured": each.configured, "agent": agent} for each in planned.layers
+    ]
+    return {"t": "image.build", "build": planned.image, "layers": layers, "configured": planned.configured}

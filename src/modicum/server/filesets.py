@@ -26,9 +26,11 @@ class FileSets:
         self._boot = boot
         self.contents = contents
         self._unsettled: set[str] = set()
+        self._last: tuple[str, list[Entry]] | None = None
         self._settling = threading.Lock()
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._complete = {entry.name for entry in os.scandir(folder) if entry.name.startswith("fs-")}
+        found = [entry.name for entry in os.scandir(folder) if entry.name.startswith("fs-")]
+        self._complete = {each for each in found if contents.has(manifest_blob(each))}
         if _read(folder / "boot") != boot:
             self._forget_doubtful()
             (folder / "boot").write_text(boot)
@@ -43,7 +45,7 @@ class FileSets:
         Raises `ValueError` for an id that is none, or whose manifest is not here or describes no set.
         """
         entries = self._entries(set_id)
-        lacks = bytes(not self.contents.has(content_blob(entry[2])) for entry in entries)
+        lacks = self.contents.lacking([entry[2] for entry in entries])
         if 1 not in lacks and set_id not in self._complete:
             (self._folder / set_id).write_text(self._boot)
             self._unsettled.add(set_id)
@@ -52,13 +54,16 @@ class FileSets:
         return lacks
 
     def _entries(self, set_id: str) -> list[Entry]:
+        if self._last is not None and self._last[0] == set_id:
+            return self._last[1]
         blob = manifest_blob(set_id)
         if not self.contents.has(blob):
             raise BadManifest(f"the manifest of {set_id} is not here")
         manifest, total = self.contents.read(blob, 0, MANIFEST_BYTES_MAX)
         if total > MANIFEST_BYTES_MAX:
             raise BadManifest(f"the manifest of {set_id} is too large: {total} bytes")
-        return decode(manifest)
+        self._last = set_id, decode(manifest)
+        return self._last[1]
 
     def _settle(self) -> None:
         """Wait until complete sets are on the disk. Nobody waits for this."""

@@ -219,6 +219,7 @@ class Server:
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
             stored = await parts.database.submit(queries.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
+            parts.files.contents.sweep(time.time() - BLOB_ORPHANED_S)
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
 
     async def _end_everything(self, parts: Parts) -> None:

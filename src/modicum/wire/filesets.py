@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from itertools import islice
 from operator import ge
 
@@ -36,8 +37,9 @@ BATCH_FILES_MAX = 4096
 
 _PATH_BYTES_MAX, _NAME_BYTES_MAX = 4096, 255
 _SIZE_MAX = 1 << 53
-_HEXADECIMAL = frozenset("0123456789abcdef")
-_DIGEST_DIGITS = 64
+_OUTSIDE = frozenset(("", ".", ".."))
+_is_sha256 = re.compile("[0-9a-f]{64}").fullmatch
+_is_plain = re.compile("[A-Za-z0-9_/.-]{1,255}").fullmatch
 
 
 class BadManifest(ValueError):
@@ -124,19 +126,20 @@ def _entry(item: Any) -> Entry:
 def _check_path(path: Any) -> None:
     if not isinstance(path, str) or "\0" in path:
         raise BadManifest(f"the manifest names {_short(path)}, which is no path")
+    if not _OUTSIDE.isdisjoint(path.split("/")):
+        raise BadManifest(f"the manifest names {_short(path)}, which leads outside")
+    if _is_plain(path):
+        return  # as nearly all are
     try:
         encoded = path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise BadManifest(f"the manifest names {_short(path)}, which is no path") from None
-    parts = path.split("/")
-    if not {"", ".", ".."}.isdisjoint(parts):
-        raise BadManifest(f"the manifest names {_short(path)}, which leads outside")
     if len(encoded) > _PATH_BYTES_MAX or any(len(part) > _NAME_BYTES_MAX for part in encoded.split(b"/")):
         raise BadManifest(f"the manifest names {_short(path)}, which is too long")
 
 
 def _is_digest(text: Any) -> bool:
-    return isinstance(text, str) and len(text) == _DIGEST_DIGITS and _HEXADECIMAL.issuperset(text)
+    return isinstance(text, str) and _is_sha256(text) is not None
 
 
 def _short(value: Any) -> str:

@@ -19,7 +19,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.create      name, key → app; idempotent under `key`
     app.attach      app → nothing; the app lives while an attached connection does
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
-    image.build     app, steps → image; the output goes to the app's log
+    image.build     app, steps, [ignore_cache] → image; the output goes to the app's log
     function.create app, name, image, files (ids of sets, the lowest first), options → function; idempotent
     files.missing   sets → sets that are not complete here
     files.lacking   set, whose manifest is here → nothing; *payload* a byte for each of its files: 1 if its content is
@@ -64,14 +64,16 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
-    build.done      build, config {env, workdir, …}
+    build.done      build, config {env, workdir, entrypoint, …}
     build.failed    build, layer, code, message
     files.get       files [sha256, …] that make up one frame → sizes; *payload*
 
   to the node
     container.start container, spec → nothing; an error if it could not be started
     container.kill  container, reason → known: whether there is such a container; its exit follows
-    image.build     build, layers [{id, step}, …] → nothing; `build.done` or `build.failed` follows
+    image.build     build, layers [{id, step, configured, agent}, …], configured → nothing; `build.done` or
+                    `build.failed` follows. `configured`: the steps that make no layer, of the image, and those before
+                    a layer; `agent`: the build of our code that steps run
     image.cancel    build → nothing
     logs.flush      containers → nothing; all their output up to now has been sent
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,41 @@ def test_a_failing_step_says_why(site: NodeSite) -> None:
     wait_for_scratch(site)
 
 
+NO_FILE = "ls: cannot access 'nothing': No such file or directory"
+NOWHERE = "https://nowhere.invalid"
+FAILURES: list[tuple[Callable[[Image], Image], int, str]] = [
+    (
+        lambda image: image.run_commands("echo a", "echo b; ls nothing", "echo c"),
+        2,
+        f"`echo a; echo b; ls nothing; echo c` exited with status 2:\n$ echo a\na\n$ echo b; ls nothing\nb\n{NO_FILE}",
+    ),
+    (
+        lambda image: image.apt_install("no-such-package-anywhere"),
+        100,
+        "Unable to locate package no-such-package-anywhere\nThe image's Debian has no package of that name.",
+    ),
+    (
+        lambda image: image.run_commands("head -c 1 /dev/zero > /dev/full"),
+        1,
+        "head: write error: No space left on device\nA disk is full.",
+    ),
+    (
+        lambda image: image.uv_pip_install("six", index_url=NOWHERE, env={"UV_HTTP_RETRIES": "0"}),
+        2,
+        "Name or service not known\nThe build could not reach the network.",
+    ),
+]
+
+
+def test_a_failing_step_says_what_failed_how_and_why(site: NodeSite) -> None:
+    for make, code, said in FAILURES:
+        layers, result = site.build(next(_names), make(Image.debian_slim("3.11")))
+        assert (result["t"], result["layer"], result["code"]) == ("build.failed", layers[1], code)
+        assert said in result["message"]
+        assert not site.layer(layers[1]).exists()
+    wait_for_scratch(site)
+
+
 def test_the_output_is_live_and_shared_and_cancelling_leaves_nothing(site: NodeSite) -> None:
     nobody = "http://192.0.2.1/simple"  # an address that is never answered: pip says where it looks, then waits
     image = Image.debian_slim("3.11").pip_install("six", index_url=nobody, env={"PIP_TIMEOUT": "100"})
@@ -125,7 +161,9 @@ def _assert_no_privilege_by_mounts(word: str) -> None:
     (pip, *_) = [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if _has(path, word, "modicum-init")]
     mounts = [line.split() for line in (pip / "mountinfo").read_text().splitlines()]
     ours = {fields[4]: set(fields[5].split(",")) for fields in mounts if fields[4].startswith("/run/modicum-build")}
-    assert len([options for options in ours.values() if "rw" in options]) == 3  # its directory, pip's cache, uv's
+    assert (
+        len([options for options in ours.values() if "rw" in options]) == 4
+    )  # its directory, the caches of apt, pip, uv
     assert all({"nosuid", "nodev"} <= options for options in ours.values()), ours
 
 

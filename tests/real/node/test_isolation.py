@@ -71,6 +71,7 @@ async def test_an_address_that_the_host_gains_is_closed_too(world: Outside, node
         subprocess.run(["ip", "addr", "del", "198.51.100.9/32", "dev", "mod-out"], check=True)
 
 
+@pytest.mark.skipif(shutil.which("pasta") is None, reason="this release has no passt")
 async def test_pasta_is_as_closed_as_slirp4netns(world: Outside, idle: Bench) -> None:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)

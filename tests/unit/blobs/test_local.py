@@ -106,7 +106,7 @@ def test_names_that_no_blob_has(blobs: LocalBlobs, name: str) -> None:
 def test_extents_that_cannot_be(blobs: LocalBlobs, offset: int, total: int, chunk: bytes) -> None:
     with pytest.raises(ValueError, match="of a blob of"):
         blobs.write(BLOB, offset, total, chunk)
-    assert os.listdir(blobs._folder) == []
+    assert os.listdir(blobs.folder) == []
 
 
 def test_a_name_of_its_own_for_each(blobs: LocalBlobs) -> None:
@@ -118,7 +118,7 @@ def test_delete_takes_the_unfinished_too(blobs: LocalBlobs) -> None:
     blobs.write(BLOB, 0, 4, b"abc")
     blobs.delete(BLOB)
     blobs.delete(BLOB)
-    assert os.listdir(blobs._folder) == []
+    assert os.listdir(blobs.folder) == []
     assert blobs.write(BLOB, 3, 4, b"d") == 3
     assert not blobs.has(BLOB)
 
@@ -128,16 +128,16 @@ def test_sweep_takes_old_ones_that_nobody_names(blobs: LocalBlobs) -> None:
     for blob in (named, old, young):
         blobs.write(blob, 0, 1, b"a")
     blobs.write(BLOB[:-1] + "f", 0, 4, b"abc")  # unfinished
-    for entry in os.scandir(blobs._folder):
+    for entry in os.scandir(blobs.folder):
         if young not in entry.name:
             os.utime(entry.path, (10, 10))
     blobs.sweep({named}, "bl-", older_than=20)
-    assert sorted(os.listdir(blobs._folder)) == sorted([named, young])
+    assert sorted(os.listdir(blobs.folder)) == sorted([named, young])
 
 
 def test_an_upload_begun_before_a_restart_is_not_taken_for_complete(blobs: LocalBlobs) -> None:
     blobs.write(BLOB, 0, 4, b"abc")
-    again = LocalBlobs(blobs._folder, chunk_bytes=3)
+    again = LocalBlobs(blobs.folder, chunk_bytes=3)
     assert again.write(BLOB, 3, 4, b"d") == 3
     assert not again.has(BLOB)
     assert again.write(BLOB, 0, 4, b"abc") == 4

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from modicum.node.images.filesets import BadFileSet
 from modicum.node.launch import Launch
 from modicum.runtimes.base import Exit, RuntimeFailure
 from modicum.wire import filesets
-from modicum.wire.frames import Frame, Header
+from tests.unit.images.fileserver import FileServer
 
 Layers = list[dict[str, Any]]
 
@@ -78,7 +78,7 @@ class Site:
         self.launcher = FakeLauncher()
         self.launcher.gate.set()
         self.sent: list[tuple[dict[str, Any], bytes]] = []
-        self.server = FakeServer()
+        self.server = FileServer()
         self.builder = ImageBuilder(self.launcher, home, lambda *frame: self.sent.append(frame), self.server)
 
     def output(self, build: str) -> str:
@@ -242,38 +242,6 @@ async def test_a_lost_awaiter_ends_the_build(site: Site) -> None:
     assert site.scratch() == []
 
 
-class FakeServer:
-    """Has the contents that it was given, and counts what it is asked for."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-        self.asked: list[str] = []
-
-    def add(self, files: dict[str, bytes]) -> str:
-        """Keep a file set and return its id."""
-        entries = []
-        for path, data in files.items():
-            digest = hashlib.sha256(data).hexdigest()
-            self.kept[f"sha-{digest}"] = data
-            entries.append((path, path.endswith(".sh"), digest, len(data)))
-        manifest = filesets.encode(entries)
-        set_id = filesets.set_id(manifest)
-        self.kept[filesets.manifest_blob(set_id)] = manifest
-        return set_id
-
-    async def ask(self, header: Header) -> Frame:
-        await asyncio.sleep(0)
-        self.asked += header["files"]
-        datas = [self.kept[f"sha-{digest}"] for digest in header["files"]]
-        return {"t": "reply", "sizes": [len(data) for data in datas]}, b"".join(datas)
-
-    async def fetch(self, blob: str) -> AsyncIterator[bytes]:
-        self.asked.append(blob)
-        for start in range(0, len(self.kept[blob]), 1000):
-            yield self.kept[blob][start : start + 1000]
-            await asyncio.sleep(0)
-
-
 async def test_a_file_set_is_made_once(site: Site) -> None:
     set_id = site.server.add({"root/main.py": b"x"})
     await site.builder.build("bu-1", [BASE])
@@ -393,12 +361,13 @@ async def test_a_functions_program_lies_over_the_image_and_is_not_kept(site: Sit
     files = site.server.add({"root/main.py": b"x"})
     shipped = {"arguments": "", "module": "main", "files": files}
     step = {"op": "run_function", "function": "f", "timeout": 9, "shipped": shipped}
-    await site.builder.build("bu-1", [BASE, {"id": "im-f", "step": step}])
+    await site.builder.build("bu-1", [BASE, {"id": "im-f", "step": step, "agent": "b1"}])
     launch = site.launcher.running[0].launch
     assert [path.name for path in launch.layers] == [launch.layers[0].name, "im-base"]
     assert (launch.layers[0] / "root/main.py").read_text() == "x"
     assert not (site.builder.path("im-f") / "root").exists()
-    assert "/run/modicum-agent" in {mount.target for mount in launch.mounts}
+    (agent,) = [mount.source for mount in launch.mounts if mount.target == "/run/modicum-agent"]
+    assert agent == site.home / "agent/b1"
 
 
 async def test_a_full_disk_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,17 +380,3 @@ async def test_a_full_disk_is_named(site: Site, monkeypatch: pytest.MonkeyPatch)
     assert "Step 2/2 failed: [Errno 28] No space left on device: '/cache'" in message
     assert "A disk is full" in message
     assert (site.builder.layers(), site.scratch()) == (["im-base"], [])
-
-
-async def test_streams_do_not_cut_each_others_lines(site: Site) -> None:
-    site.launcher.gate.clear()
-    build = asyncio.create_task(site.builder.build("bu-1", [BASE, RUN]))
-    await settled()
-    say = site.launcher.running[0].launch.on_output
-    for stream, data in (("stderr", b"cannot "), ("stdout", b"making\n"), ("stderr", b"access\nend")):
-        say(stream, data)
-    site.launcher.exit = site.launcher.running[0].exit = Exit(2)
-    site.launcher.gate.set()
-    await build
-    assert "`make` exited with status 2:\nmaking\ncannot access\none\ntwo\n" not in site.output("bu-1")
-    assert site.result("bu-1")["message"] == "`make` exited with status 2:\nmaking\ncannot access\none\nend\ntwo"

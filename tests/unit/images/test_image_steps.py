@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modicum import App, _running
 from modicum.exception import ExecutionError, InvalidError, NotFoundError
 from modicum.image import Image
 
@@ -90,28 +91,34 @@ def test_requirements_go_along(tmp_path: Path) -> None:
     assert made == [{"op": "pip_install", "packages": [], "requirements": ["six\n"], "find_links": "/wheels"}]
 
 
-def test_a_uv_project_is_a_step_and_its_place_on_the_path(project: str) -> None:
+def test_a_uv_project_is_its_files_a_step_and_a_place_on_the_path(project: str) -> None:
     folder = Path(project).parent
-    synced = SLIM.uv_sync(str(folder), groups=["g"]).steps[1:]
-    assert synced == [
-        {"op": "uv_sync", "pyproject": Path(project).read_text(), "groups": ["g"]},
+    resolution = SLIM.uv_sync(str(folder), groups=["g"], force_build=True).resolve()
+    (files,) = resolution.uploads.values()
+    assert [entry[0] for entry in files.entries] == [".uv/pyproject.toml"]
+    assert resolution.steps[1:] == [
+        {"op": "add_files", "files": files.id, "words": "uv_sync: pyproject.toml", "force_build": True},
+        {"op": "uv_sync", "groups": ["g"], "force_build": True},
         {"op": "configure", "env": {"PATH": "/.uv/.venv/bin:$PATH"}, "expand": {}},
     ]
     (folder / "uv.lock").write_text("locked")
-    assert SLIM.uv_sync(str(folder)).steps[1]["frozen"] is True
-    assert "frozen" not in SLIM.uv_sync(str(folder), frozen=False).steps[1]
+    added, synced, _ = SLIM.uv_sync(str(folder)).steps[1:]
+    assert (added["words"], synced) == ("uv_sync: pyproject.toml, uv.lock", {"op": "uv_sync", "frozen": True})
+    assert SLIM.uv_sync(str(folder), frozen=False).steps[2] == {"op": "uv_sync"}
     Path(project).write_text("[tool.uv.workspace]\n")
     with pytest.raises(InvalidError, match="uv workspace, which is not supported"):
         _ = SLIM.uv_sync(str(folder)).steps
 
 
 def test_a_poetry_project_needs_its_lock_unless_it_is_ignored(project: str) -> None:
-    made = SLIM.poetry_install_from_file(project, ignore_lockfile=True, with_=["dev"]).steps[1]
-    assert (made["with_"], made["poetry_version"], "lock" in made) == (["dev"], "latest", False)
+    made = SLIM.poetry_install_from_file(project, ignore_lockfile=True, with_=["dev"]).steps[1:]
+    assert made[0]["words"] == "poetry_install_from_file: pyproject.toml"
+    assert made[1] == {"op": "poetry_install", "with_": ["dev"], "poetry_version": "latest"}
     with pytest.raises(NotFoundError, match=r"There is no .*/poetry\.lock; without a lock file, pass"):
         _ = SLIM.poetry_install_from_file(project).steps
     Path(project).with_name("poetry.lock").write_text("locked")
-    assert SLIM.poetry_install_from_file(project, poetry_version=None).steps[1]["lock"] == "locked"
+    made = SLIM.poetry_install_from_file(project, poetry_version=None).steps[1:]
+    assert (made[0]["words"].endswith("toml, poetry.lock"), made[1]) == (True, {"op": "poetry_install"})
 
 
 @pytest.mark.parametrize(
@@ -148,3 +155,22 @@ def test_an_image_has_its_id_once_it_is_built() -> None:
     assert image.object_id == "im-1"
     with pytest.raises(ExecutionError):
         _ = image.env({}).object_id
+
+
+@pytest.mark.parametrize(("name", "instead"), [("extend", "dockerfile_commands"), ("run_inside", "imports")])
+def test_methods_that_are_gone_name_their_successors(name: str, instead: str) -> None:
+    with pytest.raises(InvalidError, match=f"`Image.{name}` is gone; use `{instead}"):
+        getattr(SLIM, name)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = SLIM.nonsense  # type: ignore[attr-defined]
+
+
+def test_an_image_is_built_in_an_app_that_runs() -> None:
+    with pytest.raises(InvalidError, match="the app does not run, so no image can be built in it"):
+        SLIM.build(App("a"))
+
+
+def test_what_does_not_fit_a_frame_is_refused() -> None:
+    _running._check_size([SLIM.run_commands("x" * 1_000_000).steps])
+    with pytest.raises(InvalidError, match=r"steps of an image are 1,100,... bytes.*add_local_file"):
+        _running._check_size([SLIM.steps, SLIM.run_commands("x" * 1_100_000).steps])

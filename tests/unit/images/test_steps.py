@@ -28,6 +28,7 @@ def test_pip_gets_packages_then_options() -> None:
 def test_uv_reads_the_requirements_that_came_with_the_step() -> None:
     made = command({"op": "uv_pip_install", "packages": ["a"], "requirements": ["x\n", "y\n"], "pre": True}, {})
     assert made.files == {"requirements-0.txt": "x\n", "requirements-1.txt": "y\n"}
+    assert made.words == "uv pip install a -r requirements-0.txt -r requirements-1.txt --prerelease allow"
     assert made.argv[3:] == (
         "uv", "a", "-r", "/run/modicum-build/files/requirements-0.txt",
         "-r", "/run/modicum-build/files/requirements-1.txt", "--prerelease", "allow",
@@ -63,16 +64,15 @@ def test_of_several_commands_each_is_announced() -> None:
     assert (done.returncode, done.stdout) == (4, "$ echo 'one'\none\n$ echo two; exit 4\ntwo\n")
 
 
-def test_uv_sync_gets_its_project() -> None:
-    step = {"op": "uv_sync", "pyproject": "p", "lock": "l", "frozen": True, "groups": ["g"], "extras": ["e"]}
+def test_uv_sync_gets_what_is_wanted_of_the_project() -> None:
+    step = {"op": "uv_sync", "frozen": True, "groups": ["g"], "extras": ["e"]}
     made = command({**step, "extra_options": "--no-dev"}, {})
-    assert made.files == {"pyproject.toml": "p", "uv.lock": "l"}
     assert made.argv[3:] == ("uv", "", "--group=g", "--extra=e", "--frozen", "--no-dev")
     assert command({**step, "uv_version": "0.9.0"}, {}).argv[4] == "0.9.0"
 
 
 def test_poetry_is_installed_if_a_version_is_wanted() -> None:
-    step = {"op": "poetry_install", "pyproject": "p", "with_": ["a", "b"], "only": ["c"]}
+    step = {"op": "poetry_install", "with_": ["a", "b"], "only": ["c"]}
     assert command(step, {}).argv[3:] == ("poetry", "", "", "--with", "a,b", "--only", "c")
     assert command({**step, "poetry_version": "latest", "old_installer": True}, {}).argv[4:6] == ("poetry", "old")
     assert command({**step, "poetry_version": "2.0.0"}, {}).argv[4] == "poetry==2.0.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_version_1(tmp_path: Path) -> None:
 def test_a_missing_controller_is_said(tmp_path: Path) -> None:
     tree = find_tree("home", v1(tmp_path, "pids", "cpu"))
     assert tree.sentence == "limits enforced on cgroup v1, but for memory"
+
+
+def test_other_users_homes_stay_reachable_whatever_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "pids").mkdir()
+    (tmp_path / "pids/cgroup.procs").touch()
+    before = os.umask(0o077)
+    try:
+        find_tree("home", tmp_path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "pids/modicum").stat().st_mode & 0o777 == 0o755
 
 
 def test_no_cgroups_at_all(tmp_path: Path) -> None:

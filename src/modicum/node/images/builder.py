@@ -16,7 +16,7 @@ from modicum.wire.frames import PAYLOAD_BYTES_MAX
 
 from . import compiled
 from .files import FileLayers
-from .filesets import FileSets, Server
+from .filesets import Server
 from .flights import Flight, Flights
 from .ground import DebianGround, Ground
 from .stepper import Job, StepFailed, Stepper, ended
@@ -58,11 +58,9 @@ class ImageBuilder:
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
-        self._file_sets = FileSets(home, server)
-        self._files = FileLayers(self._store, self._file_sets, self._flights)
+        self._files = FileLayers(home, self._store, server, self._flights)
         self._stepper = Stepper(launcher, self._store, self._files, home, self._ground)
         self._later(self._store.clear)
-        self._later(self._file_sets.clear)
 
     # -- what the node calls -------------------------------------------------------------------------------
 
@@ -75,7 +73,7 @@ class ImageBuilder:
         return self._store.path(layer_id)
 
     async def build(self, build_id: str, layers: Sequence[Layer], configured: Sequence[Layer] = ()) -> None:
-        """Make those of `layers` (`{"id", "step", "configured"}`, the base first) that are missing.
+        """Make those of `layers` (`{"id", "step", "configured", "agent"}`, the base first) that are missing.
 
         `configured` are the steps that only configure, of the image and of each layer those before it. Sends
         `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `entrypoint`,
@@ -157,7 +155,8 @@ class ImageBuilder:
         return make
 
     async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
-        job = Job(layer["step"], tuple(layer.get("configured", ())), below, scratch, position)
+        configured = tuple(layer.get("configured", ()))
+        job = Job(layer["step"], configured, below, layer.get("agent", ""), scratch, position, layer["id"])
         try:
             config = await self._stepper.run(job, flight, self._store.path(layer["id"]))
             self._store.add(layer["id"], job.layer, config)

@@ -1,8 +1,4 @@
-"""How a file set becomes a directory: contents fetched once for all sets, compared with their hashes, and linked.
-
-    contents/<xx>/<sha256>     a content as a file; with an `x` behind it as one that may be executed
-    contents/boot              the machine's boot in which they were written; after another they are fetched again,
-                               because a machine that loses power may keep their names without their bytes
+"""How a file set becomes a directory: what earlier layers have is linked, the rest fetched and compared with its hash.
 
 A container must not find two of its files to be one and the same, so a content is linked to one place of a set only;
 other places get copies, and empty files are made anew.
@@ -14,24 +10,20 @@ import asyncio
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-from modicum.node.removal import remove_tree
 from modicum.wire.filesets import BATCH_FILES_MAX, Entry, content_blob, decode, folders, manifest_blob
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Frame, Header
 
+from .kept import Kept, Placed
 from .merged import InTheWay, Merged
 from .threads import in_thread
 
 _AHEAD = 4
 """Frames on their way at once."""
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class BadFileSet(ValueError):
@@ -58,141 +50,143 @@ class Folder:
     gid: int
 
 
-class FileSets:
-    """Lays out file sets. Contents are kept below `home`; the directories made must be on the same file system."""
+async def fetch_entries(server: Server, set_id: str) -> list[Entry]:
+    """Return the files of a set. Raises `BadFileSet`, `BadManifest`, or what the server answers."""
+    manifest = b"".join([chunk async for chunk in server.fetch(manifest_blob(set_id))])
+    if hashlib.sha256(manifest).hexdigest() != set_id[3:]:
+        raise BadFileSet(f"the manifest of {set_id} is another")
+    return await in_thread(lambda: decode(manifest))
 
-    def __init__(self, home: Path, server: Server) -> None:
-        self._contents = home / "contents"
-        self._server = server
-        self._contents.mkdir(exist_ok=True)
-        boot = _BOOT_ID.read_text()
-        written = self._contents / "boot"
-        self._leftovers: list[Path] = []
-        if not written.exists() or written.read_text() != boot:
-            aside = Path(tempfile.mkdtemp(dir=home))
-            os.rename(self._contents, aside)
-            self._leftovers.append(aside)
-            self._contents.mkdir()
-            for number in range(256):
-                (self._contents / f"{number:02x}").mkdir()
-            written.write_text(boot)
-        new = self._contents / "new"
-        new.mkdir(exist_ok=True)
-        for begun in new.iterdir():  # by a node that was killed
-            begun.unlink()
 
-    def clear(self) -> None:
-        """Remove what is of no use any longer. It may take a while, and nobody needs to wait."""
-        while self._leftovers:
-            remove_tree(self._leftovers.pop())
+async def lay_out(
+    server: Server,
+    entries: Sequence[Entry],
+    target: Path,
+    shared: Mapping[str, Folder] | None = None,
+    kept: Kept | None = None,
+) -> list[Placed]:
+    """Make the files of a set below the empty directory `target`; return where they are in it.
 
-    async def entries(self, set_id: str) -> list[Entry]:
-        """Fetch a set's manifest. Raises `BadFileSet`, `BadManifest`, or what the server answers."""
-        manifest = b"".join([chunk async for chunk in self._server.fetch(manifest_blob(set_id))])
-        if hashlib.sha256(manifest).hexdigest() != set_id[3:]:
-            raise BadFileSet(f"the manifest of {set_id} is another")
-        return await in_thread(lambda: decode(manifest))
+    `shared` is what `shared_folders` returned, `kept` what may be linked. Owners become the node's root, which is the
+    container's. Raises `BadFileSet`, `InTheWay`, or what the server answers.
+    """
+    work = _Work(target, shared or {}, kept)
+    lacking = await in_thread(lambda: work.begin(entries))
+    for entry in lacking:
+        if entry[3] > PAYLOAD_BYTES_MAX:
+            await _fetch_large(server, work, entry)
+    batches = _batches([entry for entry in lacking if entry[3] <= PAYLOAD_BYTES_MAX])
+    workers = [asyncio.ensure_future(_fetch_batches(server, work, batches)) for _ in range(_AHEAD)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return await in_thread(lambda: work.finish(entries))
 
-    async def lay_out(self, entries: Sequence[Entry], target: Path, shared: Mapping[str, Folder] | None = None) -> None:
-        """Make the files of a set below the empty directory `target`; `shared` is what `shared_folders` returned.
 
-        Owners become the node's root, which is the container's. Raises `BadFileSet`, or what the server answers.
-        """
-        lacking = await in_thread(lambda: self._lacking(entries))
-        await self._fetch_all(lacking)
-        await in_thread(lambda: self._link_all(entries, target, shared or {}))
+async def _fetch_batches(server: Server, work: _Work, batches: Iterator[list[Entry]]) -> None:
+    for batch in batches:
+        header, payload = await server.ask({"t": "files.get", "files": [entry[2] for entry in batch]})
+        if header["sizes"] != [entry[3] for entry in batch] or len(payload) != sum(header["sizes"]):
+            raise BadFileSet("the server's contents are not as long as the manifest says")
+        await in_thread(lambda: work.write_all(batch, payload))  # noqa: B023 - it is done before the next turn
 
-    # -- contents ------------------------------------------------------------------------------------------
 
-    def _lacking(self, entries: Sequence[Entry]) -> list[Entry]:
-        wanted = {entry[2]: entry for entry in entries if entry[3]}
-        have = {name for name in wanted if os.path.exists(self._path(name, False))}
-        return [entry for digest, entry in wanted.items() if digest not in have]
+async def _fetch_large(server: Server, work: _Work, entry: Entry) -> None:
+    path, executable, digest, size = entry
+    found, received = hashlib.sha256(), 0
 
-    async def _fetch_all(self, lacking: list[Entry]) -> None:
-        for large in [entry for entry in lacking if entry[3] > PAYLOAD_BYTES_MAX]:
-            await self._fetch_large(large[2], large[3])
-        batches = _batches([entry for entry in lacking if entry[3] <= PAYLOAD_BYTES_MAX])
-        workers = [asyncio.ensure_future(self._fetch_batches(batches)) for _ in range(_AHEAD)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+    def take(chunk: bytes) -> None:
+        found.update(chunk)
+        file.write(chunk)
 
-    async def _fetch_batches(self, batches: Iterator[list[Entry]]) -> None:
-        for batch in batches:
-            header, payload = await self._server.ask({"t": "files.get", "files": [entry[2] for entry in batch]})
-            if header["sizes"] != [entry[3] for entry in batch]:
-                raise BadFileSet("the server's contents are not as long as the manifest says")
-            await in_thread(lambda: self._keep(batch, payload))  # noqa: B023 - it is done before the next turn
+    with os.fdopen(_create(work.place(path), executable), "wb") as file:
+        async for chunk in server.fetch(content_blob(digest)):
+            await in_thread(lambda: take(chunk))  # noqa: B023 - it is done before the next turn
+            received += len(chunk)
+    if (received, found.hexdigest()) != (size, digest):
+        raise BadFileSet(f"the server's content {digest} is another")
 
-    def _keep(self, batch: list[Entry], payload: bytes) -> None:
+
+@dataclass
+class _Work:
+    """A set on its way to being a directory."""
+
+    target: Path
+    shared: Mapping[str, Folder]
+    kept: Kept | None
+    folders: dict[str, str] = field(default_factory=dict)
+    copies: list[tuple[str, Entry]] = field(default_factory=list)
+    """Further places of a content, and the first."""
+
+    def begin(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Make the directories and all that needs no fetching; return what does."""
+        self.folders[""] = ""
+        for folder in folders(entries):
+            self.folders[folder] = self._make_folder(folder)
+        lacking: list[Entry] = []
+        first: dict[str, str] = {}
+        for entry in entries:
+            path, executable, digest, size = entry
+            if size == 0:
+                os.close(_create(self.place(path), executable))
+            elif digest in first:
+                self.copies.append((first[digest], entry))
+            else:
+                first[digest] = path
+                if not self._link(entry):
+                    lacking.append(entry)
+        return lacking
+
+    def write_all(self, batch: Sequence[Entry], payload: bytes) -> None:
+        """Make files whose contents have come."""
         view, start = memoryview(payload), 0
-        for _, _, digest, size in batch:
+        for path, executable, digest, size in batch:
             data = view[start : start + size]
             start += size
             if hashlib.sha256(data).hexdigest() != digest:
                 raise BadFileSet(f"the server's content {digest} is another")
-            new = f"{self._contents}/new/{digest}.{os.urandom(4).hex()}"
-            with _renamed(new, self._path(digest, False)) as file:
-                file.write(data)
+            with open(_create(self.place(path), executable), "wb", buffering=0) as file:
+                while data:
+                    data = data[file.write(data) :]
 
-    async def _fetch_large(self, digest: str, size: int) -> None:
-        found, received = hashlib.sha256(), 0
+    def finish(self, entries: Sequence[Entry]) -> list[Placed]:
+        """Make the copies, and give shared directories their owners and modes: they may let nobody write."""
+        for first, (path, executable, _, _) in self.copies:
+            with open(self.place(first), "rb") as source, open(_create(self.place(path), executable), "wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+        for like in self.shared.values():
+            os.chown(self.target / like.real, like.uid, like.gid)
+            os.chmod(self.target / like.real, like.mode)
+        return [(self._inside(entry[0]), entry[1], entry[2]) for entry in entries if entry[3]]
 
-        def take(chunk: bytes) -> None:
-            found.update(chunk)
-            file.write(chunk)
+    def place(self, path: str) -> str:
+        """Return where a file of the set goes."""
+        return f"{self.target}/{self._inside(path)}"
 
-        new = f"{self._contents}/new/{digest}.{os.urandom(4).hex()}"
-        with _renamed(new, self._path(digest, False)) as file:
-            async for chunk in self._server.fetch(content_blob(digest)):
-                await in_thread(lambda: take(chunk))  # noqa: B023 - it is done before the next turn
-                received += len(chunk)
-            if (received, found.hexdigest()) != (size, digest):
-                raise BadFileSet(f"the server's content {digest} is another")
+    def _inside(self, path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        real = self.folders[folder]
+        return f"{real}/{name}" if real else name
 
-    def _path(self, digest: str, executable: bool) -> str:
-        return f"{self._contents}/{digest[:2]}/{digest}{'x' if executable else ''}"
+    def _make_folder(self, folder: str) -> str:
+        real = self.shared[folder].real if folder in self.shared else self._inside(folder)
+        (self.target / real).mkdir(parents=True, exist_ok=True)
+        return real
 
-    # -- places --------------------------------------------------------------------------------------------
-
-    def _link_all(self, entries: Sequence[Entry], target: Path, shared: Mapping[str, Folder]) -> None:
-        real = {"": os.fspath(target)}
-        for folder in folders(entries):
-            real[folder] = _make_folder(target, folder, shared, real)
-        linked: set[str] = set()
-        for path, executable, digest, size in entries:
-            folder, _, name = path.rpartition("/")
-            place = f"{real[folder]}/{name}"
-            try:
-                if size == 0:
-                    os.close(_create(place, executable))
-                elif digest in linked:
-                    _copy(self._path(digest, False), place, executable)
-                else:
-                    linked.add(digest)
-                    self._link(digest, executable, place)
-            except FileExistsError:
-                raise InTheWay(f"by the image's links, /{path} and another file go to the same place") from None
-        for like in shared.values():  # last: a directory may let nobody write
-            os.chown(target / like.real, like.uid, like.gid)
-            os.chmod(target / like.real, like.mode)
-
-    def _link(self, digest: str, executable: bool, place: str) -> None:
-        kept = self._path(digest, executable)
-        if executable and not os.path.exists(kept):
-            new = f"{self._contents}/new/{digest}.{os.urandom(4).hex()}"
-            _copy(self._path(digest, False), new, executable)
-            os.rename(new, kept)
+    def _link(self, entry: Entry) -> bool:
+        found = self.kept.find(entry[2], entry[1]) if self.kept is not None else None
+        if found is None:
+            return False
         try:
-            os.link(kept, place)
+            os.link(found, self.place(entry[0]))
         except FileExistsError:
-            raise
-        except OSError:  # it has as many links as the file system counts, or this one has none
-            _copy(kept, place, executable)
+            raise _same_place(entry[0]) from None
+        except OSError:  # it has as many links as the file system counts, or has just gone
+            return False
+        return True
 
 
 def shared_folders(entries: Sequence[Entry], image: Merged) -> dict[str, Folder]:
@@ -204,57 +198,39 @@ def shared_folders(entries: Sequence[Entry], image: Merged) -> dict[str, Folder]
     found: dict[str, Folder] = {}
     absent: set[str] = set()
     for folder in folders(entries):
-        parent = folder.rpartition("/")[0]
-        if parent in absent:
+        if folder.rpartition("/")[0] in absent:
             absent.add(folder)
             continue
         real, state = image.folder(folder)
         if state is None:
             absent.add(folder)
-            state_like = (0o755, 0, 0)
-        else:
-            state_like = (state.st_mode & 0o7777, state.st_uid, state.st_gid)
-        if real != folder or state_like != (0o755, 0, 0):
-            found[folder] = Folder(real, *state_like)
+        like = (state.st_mode & 0o7777, state.st_uid, state.st_gid) if state is not None else (0o755, 0, 0)
+        if real != folder or like != (0o755, 0, 0):
+            found[folder] = Folder(real, *like)
+    inside: dict[str, set[str]] = {}
     for path, *_ in entries:
         folder, _, name = path.rpartition("/")
-        place = f"{found[folder].real}/{name}" if folder in found else path
-        if folder not in absent and image.has_folder(place.removeprefix("/")):
-            raise InTheWay(f"the image has a directory at /{place}, where a file is to be")
+        if folder in absent:
+            continue
+        real = found[folder].real if folder in found else folder
+        if real not in inside:
+            inside[real] = image.subfolders(real)
+        if name in inside[real]:
+            place = f"/{real}/{name}" if real else f"/{name}"
+            raise InTheWay(f"the image has a directory at {place}, where a file is to be")
     return found
 
 
-def _make_folder(target: Path, folder: str, shared: Mapping[str, Folder], real: Mapping[str, str]) -> str:
-    if folder in shared:
-        made = target / shared[folder].real
-        made.mkdir(parents=True, exist_ok=True)
-        return os.fspath(made)
-    parent, _, name = folder.rpartition("/")
-    path = f"{real[parent]}/{name}"
-    os.makedirs(path, exist_ok=True)
-    return path
-
-
-def _copy(source: str, place: str, executable: bool) -> None:
-    """Never over a file that is there: it may be another content's."""
-    with open(source, "rb") as read, open(_create(place, executable), "wb") as written:
-        shutil.copyfileobj(read, written, 1 << 20)
-
-
-def _create(place: str, executable: bool = False) -> int:
-    return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755 if executable else 0o644)
-
-
-@contextmanager
-def _renamed(new: str, name: str) -> Iterator[BinaryIO]:
-    """Make a file that has its name once it is whole, and is not there if it never was."""
+def _create(place: str, executable: bool) -> int:
+    """Never open a file that is there: it may be another layer's."""
     try:
-        with open(_create(new), "wb") as file:
-            yield file
-        os.rename(new, name)
-    except BaseException:
-        os.unlink(new)
-        raise
+        return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755 if executable else 0o644)
+    except FileExistsError:
+        raise _same_place(place) from None
+
+
+def _same_place(path: str) -> InTheWay:
+    return InTheWay(f"by the image's links, {path} and another file go to the same place")
 
 
 def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:

@@ -19,26 +19,23 @@ class Flight:
     def __init__(self, work: Callable[[Flight], Coroutine[None, None, None]]) -> None:
         self._audience: list[Show] = []
         self._shown = bytearray()
-        self._begun: dict[str, bytes] = {}
+        self._begun = b""
         self.task = asyncio.create_task(work(self))  # awaited by `Flights.join`, by the last to leave at the latest
 
-    def show(self, data: bytes, stream: str = "") -> None:
-        """Show output to all who wait, in whole lines: some programs write a line in many pieces.
-
-        Each stream has lines of its own, which the others do not cut.
-        """
-        begun = self._begun.get(stream, b"") + data
+    def show(self, data: bytes) -> None:
+        """Show output to all who wait, in whole lines: some programs write a line in many pieces."""
+        begun = self._begun + data
         end = max(begun.rfind(b"\n"), begun.rfind(b"\r")) + 1
         if len(begun) - end > _LINE_BYTES_MAX:
             end = len(begun)
-        self._begun[stream] = begun[end:]
+        self._begun = begun[end:]
         if end:
             self._show_now(begun[:end])
 
-    def finish_lines(self) -> None:
-        """Show the rest of last lines that did not end."""
-        for stream in [stream for stream, begun in self._begun.items() if begun]:
-            self.show(b"\n", stream)
+    def finish_line(self) -> None:
+        """Show the rest of a last line that did not end."""
+        if self._begun:
+            self.show(b"\n")
 
     def tail(self, lines: int) -> str:
         """Return the last lines of what was shown."""

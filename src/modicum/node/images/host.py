@@ -18,8 +18,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import apt
-
 COPIED_MINORS = ("3.12", "3.14")
 """Minors that no Debian suite has, or only one that not every archive has: their interpreter may come from the host."""
 
@@ -67,7 +65,6 @@ class HostSettings:
     ca_bundle: Path | None = None
     pip_conf: str = ""
     uv_toml: str = ""
-    apt_conf: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     paths: tuple[Path, ...] = ()
 
@@ -101,7 +98,7 @@ def collect(environ: Mapping[str, str] = os.environ) -> HostSettings:
     passed = {name: value for name, value in environ.items() if _reaches_packages(name)}
     texts = [pip_conf, uv_toml, *passed.values()]
     paths = tuple(_outermost(_named_paths(texts)))
-    return HostSettings(_ca_bundle(environ), pip_conf, uv_toml, apt.download_settings(), passed, paths)
+    return HostSettings(_ca_bundle(environ), pip_conf, uv_toml, passed, paths)
 
 
 def rewrite(text: str, mounted: Iterable[Path], below: str) -> str:

@@ -55,16 +55,14 @@ class Merged:
                 raise InTheWay(f"the image has a file at /{'/'.join([*real, name])}, where a directory is to be")
         return "/".join(real), os.lstat(places[-1][0]) if places[-1] else None  # nothing is in what is not there
 
-    def has_folder(self, path: str) -> bool:
-        """Whether there is a directory at a path whose parent is real; a link to one is none."""
-        parent, _, name = path.rpartition("/")
+    def subfolders(self, path: str) -> set[str]:
+        """Return the names of the directories in the real directory `path`; links to directories are none."""
         places = self._root
-        for part in parent.split("/") if parent else ():
-            places, found = _child(places, part)
-            if found is None or not stat.S_ISDIR(found.st_mode):
-                return False
-        _, found = _child(places, name)
-        return found is not None and stat.S_ISDIR(found.st_mode)
+        for part in path.split("/") if path else ():
+            places, _ = _child(places, part)
+        names = {entry.name for place in places for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False)}
+        found = {name: _child(places, name)[1] for name in names}
+        return {name for name, state in found.items() if state is not None and stat.S_ISDIR(state.st_mode)}
 
 
 def _child(places: list[str], name: str) -> tuple[list[str], os.stat_result | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modicum.runtimes.base import BindMount
 
-from . import host
+from . import apt, host
 
 BUILD = "/run/modicum-build"
 
@@ -98,7 +98,7 @@ def _configuration(folder: Path, settings: host.HostSettings) -> dict[str, str]:
 def _apt_conf(settings: host.HostSettings) -> str:
     """Return how apt downloads. It stays root: the user that it would become can read nothing of ours."""
     bundle = f'Acquire::https::CaInfo "{BUILD}/ca.crt";\n' if settings.ca_bundle is not None else ""
-    return f'{settings.apt_conf}{bundle}APT::Sandbox::User "root";\n'
+    return f'{apt.download_settings()}{bundle}APT::Sandbox::User "root";\n'
 
 
 def _mount_point(place: Path, source: Path) -> None:

@@ -11,24 +11,20 @@ from typing import Any
 
 from modicum.node.launch import Launch, Launcher, Running
 from modicum.runtimes.base import BindMount, RuntimeFailure
-from modicum.wire.channel import ChannelClosed, RemoteFailure
 from modicum.wire.configuration import configure
-from modicum.wire.filesets import BadManifest
-from modicum.wire.version import build_id
 
 from . import bases, mounts, steps
-from .files import FileLayers
-from .filesets import BadFileSet
+from .files import FAILURES, FileLayers
 from .flights import Flight
 from .ground import Ground, StepRefused
 from .hints import with_hint
-from .merged import InTheWay
 from .store import LayerStore
 from .threads import in_thread
 
 _LINES_KEPT = 20
 
-_FILES_FAILED = (BadFileSet, BadManifest, InTheWay, RemoteFailure, ChannelClosed)
+_TOGETHER = 'exec "$@" 2>&1'
+"""Output and errors of a step are one text, and in order only in one pipe."""
 
 
 class StepFailed(Exception):
@@ -44,14 +40,17 @@ class StepFailed(Exception):
 class Job:
     """A step to be run on the layers `below`, the base first; `configured` are the configuring steps before it.
 
-    `scratch` is a directory to work in, in which `layer` becomes the new layer.
+    `agent` names the build of our code that it may run. `scratch` is a directory to work in, in which `layer` becomes
+    the new layer.
     """
 
     step: Mapping[str, Any]
     configured: tuple[Mapping[str, Any], ...]
     below: tuple[str, ...]
+    agent: str
     scratch: Path
     position: str
+    layer_id: str
 
     @property
     def layer(self) -> Path:
@@ -83,7 +82,7 @@ class Stepper:
             flight.show(f"{_headline(job)}\n".encode())
             config = await self._make(job, flight)
             await in_thread(lambda: self._ground.seal(job.layer, final))
-        except (steps.UnknownStep, StepRefused, bases.BaseFailed, RuntimeFailure, OSError, *_FILES_FAILED) as error:
+        except (steps.UnknownStep, StepRefused, bases.BaseFailed, RuntimeFailure, OSError, *FAILURES) as error:
             raise StepFailed(-1, with_hint(f"Step {job.position} failed: {error}")) from error
         taken = asyncio.get_running_loop().time() - started
         flight.show(f"Step {job.position}: done in {taken:.1f} s\n".encode())
@@ -99,12 +98,12 @@ class Stepper:
             raise steps.UnknownStep(f"{job.step['op']} needs an image to stand on")
         base = self._store.config(job.below[-1])
         if job.step["op"] == "add_files":
-            await self._files.fill(job.step["files"], job.below, job.layer)
+            await self._files.fill(job.step["files"], job.layer_id, job.below, job.layer)
             return base
         config = configure(base, job.configured)
         command = steps.command(job.step, config)
         code = await self._run(job, flight, command, config)
-        flight.finish_lines()
+        flight.finish_line()
         if code != 0:
             tail = flight.tail(_LINES_KEPT).removeprefix(_headline(job)).lstrip("\n")
             raise StepFailed(code, with_hint(f"`{command.words}` exited with status {code}:\n{tail}"))
@@ -113,16 +112,16 @@ class Stepper:
     async def _run(self, job: Job, flight: Flight, command: steps.Command, config: Mapping[str, Any]) -> int:
         folder = job.scratch / "view"
         folder.mkdir(mode=0o755)
-        settings = self._ground.settings()
-        view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", settings, command.files))
-        agent = (BindMount(self._home / "agent" / build_id(), steps.AGENT),) if command.needs_agent else ()
+        cache, ground = self._home / "cache", self._ground
+        view = await in_thread(lambda: mounts.lay_out(folder, cache, ground.settings(), command.files))
+        agent = (BindMount(self._home / "agent" / job.agent, steps.AGENT),) if command.needs_agent else ()
         running = await self._launcher.launch(
             Launch(
                 id=f"bu-{uuid.uuid4().hex[:16]}",
                 layers=await self._layers(job),
-                argv=command.argv,
+                argv=("/bin/sh", "-c", _TOGETHER, "step", *command.argv),
                 env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
-                on_output=lambda stream, data: flight.show(data, stream),
+                on_output=lambda _, data: flight.show(data),
                 cwd=config["workdir"],
                 upper=job.layer,
                 mounts=(*view.mounts, *agent),

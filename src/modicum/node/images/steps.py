@@ -47,16 +47,14 @@ if [ "$1" ]; then
     uv={BUILD}/pinned/bin/uv
 fi
 shift
-mkdir -p /.uv && cp {BUILD}/files/pyproject.toml /.uv || exit
-[ ! -e {BUILD}/files/uv.lock ] || cp {BUILD}/files/uv.lock /.uv || exit
 exec "$uv" sync --project=/.uv --no-install-workspace --compile-bytecode "$@"
 """
 
-_POETRY = f"""\
+_POETRY = """\
 [ -z "$1" ] || python -m pip install "$1" || exit
 [ -z "$2" ] || poetry config experimental.new-installer false || exit
 shift 2
-mkdir -p /tmp/poetry && cp {BUILD}/files/* /tmp/poetry && cd /tmp/poetry || exit
+cd /tmp/poetry || exit
 poetry config virtualenvs.create false || exit
 poetry install --no-root --no-interaction --compile "$@"
 """
@@ -111,7 +109,7 @@ def _pip_install(step: Step, _: Config) -> Command:
     extra = shlex.split(step.get("extra_options", ""))
     arguments = [*step["packages"], *listed, *_index_options(step), *options, *extra]
     return Command(
-        words=shlex.join(["pip", "install", *arguments]),
+        words=_named(["pip", "install", *arguments]),
         argv=("/bin/sh", "-c", _PIP, "pip", *arguments),
         environ=dict(step.get("env", {})),
         files=files,
@@ -125,7 +123,7 @@ def _uv_pip_install(step: Step, _: Config) -> Command:
     arguments = [*step["packages"], *listed, *_index_options(step), *options, *extra]
     pinned = step.get("uv_version")
     return Command(
-        words=shlex.join(["uv", "pip", "install", *arguments]),
+        words=_named(["uv", "pip", "install", *arguments]),
         argv=("/bin/sh", "-c", _UV_PINNED if pinned else _UV, "uv", *([pinned] if pinned else []), *arguments),
         environ=dict(step.get("env", {})),
         files=files,
@@ -143,7 +141,6 @@ def _uv_sync(step: Step, _: Config) -> Command:
         words=shlex.join(["uv", "sync", *arguments]),
         argv=("/bin/sh", "-c", _UV_SYNC, "uv", step.get("uv_version", ""), *arguments),
         environ=dict(step.get("env", {})),
-        files={"pyproject.toml": step["pyproject"], **({"uv.lock": step["lock"]} if "lock" in step else {})},
     )
 
 
@@ -156,7 +153,6 @@ def _poetry_install(step: Step, _: Config) -> Command:
         words=shlex.join(["poetry", "install", *arguments]),
         argv=("/bin/sh", "-c", _POETRY, "poetry", wanted, "old" if step.get("old_installer") else "", *arguments),
         environ=dict(step.get("env", {})),
-        files={"pyproject.toml": step["pyproject"], **({"poetry.lock": step["lock"]} if "lock" in step else {})},
     )
 
 
@@ -197,6 +193,11 @@ def _requirements(step: Step) -> tuple[dict[str, str | bytes], list[str]]:
     """Return the requirements files that came with a step, and the words that have them read."""
     files = {f"requirements-{number}.txt": text for number, text in enumerate(step.get("requirements", ()))}
     return files, [word for name in files for word in ("-r", f"{BUILD}/files/{name}")]
+
+
+def _named(words: list[str]) -> str:
+    """Return a command as its user would write it: our directory means nothing to him."""
+    return shlex.join(words).replace(f"{BUILD}/files/", "")
 
 
 def _index_options(step: Step) -> list[str]:

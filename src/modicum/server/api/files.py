@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from modicum.blobs.base import BlobMissing
-from modicum.blobs.contents import WrongContent
 from modicum.server.api.fields import cut
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
@@ -42,19 +41,9 @@ async def lacking(parts: Parts, channel: Channel, header: Header, payload: bytes
 
 async def put(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Take in contents, and tell which of them are not what their digests say: somebody wrote to the file meanwhile."""
-    blobs = [content_blob(digest) for digest, _ in header["files"]]
     datas = cut(payload, [size for _, size in header["files"]])
-    return {"wrong": await stored(lambda: _add_all(parts, blobs, datas))}
-
-
-def _add_all(parts: Parts, blobs: list[str], datas: list[bytes]) -> list[int]:
-    wrong = []
-    for place, (blob, data) in enumerate(zip(blobs, datas)):
-        try:
-            parts.files.contents.add(blob, data)
-        except WrongContent:
-            wrong.append(place)
-    return wrong
+    contents = [(content_blob(digest), data) for (digest, _), data in zip(header["files"], datas)]
+    return {"wrong": await stored(lambda: parts.files.contents.add(contents))}
 
 
 async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
