@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,16 @@ from modicum.image import Image
 
 pytestmark = pytest.mark.usefixtures("server")
 
+MINOR = "{}.{}".format(*sys.version_info[:2])
+
+
+def with_a_layer() -> Image:
+    """Return an image with a step that plain processes can keep, and that needs no network."""
+    return Image.debian_slim(MINOR).add_local_file(Path(__file__), "/root/a_file", copy=True)
+
 
 def test_an_image_is_built_within_an_app_and_without_one() -> None:
-    image = Image.debian_slim("3.12").run_commands("true").env({"A": "1"})
+    image = with_a_layer().env({"A": "1"})
     app = modicum.App("builder")
     with app.run():
         assert image.build(app) is image
@@ -24,12 +33,12 @@ def test_an_image_is_built_within_an_app_and_without_one() -> None:
 
 
 def test_it_is_built_from_a_coroutine() -> None:
-    image = Image.debian_slim("3.12").run_commands("true")
+    image = with_a_layer()
     assert asyncio.run(image.build.aio()).object_id.startswith("im-")
 
 
 def test_what_is_forced_or_ignored_is_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = Image.debian_slim("3.12").run_commands("false")
+    image = with_a_layer()
     plain = image.build().object_id
     monkeypatch.setenv("MODAL_IGNORE_CACHE", "1")
     own = image.build().object_id

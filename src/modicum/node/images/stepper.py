@@ -112,8 +112,8 @@ class Stepper:
     async def _run(self, job: Job, flight: Flight, command: steps.Command, config: Mapping[str, Any]) -> int:
         folder = job.scratch / "view"
         folder.mkdir(mode=0o755)
-        settings = self._ground.settings()
-        view = await in_thread(lambda: mounts.lay_out(folder, self._home / "cache", settings, command.files))
+        cache, ground = self._home / "cache", self._ground
+        view = await in_thread(lambda: mounts.lay_out(folder, cache, ground.settings(), command.files))
         agent = (BindMount(self._home / "agent" / job.agent, steps.AGENT),) if command.needs_agent else ()
         running = await self._launcher.launch(
             Launch(
