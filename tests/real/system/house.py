@@ -184,7 +184,7 @@ class House:
 
     def wait_settled(self) -> None:
         """Return when there is nothing but what lives, and nothing half made; fail after five seconds."""
-        self._wait(lambda trace: self._leftovers(trace) + list(trace.scratch))
+        self._wait(lambda trace: self._leftovers(trace) + sorted(trace.scratch | trace.builds))
 
     def _wait(self, left: Callable[[Trace], list[str]]) -> None:
         deadline = time.monotonic() + GONE_WITHIN_S
@@ -196,7 +196,8 @@ class House:
     def _leftovers(self, trace: Trace) -> list[str]:
         """What is there of containers that are not, or of nothing at all."""
         living = {each["id"] for each in self.status()["containers"]}
-        found = [path for path in trace.directories if os.path.basename(path) not in living]
+        unclaimed = trace.directories - trace.builds  # a build that was begun again goes on
+        found = [path for path in unclaimed if os.path.basename(path) not in living]
         found += [str(process) for process in trace.processes.values() if _is_leftover(process, living, trace)]
         found += [paths[0] for paths in traces.slots(trace).values() if not any(_is_inhabited(path) for path in paths)]
         found += traces.surplus_networks(trace)

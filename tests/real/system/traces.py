@@ -49,6 +49,11 @@ class Trace:
     directories: frozenset[str]
     scratch: frozenset[str]
 
+    @property
+    def builds(self) -> frozenset[str]:
+        """The directories of steps of images."""
+        return frozenset(path for path in self.directories if os.path.basename(path).startswith(("ag-", "bu-")))
+
     def keys(self) -> set[tuple[int, int]]:
         """Return the keys of all processes."""
         return {process.key for process in self.processes.values()}
@@ -92,7 +97,7 @@ def doomed(trace: Trace, processes: list[Process]) -> Doomed:
     groups = {process.cgroup for process in processes} - {""}
     directories = {path for path in trace.directories if os.path.basename(path) in containers}
     if any("-m modicum.node.main" in process.command for process in processes):
-        directories |= trace.scratch
+        directories |= trace.scratch | trace.builds
     return Doomed(
         frozenset(process.key for process in processes),
         frozenset(group for group in trace.cgroups if os.path.basename(group[0]) in groups),
