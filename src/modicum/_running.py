@@ -1,17 +1,15 @@
-"""How an app comes to run: the server makes it, its images and its functions; and how it ends."""
+"""How an app comes to run, and how it ends."""
 
 from __future__ import annotations
 
 import os
-import sys
 
-from modicum import _blobs, _blocking, _context, config, output
+from modicum import _blocking, _context, output
+from modicum._creating import create_functions
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum._old_names import Renamed, accepts
-from modicum.exception import InvalidError, SerializationError
+from modicum.exception import InvalidError
 from modicum.options import check_flag, is_name
-from modicum.wire.frames import HEADER_BYTES_MAX
-from modicum.wire.messages import INLINE_BYTES_MAX, SERIALIZED_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,24 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._exchange import Operation
-    from modicum._files import FileSet
-    from modicum._local_files import LocalFiles
     from modicum._session import Session, Sink
-    from modicum._source import Source
-    from modicum._uploads import Progress
     from modicum.app import App
     from modicum.function import Function
-    from modicum.image import Image
-
-
-SERIALIZED_BYTES_LARGE = 256 * 1024
-"""Above it a serialized function is worth a warning [FEATURES 3.14]."""
-
-STEPS_BYTES_MAX = HEADER_BYTES_MAX - 4096
-"""They travel in one frame's header."""
-
-SERIALIZED_BYTES_LARGE = 256 * 1024
-"""Every container of a serialized function loads it: from this size on that is worth a warning."""
 
 
 class Run:
@@ -116,7 +99,7 @@ class Run:
 
     def _create_functions(self, app_id: str) -> Operation[int]:
         """Make the functions callable; return of how many images they are."""
-        created, images = yield from _create_functions(self._app, app_id, getattr(self._sink, "uploads", None))
+        created, images = yield from create_functions(self._app, app_id, getattr(self._sink, "uploads", None))
         self._dehydrate()  # of a server that was lost meanwhile
         self._hydrated = created
         for function, object_id in created:
@@ -156,155 +139,6 @@ class Run:
         for function, object_id in self._hydrated:
             function.dehydrate(object_id)
         self._hydrated = []
-
-
-def _create_functions(
-    app: App, app_id: str, progress: Progress | None
-) -> Operation[tuple[list[tuple[Function[Any, Any, Any], str]], int]]:
-    """Have the server build the images and make the functions; return their ids, and of how many images they are."""
-    functions = list(app.functions.values())
-    images = [app.image_of(function) for function in functions]
-    files = _read_files(images)
-    sources = _read_sources(functions)
-    sets = [*files.values(), *(source.files for source in sources.values())]
-    built = yield from _build(list(dict.fromkeys(images)), app_id, sets, progress)
-    requests = []
-    for function, image in zip(functions, images):
-        attached = [files[each].id for each in image.attached]
-        header, code = _creation(app_id, function, built[image], attached, sources)
-        if len(code) > INLINE_BYTES_MAX:
-            header["code"], large, code = _blobs.new_blob(), code, b""
-            yield from _blobs.put(header["code"], large)
-        requests.append((header, code))
-    created = yield Request(*requests)
-    ids = [(function, header["function"]) for function, (header, _) in zip(functions, created)]
-    return ids, len(set(built.values()))
-
-
-class BuildNow:
-    """`image.build`: call it to block, call its `aio` for a coroutine."""
-
-    def __init__(self, image: Image) -> None:
-        self._image = image
-
-    def __call__(self, app: App | None = None) -> Image:
-        if app is None:
-            from modicum.app import App
-
-            with App("image-build").run() as app:
-                return self(app)
-        if app.app_id is None:
-            raise InvalidError("the app does not run, so no image can be built in it; use `with app.run():`")
-        _blocking.run(_build([self._image], app.app_id, list(_read_files([self._image]).values())))
-        return self._image
-
-    async def aio(self, app: App | None = None) -> Image:
-        """The same, as a coroutine."""
-        import asyncio
-
-        return await asyncio.to_thread(self, app)
-
-
-def _read_files(images: list[Image]) -> dict[LocalFiles, FileSet]:
-    """Read the local files that images are made of, each once however many images have it."""
-    distinct = dict.fromkeys(files for image in images for files in image.local_files)
-    return {files: files.read() for files in distinct}
-
-
-def _read_sources(functions: list[Function[Any, Any, Any]]) -> dict[str, Source]:
-    from modicum import _source  # a container reads no sources
-
-    with_source = {function.__module__: function for function in functions if _has_source(function)}
-    return {module: _source.of(function.raw_function) for module, function in with_source.items()}
-
-
-def _has_source(function: Function[Any, Any, Any]) -> bool:
-    return not function.serialized and function.includes_source
-
-
-def _build(
-    images: list[Image], app_id: str, files: list[FileSet], progress: Progress | None = None
-) -> Operation[dict[Image, str]]:
-    """Upload `files` and what the steps need besides; have the images built, those that are the same once."""
-    from modicum import _uploads  # a container uploads nothing
-
-    resolutions = [image.resolve() for image in images]
-    needed = [each for resolution in resolutions for each in resolution.uploads.values()]
-    yield from _uploads.upload([*files, *needed], progress)
-    steps = [resolution.steps for resolution in resolutions]
-    distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
-    _check_size(distinct)
-    header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
-    built = yield Request(*(({**header, "steps": each}, b"") for each in distinct))
-    ids = [answer["image"] for answer, _ in built]
-    found = {image: ids[distinct.index(each)] for image, each in zip(images, steps)}
-    for image, image_id in found.items():
-        image.set_built(image_id)
-    return found
-
-
-def _check_size(images: list[list[dict[str, Any]]]) -> None:
-    import json
-
-    size = max((len(json.dumps(steps)) for steps in images), default=0)
-    if size > STEPS_BYTES_MAX:
-        raise InvalidError(
-            f"the steps of an image are {size:,} bytes, and can be {STEPS_BYTES_MAX:,}: put long commands and large "
-            "requirements into files, and add those with `add_local_file(…, copy=True)`"
-        )
-
-
-def _creation(
-    app_id: str, function: Function[Any, Any, Any], image: str, files: list[str], sources: dict[str, Source]
-) -> tuple[dict[str, Any], bytes]:
-    source = sources[function.__module__] if _has_source(function) else None
-    header = {
-        "t": "function.create",
-        "app": app_id,
-        "name": function.name,
-        "image": image,
-        "files": files if source is None else [*files, source.files.id],
-        "options": function.options.as_dict(),
-        "spec": {
-            "name": function.name,
-            "module": "" if function.serialized else _module_of(function, source),
-            "qualname": function.raw_function.__qualname__,
-            "generator": function.is_generator,
-            "async": function.is_async,
-            "python": "{}.{}".format(*sys.version_info),
-        },
-    }
-    return header, _serialize(function) if function.serialized else b""
-
-
-def _module_of(function: Function[Any, Any, Any], source: Source | None) -> str:
-    from modicum import _source
-
-    return _source.module_of(function.raw_function) if source is None else source.module
-
-
-def _serialize(function: Function[Any, Any, Any]) -> bytes:
-    """Return the function itself. Raises `InvalidError` if it is too large, `SerializationError` if it cannot be."""
-    import cloudpickle
-
-    try:
-        code = bytes(cloudpickle.dumps(function.raw_function))
-    except Exception as error:
-        raise SerializationError(
-            f"the function {function.name!r} cannot be serialized: {type(error).__name__}: {error}; it takes along "
-            "what it uses of the functions around it: make in it what cannot be pickled, or pass it as an argument"
-        ) from error
-    size = f"the function {function.name!r} has {len(code) / 2**20:.3g} MiB when it is serialized"
-    advice = "it takes along what it uses of the functions around it: pass large values as arguments"
-    if len(code) > SERIALIZED_BYTES_MAX:
-        raise InvalidError(f"{size}, more than {SERIALIZED_BYTES_MAX >> 20} MiB; {advice}")
-    if len(code) > SERIALIZED_BYTES_LARGE:
-        import warnings
-
-        from modicum._old_names import stack_depth
-
-        warnings.warn(f"{size}, which every one of its containers has to load; {advice}", stacklevel=stack_depth())
-    return code
 
 
 class RunMethod:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Concatenate, ParamSpec
 
+    from modicum._building import BuildNow
     from modicum._files import FileSet
     from modicum._local_files import LocalFiles
-    from modicum._running import BuildNow
     from modicum.file_pattern_matcher import Ignore
 
     P = ParamSpec("P")
@@ -100,7 +100,7 @@ class Image(Packages):
         What the build prints goes to the output of `app`, which must run, or else to that of an app of its own.
         Raises `ImageBuildError` if it cannot be built.
         """
-        from modicum._running import BuildNow
+        from modicum._building import BuildNow
 
         return BuildNow(self)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modicum import App, _running
+from modicum import App, _building
 from modicum.exception import ExecutionError, InvalidError, NotFoundError
 from modicum.image import Image
 
@@ -171,6 +171,6 @@ def test_an_image_is_built_in_an_app_that_runs() -> None:
 
 
 def test_what_does_not_fit_a_frame_is_refused() -> None:
-    _running._check_size([SLIM.run_commands("x" * 1_000_000).steps])
+    _building._check_size([SLIM.run_commands("x" * 1_000_000).steps])
     with pytest.raises(InvalidError, match=r"steps of an image are 1,100,... bytes.*add_local_file"):
-        _running._check_size([SLIM.steps, SLIM.run_commands("x" * 1_100_000).steps])
+        _building._check_size([SLIM.steps, SLIM.run_commands("x" * 1_100_000).steps])

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from modicum import _blobs, _context
-from modicum._running import Run, _serialize
+from modicum._creating import _serialize
+from modicum._running import Run
 from modicum.app import App
 from modicum.exception import DeprecationError, ExecutionError, InvalidError, RequestSizeError, SerializationError
 from modicum.function import Function
