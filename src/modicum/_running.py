@@ -9,7 +9,7 @@ from modicum._creating import create_functions
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum._old_names import Renamed, accepts
 from modicum.exception import InvalidError
-from modicum.options import check_flag, is_name
+from modicum.options import check_flag, is_name, refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,6 +141,30 @@ class Run:
         self._hydrated = []
 
 
+class _ShownRun(Run):
+    """A running app whose output is shown while it runs: programs of earlier years ask for it by `show_progress`."""
+
+    def __init__(self, app: App, name: str, *, detach: bool = False) -> None:
+        super().__init__(app, name, detach=detach)
+        self._showing = output.show_on()
+
+    def __enter__(self) -> App:
+        self._showing.__enter__()
+        try:
+            return super().__enter__()
+        except BaseException:
+            self._showing.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, traceback)
+        finally:
+            self._showing.__exit__(None, None, None)
+
+
 class RunMethod:
     """`app.run`"""
 
@@ -162,15 +186,9 @@ class RunMethod:
             raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
         if environment_name not in (None, "", "main"):
             raise InvalidError(f"there is no environment {environment_name!r}: all apps are in one, `main`")
-        for given, parameter in ((client, "client"), (interactive, "interactive")):
-            if given:
-                raise InvalidError(f"the parameter `{parameter}` of app.run is not in Modicum yet; leave it out")
-        sink = None
-        if _show:
-            from modicum.output import LinePrinter
-
-            sink = LinePrinter()
-        return Run(self._app, name or self._app.name or "app", sink, detach=check_flag("detach", detach))
+        refuse("app.run", client=client, interactive=interactive)
+        kind = _ShownRun if _show else Run
+        return kind(self._app, name or self._app.name or "app", detach=check_flag("detach", detach))
 
     def aio(self, **parameters: Any) -> Run:
         """The same: `async with app.run.aio():`"""

@@ -40,9 +40,15 @@ class Parameter:
         """Return a value as it is kept. Raises `InvalidError` if it makes no sense or the parameter is yet to come."""
         if self.check is not None:
             return self.check(self.name, value)
-        if value:
-            raise InvalidError(f"the parameter `{self.name}` of {owner} is not in Modicum yet; leave it out")
+        refuse(owner, **{self.name: value})
         return None
+
+
+def refuse(owner: str, /, **given: object) -> None:
+    """Raise `InvalidError` if any of these parameters, which are yet to come, asks for something."""
+    for name, value in given.items():
+        if value:
+            raise InvalidError(f"the parameter `{name}` of {owner} is not in Modicum yet; leave it out")
 
 
 def read(owner: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
-from modicum import _blobs, _context
+from modicum import _blobs, _blocking, _context, output
 from modicum._creating import _serialize
+from modicum._display import Display
 from modicum._running import Run
 from modicum.app import App
-from modicum.exception import DeprecationError, ExecutionError, InvalidError, RequestSizeError, SerializationError
+from modicum.exception import (
+    DeprecationError,
+    ExecutionError,
+    InvalidError,
+    RequestSizeError,
+    SerializationError,
+    ServiceError,
+)
 from modicum.function import Function
 from modicum.image import Image
 
@@ -118,10 +126,23 @@ def test_how_an_app_is_run() -> None:
     ):
         with pytest.raises(InvalidError, match=reason):
             app.run(**parameters)
-    with pytest.warns(DeprecationError, match=r"`show_progress` is now `with modicum\.enable_output\(\):`"):
-        assert app.run(show_progress=True)._sink is not None  # type: ignore[call-arg]
-    with pytest.warns(DeprecationError):
-        assert app.run(show_progress=False)._sink is None  # type: ignore[call-arg]
+
+
+def test_show_progress_shows_what_enable_output_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[object] = []
+
+    def no_server(operation: object) -> None:
+        shown.append(output.current)
+        raise ServiceError("no server")
+
+    monkeypatch.setattr(_blocking, "run", no_server)
+    for asked in (True, False):
+        with pytest.warns(DeprecationError, match=r"`show_progress` is now `with modicum\.enable_output\(\):`"):
+            run = App("a").run(show_progress=asked)  # type: ignore[call-arg]
+        with pytest.raises(ServiceError), run:
+            pass
+        assert output.current is None
+    assert isinstance(shown[0], Display) and shown[1] is None
 
 
 def test_sizes_of_serialized_functions() -> None:
