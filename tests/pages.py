@@ -30,10 +30,23 @@ name that are both given and differ are an error. With `MODICUM_STRICT_NAMES=1` 
 refused, as Modal's newest clients do: a program that runs so here uses no name that they have dropped.
 """
 
+OURS = {
+    "App": {"image_of", "register", "set_running"},
+    "Function": {"dehydrate", "encode", "hydrate_with", "includes_source"},
+    "FunctionCall": set[str](),
+    "Image": {"attached", "failed_imports", "local_files", "resolve", "set_built", "steps"},
+}
+"""Members that are for Modicum itself."""
+
 
 def compatibility() -> str:
     """Return the page on what of Modal's API there is."""
-    classes = {"App": modicum.App, "Function": modicum.Function, "FunctionCall": modicum.FunctionCall}
+    classes = {
+        "App": modicum.App,
+        "Function": modicum.Function,
+        "FunctionCall": modicum.FunctionCall,
+        "Image": modicum.Image,
+    }
     parts = [
         HEAD,
         _section("Names of the module", "modal.", modicum.__all__, _missing.NOT_YET["modal"]),
@@ -61,7 +74,7 @@ def _section(title: str, prefix: str, works: Iterable[str], yet: Iterable[str]) 
 
 
 def _members(kind: type[Any]) -> list[str]:
-    ours = ("dehydrate", "encode", "hydrate_with", "image_of", "includes_source", "register", "set_running")
+    ours = OURS[kind.__name__]
     return [name for name in dir(kind) if not name.startswith("_") and name not in ours and hasattr(kind, name)]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 
 from modicum._image_packages import Packages
+from modicum._missing import Explained
 from modicum.file_pattern_matcher import NON_PYTHON_FILES
 
 TYPE_CHECKING = False
@@ -50,7 +51,7 @@ class Resolution:
         self.steps = [s if s["op"] == "configure" else {**s, "force_build": True} for s in self.steps]
 
 
-class Image(Packages):
+class Image(Explained, Packages):
     """A container image: a base and what is installed on it.
 
     Start from a class method, then chain:
@@ -336,7 +337,9 @@ class Image(Packages):
 
     def copy_local_file(self, local_path: str | Path, remote_path: str = "./") -> Image:
         """The older name of `add_local_file(…, copy=True)`; a relative `remote_path` starts at /root."""
-        _warn_renamed("copy_local_file", "add_local_file(…, copy=True)")
+        from modicum._old_names import say
+
+        say("Image.copy_local_file(…)", "Image.add_local_file(…, copy=True)")
         return self.add_local_file(local_path, _below_root(remote_path), copy=True)
 
     def copy_local_dir(
@@ -346,7 +349,9 @@ class Image(Packages):
         ignore: Ignore = [],  # noqa: B006 - it is only read
     ) -> Image:
         """The older name of `add_local_dir(…, copy=True)`; a relative `remote_path` starts at /root."""
-        _warn_renamed("copy_local_dir", "add_local_dir(…, copy=True)")
+        from modicum._old_names import say
+
+        say("Image.copy_local_dir(…)", "Image.add_local_dir(…, copy=True)")
         return self.add_local_dir(local_path, _below_root(remote_path), copy=True, ignore=ignore)
 
     @property
@@ -360,15 +365,6 @@ class Image(Packages):
         from modicum._local_files import Baked
 
         return [*(step.files for step in self._steps if isinstance(step, Baked)), *self._attached]
-
-    if not TYPE_CHECKING:  # a type checker knows which attributes there are
-
-        def __getattr__(self, name: str) -> object:
-            """Say what has taken the place of a method that there was once."""
-            instead = {"extend": "`dockerfile_commands`", "run_inside": "`imports()`"}.get(name)
-            if instead is not None:
-                raise _invalid(f"`Image.{name}` is gone; use {instead}.")
-            raise AttributeError(f"an Image has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"Image({len(self._steps)} steps)"
@@ -402,14 +398,6 @@ def _make(steps: tuple[Resolve, ...], attached: tuple[LocalFiles, ...] = ()) -> 
     image._failed_imports = []
     image._object_id = None
     return image
-
-
-def _warn_renamed(old: str, new: str) -> None:
-    import warnings
-
-    from modicum.exception import DeprecationError
-
-    warnings.warn(f"Image.{old} has another name now: {new}", DeprecationError, stacklevel=3)
 
 
 def _below_root(path: str) -> str:

@@ -150,6 +150,7 @@ def test_importing_it_loads_nothing_slow() -> None:
     assert not loaded & {"re", "typing", "pathlib", "functools", "enum", "json"}
     assert {name for name in loaded if name.startswith("modicum.")} == {
         "modicum._image_packages",
+        "modicum._missing",
         "modicum.file_pattern_matcher",
         "modicum.image",
     }

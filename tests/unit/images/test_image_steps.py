@@ -157,14 +157,6 @@ def test_an_image_has_its_id_once_it_is_built() -> None:
         _ = image.env({}).object_id
 
 
-@pytest.mark.parametrize(("name", "instead"), [("extend", "dockerfile_commands"), ("run_inside", "imports")])
-def test_methods_that_are_gone_name_their_successors(name: str, instead: str) -> None:
-    with pytest.raises(InvalidError, match=f"`Image.{name}` is gone; use `{instead}"):
-        getattr(SLIM, name)
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        _ = SLIM.nonsense  # type: ignore[attr-defined]
-
-
 def test_an_image_is_built_in_an_app_that_runs() -> None:
     with pytest.raises(InvalidError, match="the app does not run, so no image can be built in it"):
         SLIM.build(App("a"))

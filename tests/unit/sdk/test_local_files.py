@@ -219,8 +219,8 @@ def test_the_older_names_copy_and_warn_once() -> None:
         file, _ = [slim().copy_local_file("a.py") for _ in range(2)]
         folder = slim().copy_local_dir("data/deep", "sub")
     assert [str(each.message) for each in caught] == [
-        "Image.copy_local_file has another name now: add_local_file(…, copy=True)",
-        "Image.copy_local_dir has another name now: add_local_dir(…, copy=True)",
+        "`Image.copy_local_file(…)` is now `Image.add_local_file(…, copy=True)`; accepted for compatibility",
+        "`Image.copy_local_dir(…)` is now `Image.add_local_dir(…, copy=True)`; accepted for compatibility",
     ]
     assert all(issubclass(each.category, DeprecationError) and each.filename == __file__ for each in caught)
     assert (names(file), names(folder)) == (["root/a.py"], ["root/sub/c.log", "root/sub/d.py"])

@@ -32,10 +32,9 @@ LISTED = [(owner, name) for owner, names in _missing.NOT_YET.items() for name in
 @pytest.mark.parametrize(("owner", "name"), LISTED)
 def test_what_is_not_yet_here_is_really_not(owner: str, name: str) -> None:
     assert not hasattr(OWNERS[owner], name), "it has come: take it out of the table"
-    if owner != "Image":  # whose base is not ours to choose
-        where = owner if owner.startswith("modal") else f"modal.{owner}"
-        with pytest.raises(AttributeError, match=f"^{where}.{name} is not in Modicum yet$"):
-            getattr(OWNERS[owner], name)
+    where = owner if owner.startswith("modal") else f"modal.{owner}"
+    with pytest.raises(AttributeError, match=f"^{where}.{name} is not in Modicum yet$"):
+        getattr(OWNERS[owner], name)
 
 
 def test_from_imports_say_it_too() -> None:
@@ -61,6 +60,10 @@ def test_a_typo_names_the_nearest() -> None:
         _ = modicum.Functon  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"'modal.App' has no attribute 'fonction'; did you mean 'function'"):
         _ = App("a").fonction  # type: ignore[attr-defined]
+    with pytest.raises(
+        AttributeError, match=r"'modal.Image' has no attribute 'pip_instal'; did you mean 'pip_install'"
+    ):
+        _ = Image.debian_slim("3.12").pip_instal  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"^'modal.FunctionCall' has no attribute 'xyz'$"):
         _ = FunctionCall("fc-1").xyz  # type: ignore[attr-defined]
 
@@ -79,6 +82,8 @@ def test_instances_say_what_their_classes_say() -> None:
         (App("a"), "is_inside", "modal.is_local()"),
         (FunctionCall("fc-1"), "get_gen", "remote_gen"),
         (Function, "call", ".remote(…)"),
+        (Image.debian_slim("3.12"), "extend", "Image.dockerfile_commands(…)"),
+        (Image.debian_slim("3.12"), "run_inside", "image.imports()"),
         (Function, "lookup", "Function.from_name(…), which is not in Modicum yet"),
     ],
 )
