@@ -9,6 +9,8 @@ from typing import Any
 import modicum
 from modicum import _missing, options
 from modicum._old_names import Dropped, Renamed
+from modicum.cli import page
+from modicum.cli.main import cli
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 
@@ -100,7 +102,7 @@ def _gone() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"compatibility.md": compatibility}
+PAGES = {"cli.md": lambda: page.render(cli), "compatibility.md": compatibility}
 
 
 def main() -> None:

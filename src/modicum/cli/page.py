@@ -1,9 +1,8 @@
-"""The reference page of the command line, made of the commands themselves: `python -m modicum.cli.page`."""
+"""The reference page of the command line, made of the commands themselves."""
 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator
 
 import click
@@ -56,14 +55,3 @@ def _help(command: click.Command) -> Iterator[str]:
 def _names(option: click.Option) -> str:
     value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
     return ", ".join(f"`{name}{value}`" for name in [*option.opts, *option.secondary_opts])
-
-
-def main() -> None:
-    """Print the page."""
-    from modicum.cli.main import cli
-
-    sys.stdout.write(render(cli))
-
-
-if __name__ == "__main__":
-    main()
