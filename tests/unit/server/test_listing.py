@@ -16,7 +16,7 @@ from modicum.wire.frames import Frame, Header
 from tests.unit.server.parts import Wire
 from tests.unit.server.test_calls import World
 
-LAYERS = {"la-1": 100, "la-2": 20, "la-source": 3}
+LAYERS = {"la-1": 100, "la-2": 20, "la-3": 3}
 
 
 class Node(Wire):
@@ -123,16 +123,9 @@ async def test_what_an_app_had_built_stays_before_it_has_functions(world: World)
     (app,) = world.parts.apps.by_id
     world.parts.builds.node_has(list(LAYERS))
     world.parts.apps.claim(app, ["la-2"])
-    world.parts.apps.claim("ap-ended", ["la-source"])
+    world.parts.apps.claim("ap-ended", ["la-3"])
     await prune(world, dry_run=False)
     assert list(world.node.layers) == ["la-1", "la-2"]  # type: ignore[attr-defined]
-
-
-async def test_the_source_of_a_function_stays(world: World) -> None:
-    function = world.parts.fleet.functions[world.function]
-    function.definition["source"] = {"blob": "src-1", "layer": "la-source"}
-    await prune(world, dry_run=False)
-    assert list(world.node.layers) == ["la-1", "la-source"]  # type: ignore[attr-defined]
 
 
 async def test_who_wants_a_layer_while_it_goes_has_it_built(world: World) -> None:

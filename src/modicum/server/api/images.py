@@ -67,9 +67,6 @@ def _used(parts: Parts) -> set[str]:
     for function in parts.fleet.functions.values():
         layers, _ = parts.fleet.image_of(function.definition["image"])
         used.update(layers)
-        source = function.definition.get("source")
-        if source is not None:
-            used.add(source["layer"])
     return used
 
 
