@@ -155,10 +155,12 @@ def _check(path: str, purpose: str, is_right: Callable[[int], bool], kind: str) 
 def _warn_left_out(files: list[str], purpose: str) -> None:
     import warnings
 
+    from modicum._old_names import stack_depth
+
     some = ", ".join(repr(file) for file in files[:_LEFT_OUT_SHOWN])
     more = f" and {len(files) - _LEFT_OUT_SHOWN} more" if len(files) > _LEFT_OUT_SHOWN else ""
     warnings.warn(
         f"{purpose}: left out what is no file: {some}{more} (a link that leads nowhere or to a directory, a socket, a "
         "pipe, or a file that has vanished)",
-        stacklevel=2,
+        stacklevel=stack_depth(),
     )
