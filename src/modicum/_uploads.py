@@ -1,6 +1,4 @@
-"""How file sets get to the server: it says what it lacks, and only that is sent, many files to a frame. Part of an
-operation.
-"""
+"""How file sets get to the server: it says what it lacks, and only that is sent. Part of an operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the node turns layers into a running container: functions and build steps alike."""
+"""What a container is started with, and what starts it: functions and build steps alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the node turns layers into a running container; see `launch.py` for what it promises."""
+"""How the node turns layers into a running container. What that promises is in `launch.py`."""
 
 from __future__ import annotations
 

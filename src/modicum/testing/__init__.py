@@ -1,1 +1,1 @@
-"""Doubles for tests: virtual time, simulated nodes and agents, a node of plain processes."""
+"""Doubles for tests: virtual time, simulated nodes, containers and functions."""

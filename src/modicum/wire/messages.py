@@ -8,8 +8,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     hello           protocol, build → protocol, build, principal, a user's also runtime; a connection's first message
     ping            → nothing
     blob.put        blob, offset, total; *payload* chunk → received; the last chunk completes the blob. A value's is
-                    named `bl-…`; a file's content or a set's manifest `sha-…` (`filesets.py`), for users and nodes only
-    blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window
+                    named `bl-…`; a file's content or a set's manifest `sha-…` (`filesets.py`), from users only
+    blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window.
+                    Containers read values only
     blob.free       blob: a value that its reader has and nobody else wants
     logs.read       log, cursor, wait_s → cursor, entries [[stream, object, size], …], ended; *payload* the text
 
@@ -24,7 +25,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
     container.list  → containers [{id, app, app_name, function, state, running, since}, …]
     image.build     app, steps, [ignore_cache] → image, log [app, cursor]; the output goes to the app's log
-    image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of source included
+    image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
                     the serialized function, unless it is that blob, which is taken → function; idempotent
