@@ -6,38 +6,21 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from modicum import _server
 from modicum._running import Run
 from modicum.engines.local import NOTICE
 from tests.processes import broken, programs, scaling
+from tests.processes.watching import eventually, status
 
 pytestmark = pytest.mark.usefixtures("server")
 
 
-def status() -> dict[str, Any]:
-    link = _server.running()
-    assert link is not None
-    with link:
-        return _server.ask(link, {"t": "server.status"})
-
-
 def containers(app: str | None) -> list[str]:
     return [c["id"] for c in status()["containers"] if c["app"] == app]
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_module_that_does_not_import_fails_its_callers_with_the_error_itself() -> None:

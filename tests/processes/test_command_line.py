@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from modicum import _server
 from modicum.engines.local import NOTICE
+from tests.processes.watching import eventually, status
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -213,13 +212,10 @@ def test_a_reader_who_has_gone(program: Path) -> None:
 # -- interrupts ------------------------------------------------------------------------------------------------
 
 
-def status() -> tuple[list[str], list[str]]:
-    """Return the names of running apps, and the containers."""
-    link = _server.running()
-    assert link is not None
-    with link:
-        facts = _server.ask(link, {"t": "server.status"})
-    return [app["name"] for app in facts["apps"]], [container["id"] for container in facts["containers"]]
+def is_at_rest() -> bool:
+    """Return whether the interrupted app has ended, and all containers."""
+    facts = status()
+    return "interrupted" not in [app["name"] for app in facts["apps"]] and not facts["containers"]
 
 
 @pytest.mark.parametrize("entrypoint", ["one_call", "many_calls", "async_call", "in_threads"])
@@ -242,10 +238,7 @@ def test_an_interrupt_leaves_nothing(program: Path, entrypoint: str, times: int)
     assert client.returncode == 130, told
     assert told.endswith("interrupted\n") or times == 2
     assert "Traceback" not in told
-    deadline = time.monotonic() + 10
-    while "interrupted" in status()[0] or status()[1]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(is_at_rest)
 
 
 # -- a terminal ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 
 import modicum
 from tests.processes import leaving
-from tests.processes.test_apps import eventually, status
+from tests.processes.watching import eventually, status
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from modicum import _server
 from modicum.app import App
 from tests.processes import strays
+from tests.processes.watching import eventually, status
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -22,20 +20,6 @@ pytestmark = pytest.mark.usefixtures("server")
 def app(server: object) -> Iterator[App]:
     with strays.app.run():
         yield strays.app
-
-
-def status() -> dict[str, Any]:
-    link = _server.running()
-    assert link is not None
-    with link:
-        return _server.ask(link, {"t": "server.status"})
-
-
-def eventually(condition: Callable[[], object], within_s: float = 20.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def lives(pid: int) -> bool:
@@ -52,12 +36,12 @@ def test_a_daemon_of_a_function_ends_with_what_held_it_and_the_input_runs_again(
     daemons = tmp_path / "daemons"
     daemons.mkdir()
     call = strays.leave_one.spawn(str(tmp_path))
-    eventually(lambda: list(daemons.iterdir()))
+    eventually(lambda: list(daemons.iterdir()), within_s=20)
     (first,) = daemons.iterdir()
     assert lives(int(first.name))
     os.kill(status()[part], signal.SIGKILL)
-    eventually(lambda: not lives(int(first.name)))
-    eventually(lambda: len(list(daemons.iterdir())) > 1)
+    eventually(lambda: not lives(int(first.name)), within_s=20)
+    eventually(lambda: len(list(daemons.iterdir())) > 1, within_s=20)
     (tmp_path / "go").touch()
     assert call.get(timeout=30)
 

@@ -6,7 +6,7 @@ import pytest
 
 from modicum.exception import ExecutionError, InvalidError
 from tests.processes import pairs
-from tests.processes.test_apps import status
+from tests.processes.watching import status
 
 pytestmark = pytest.mark.usefixtures("server")
 

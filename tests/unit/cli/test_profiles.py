@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -14,23 +13,12 @@ from modicum.cli.main import cli
 from modicum.exception import InvalidError, NotFoundError, PermissionDeniedError
 
 
-@pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in list(os.environ):
-        if name.startswith(("MODICUM_", "MODAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(config, "_files", {})
-    path = tmp_path / "settings.toml"
-    monkeypatch.setenv("MODICUM_CONFIG_PATH", str(path))
-    return path
-
-
 def run(*words: str) -> Result:
     return CliRunner().invoke(cli, list(words))
 
 
-def test_settings_and_where_they_come_from(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write_text('[work]\nactive = true\nhome = "/x"\n')
+def test_settings_and_where_they_come_from(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings_file.write_text('[work]\nactive = true\nhome = "/x"\n')
     monkeypatch.setenv("MODAL_FORCE_BUILD", "1")
     rows = {line.split()[0]: line.split()[1:] for line in run("config", "show").output.splitlines()}
     assert rows["home"] == ["/x", "profile", "work"]
@@ -39,10 +27,10 @@ def test_settings_and_where_they_come_from(file: Path, monkeypatch: pytest.Monke
     assert json.loads(run("config", "show", "--json").output)["home"] == "/x"
 
 
-def test_setting_keys(file: Path) -> None:
+def test_setting_keys(settings_file: Path) -> None:
     assert "environment is 'main' in the profile 'default'" in run("config", "set-environment", "main").output
-    assert file.read_text() == '[default]\nactive = true\nenvironment = "main"\n'
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert settings_file.read_text() == '[default]\nactive = true\nenvironment = "main"\n'
+    assert settings_file.stat().st_mode & 0o777 == 0o600
     run("config", "set", "traceback", "yes")
     assert config.get("traceback") is True
     assert isinstance(run("config", "set-environment", "prod").exception, NotFoundError)
@@ -50,11 +38,11 @@ def test_setting_keys(file: Path) -> None:
     assert run("config", "set", "nothing", "x").exit_code == 2
 
 
-def test_choosing_a_profile(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choosing_a_profile(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("profile", "current").output == "default\n"
-    file.write_text('# of mine\n[one]\nactive = true\n\n[two]\nhome = "/y"  # there\n')
+    settings_file.write_text('# of mine\n[one]\nactive = true\n\n[two]\nhome = "/y"  # there\n')
     assert run("profile", "activate", "two").output == ""
-    assert file.read_text() == '# of mine\n[one]\n\n[two]\nhome = "/y"  # there\nactive = true\n'
+    assert settings_file.read_text() == '# of mine\n[one]\n\n[two]\nhome = "/y"  # there\nactive = true\n'
     assert run("profile", "current").output == "two\n"
     assert json.loads(run("profile", "list", "--json").output) == [
         {"name": "one", "active": False, "home": "~/.modicum"},
@@ -62,19 +50,19 @@ def test_choosing_a_profile(file: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ]
     assert "•" in run("profile", "list").output.splitlines()[2]
     error = run("profile", "activate", "three").exception
-    assert str(error) == f"there is no profile 'three' in {file}; it has one, two"
+    assert str(error) == f"there is no profile 'three' in {settings_file}; it has one, two"
     monkeypatch.setenv("MODICUM_PROFILE", "one")
     assert "MODICUM_PROFILE is set" in run("profile", "activate", "two").output
 
 
-def test_a_broken_file_is_not_written_over(file: Path) -> None:
-    file.write_text("[broken")
+def test_a_broken_file_is_not_written_over(settings_file: Path) -> None:
+    settings_file.write_text("[broken")
     assert isinstance(run("config", "set", "home", "/x").exception, InvalidError)
-    assert file.read_text() == "[broken"
+    assert settings_file.read_text() == "[broken"
 
 
-def test_a_file_that_cannot_be_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODICUM_CONFIG_PATH", str(file / "below" / "x.toml"))
+def test_a_file_that_cannot_be_written(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODICUM_CONFIG_PATH", str(settings_file / "below" / "x.toml"))
     error = run("config", "set", "home", "/x").exception
     assert isinstance(error, InvalidError)
     assert "x.toml cannot be written: No such file or directory" in str(error)

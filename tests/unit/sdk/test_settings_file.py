@@ -13,33 +13,22 @@ from modicum.exception import InvalidError, NotFoundError
 TWO = '[default]\nhome = "/one"\n\n[work]\nactive = true\nhome = "/two"\ntoken_id = "of modal\'s"\ntraceback = true\n'
 
 
-@pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in list(os.environ):
-        if name.startswith(("MODICUM_", "MODAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(config, "_files", {})
-    path = tmp_path / "settings.toml"
-    monkeypatch.setenv("MODICUM_CONFIG_PATH", str(path))
-    return path
-
-
-def test_without_a_file(file: Path) -> None:
-    assert config.path() == str(file)
+def test_without_a_file(settings_file: Path) -> None:
+    assert config.path() == str(settings_file)
     assert (config.get("environment"), config.get("force_build"), config.active_name()) == ("main", False, "default")
     assert config.profiles() == {}
 
 
-def test_the_active_profile(file: Path) -> None:
-    file.write_text(TWO)
+def test_the_active_profile(settings_file: Path) -> None:
+    settings_file.write_text(TWO)
     assert (config.active_name(), config.home(), config.get("traceback")) == ("work", "/two", True)
-    file.write_text('[default]\nhome = "/three"\n')
-    os.utime(file, (1, 1))  # changed within the same tick
+    settings_file.write_text('[default]\nhome = "/three"\n')
+    os.utime(settings_file, (1, 1))  # changed within the same tick
     assert (config.active_name(), config.home()) == ("default", "/three")
 
 
-def test_variables_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write_text(TWO)
+def test_variables_come_first(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings_file.write_text(TWO)
     monkeypatch.setenv("MODAL_HOME", "/of-modal")
     assert config.home() == "/of-modal"
     monkeypatch.setenv("MODICUM_HOME", "/ours")
@@ -53,12 +42,12 @@ def test_variables_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(("text", "meant"), [("1", True), ("true", True), ("0", False), ("no", False), ("", False)])
-def test_flags(file: Path, monkeypatch: pytest.MonkeyPatch, text: str, meant: bool) -> None:
+def test_flags(settings_file: Path, monkeypatch: pytest.MonkeyPatch, text: str, meant: bool) -> None:
     monkeypatch.setenv("MODAL_FORCE_BUILD", text)
     assert config.flag("FORCE_BUILD") is meant
 
 
-def test_a_flag_that_is_neither(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_that_is_neither(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODAL_STRICT_NAMES", "perhaps")
     with pytest.raises(InvalidError, match="MODAL_STRICT_NAMES='perhaps' is neither true nor false; write 1 or 0"):
         config.strict_names()
@@ -75,19 +64,19 @@ def test_a_flag_that_is_neither(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("[default]\ntraceback = 'x'", r"settings.toml: traceback must be a true or false, not 'x'"),
     ],
 )
-def test_a_file_that_makes_no_sense(file: Path, text: str, reason: str) -> None:
-    file.write_text(text)
+def test_a_file_that_makes_no_sense(settings_file: Path, text: str, reason: str) -> None:
+    settings_file.write_text(text)
     with pytest.raises(InvalidError, match=reason):
         config.get("home"), config.get("traceback")
 
 
-def test_a_file_that_cannot_be_read(file: Path) -> None:
-    file.mkdir()
+def test_a_file_that_cannot_be_read(settings_file: Path) -> None:
+    settings_file.mkdir()
     with pytest.raises(InvalidError, match=r"settings.toml cannot be read: Is a directory"):
         config.home()
 
 
-def test_a_container_has_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write_text("[broken")
+def test_a_container_has_none(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings_file.write_text("[broken")
     monkeypatch.setattr(_context, "socket_directory", "/run/modicum")
     assert config.get("environment") == "main"
