@@ -15,7 +15,16 @@ from pathlib import Path
 
 from harness import HERE, Report, Setting, machine, table
 
-BENCHMARKS = ("call_latency", "map_throughput", "mixed_map", "payloads", "whole_process", "upload", "cold_start")
+BENCHMARKS = (
+    "call_latency",
+    "map_throughput",
+    "mixed_map",
+    "payloads",
+    "whole_process",
+    "upload",
+    "rebuild",
+    "cold_start",
+)
 
 
 def main() -> None:

@@ -53,16 +53,12 @@ def _build() -> None:
     """Have the image of a function without any be there, showing how it is made."""
     from modicum import App
     from modicum._running import Run
-    from modicum.output import LinePrinter
+    from modicum.output import show_on
 
     app = App("setup")
     app.function(serialized=True, name="nothing")(_nothing)
-    printer = LinePrinter()
-    try:
-        with Run(app, "setup", printer):
-            pass
-    finally:
-        printer.close()
+    with show_on(), Run(app, "setup"):
+        pass
     click.echo("The default image is ready.")
 
 
