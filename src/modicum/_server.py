@@ -104,7 +104,7 @@ def _is_wanted_runtime(link: socket.socket, runtime: str | None) -> bool:
         link.close()
         raise ConnectionError(
             f"a server runs apps with MODICUM_RUNTIME={runtime}, and this program asks for {wanted}: wait until they "
-            "have ended, end them with `modicum server stop`, or use another MODICUM_HOME"
+            f"have ended, end them with `{config.command()} server stop`, or use another MODICUM_HOME"
         )
     return False
 

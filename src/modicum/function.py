@@ -65,9 +65,11 @@ class Function(Generic[P, R, O]):
         if _context.socket_directory is not None:
             self._object_id = self._id_here()
             return self._object_id
+        from modicum import config
+
         raise ExecutionError(
-            f"the function {self.name!r} cannot be called: its app is not running. Call it under `modicum run`, or "
-            "within `with app.run():`"
+            f"the function {self.name!r} cannot be called: its app is not running. Call it under "
+            f"`{config.command()} run`, or within `with app.run():`"
         )
 
     def _id_here(self) -> str:

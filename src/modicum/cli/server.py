@@ -35,7 +35,8 @@ def stop() -> None:
     pid = _server.ask(link, {"t": "server.status"})["pid"]
     _server.ask(link, {"t": "server.stop", "all": True})
     if not _server.wait_gone(pid, within_s=30):
-        click.echo(f"the server (pid {pid}) has not ended within 30 s; `modicum server logs` may say why", err=True)
+        logs = f"{config.command()} server logs"
+        click.echo(f"the server (pid {pid}) has not ended within 30 s; `{logs}` may say why", err=True)
         sys.exit(1)
     click.echo("stopped")
 

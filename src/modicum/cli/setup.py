@@ -25,8 +25,6 @@ Next, write a program, such as hello.py:
         print(square.remote(7))
 
 and run it:
-
-    modicum run hello.py
 """
 
 
@@ -46,7 +44,8 @@ def setup(build: bool, offline: bool) -> None:
     if build:
         _build()
     click.echo()
-    click.echo(_NEXT, nl=False)
+    click.echo(_NEXT)
+    click.echo(f"    {config.command()} run hello.py")
 
 
 def _build() -> None:
