@@ -63,7 +63,7 @@ class Display(LinePrinter):
     def created(self, app: str, name: str, functions: int, images: int) -> None:
         """The app is there; from here on it may wait for containers."""
         built = f" (built in {self._began.seconds:.1f} s)" if self._built and self._began is not None else ""
-        self._say(f"Created {name}: {_count(functions, 'function')}, {_count(images, 'image')}{built}")
+        self._say(f"Created {name}: {counted(functions, 'function')}, {counted(images, 'image')}{built}")
         self._stage = None
         self._waiting.apps.append(app)
 
@@ -168,7 +168,8 @@ class _Waiting:
         return f"waiting for a container of {found[0]['function']}{others}: {found[0]['why']}"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 image", "2 images"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

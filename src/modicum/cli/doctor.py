@@ -36,7 +36,7 @@ def examine(offline: bool) -> list[Finding]:
     """Probe this machine and judge it. Raises `InvalidError` for a MODICUM_RUNTIME that there is not."""
     from modicum.doctor.probes import probe
     from modicum.image import PYTHON_VERSIONS
-    from modicum.node.layout import AUTO, RUNTIMES
+    from modicum.runtimes import AUTO, RUNTIMES
 
     runtime = os.environ.get("MODICUM_RUNTIME", AUTO)
     if runtime not in RUNTIMES:

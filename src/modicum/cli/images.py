@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from modicum._display import counted
 from modicum.cli import options, tables
 from modicum.cli.asking import ask
 
@@ -31,7 +32,7 @@ def list_images(as_json: bool) -> None:
     columns = {"image_id": "Image", "layers": "Layers", "size": "Size", "in_use": "In use"}
     tables.show(rows, columns, as_json, "no image is built")
     if not as_json and answer["layers"]:
-        click.echo(f"{_count(answer['layers'], 'layer')}, {tables.size(answer['bytes'])} on the disk")
+        click.echo(f"{counted(answer['layers'], 'layer')}, {tables.size(answer['bytes'])} on the disk")
 
 
 @image.command("prune")
@@ -55,8 +56,4 @@ def prune_images(yes: bool, as_json: bool) -> None:
 
 
 def _counts(found: dict[str, int]) -> str:
-    return f"{_count(found['images'], 'image')} and {_count(found['layers'], 'layer')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{counted(found['images'], 'image')} and {counted(found['layers'], 'layer')}"

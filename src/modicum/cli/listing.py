@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from modicum._display import counted
 from modicum.cli import options, tables
 from modicum.cli.asking import ask, ask_if_running
 from modicum.exception import InvalidError, NotFoundError
@@ -53,8 +54,8 @@ def stop_app(app: str, yes: bool) -> None:
         ids = ", ".join(each["id"] for each in found)
         raise InvalidError(f"{len(found)} apps named {app!r} run; say which one: {ids}")
     if not yes:
-        containers = found[0]["containers"]
-        options.confirm(f"Stop {found[0]['name']} ({found[0]['id']}) and its {containers} containers?")
+        containers = counted(found[0]["containers"], "container")
+        options.confirm(f"Stop {found[0]['name']} ({found[0]['id']}) and its {containers}?")
     ask({"t": "app.stop", "app": found[0]["id"]})
     click.echo(f"stopped {found[0]['id']}")
 

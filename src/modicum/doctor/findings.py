@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from modicum.runtimes import PROCESS
+
 from .facts import Facts
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -36,7 +38,6 @@ SYSCTLS = {
 }
 """Sysctl → the value that forbids namespaces, and one that does not."""
 
-PROCESS = "process"
 WITHOUT = "or run without isolation, with MODICUM_RUNTIME=process in the environment"
 
 _GIB = 1 << 30

@@ -21,8 +21,9 @@ from modicum.node.ids import NoSubordinateIds, id_maps
 from modicum.node.images import host
 from modicum.node.images.bases import SUITES
 from modicum.node.images.venvs import interpreters
-from modicum.node.layout import PROCESS, package_parent
+from modicum.node.layout import package_parent
 from modicum.node.removal import remove_tree
+from modicum.runtimes import PROCESS
 
 from .facts import Facts, Home, Trial
 from .findings import PROGRAMS, SYSCTLS

@@ -19,7 +19,8 @@ from typing import Any
 from modicum.engines.base import EngineFailure
 from modicum.node.ids import NoSubordinateIds, id_maps
 from modicum.node.images.host import is_build_variable
-from modicum.node.layout import AUTO, PROCESS, Layout, WrongOwner, package_parent, prepare
+from modicum.node.layout import Layout, WrongOwner, package_parent, prepare
+from modicum.runtimes import AUTO, PROCESS
 from modicum.wire.version import PROTOCOL
 
 CHECK_EVERY_S = 1.0
@@ -40,7 +41,7 @@ NOTICE = (
 
 
 class LocalEngine:
-    """The engine of one machine. `runtime` is one of `modicum.node.layout.RUNTIMES`."""
+    """The engine of one machine. `runtime` is one of `modicum.runtimes.RUNTIMES`."""
 
     def __init__(self, home: Path, runtime: str = AUTO) -> None:
         self._layout = Layout(home.resolve(), runtime)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from modicum.runtimes import AUTO
 from modicum.runtimes.oci import Choice, OciRuntime, choose
 from modicum.runtimes.oci.probe import CANDIDATES
 
@@ -16,7 +17,7 @@ from .bootstrap import Grounds
 from .control import Caller
 from .images.ground import DebianGround
 from .launcher import NodeLauncher
-from .layout import AUTO, Layout
+from .layout import Layout
 from .outfit import Outfit
 from .overlay import Overlays
 from .overlay_place import OverlayPlaces

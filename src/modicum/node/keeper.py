@@ -20,12 +20,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from modicum.runtimes import AUTO, PROCESS, RUNTIMES
 from modicum.wire.version import PROTOCOL, build_id
 
 from .housing import Housing, Lodging, NodeNotStarted, wait_readable
 from .ids import NoSubordinateIds, id_maps
 from .isolated_housing import IsolatedHousing
-from .layout import AUTO, PROCESS, RUNTIMES, Layout, WrongOwner, prepare
+from .layout import Layout, WrongOwner, prepare
 from .plain_housing import PlainHousing
 
 BACKOFF_FIRST_S = 0.1

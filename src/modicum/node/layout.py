@@ -8,9 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-AUTO, PROCESS = "auto", "process"
-RUNTIMES = (AUTO, "crun", "runc", PROCESS)
-"""What a home's containers can be made with. `auto` is whichever of crun and runc works: never less isolation."""
+from modicum.runtimes import AUTO, PROCESS
 
 
 @dataclass(frozen=True, slots=True)

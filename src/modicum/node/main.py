@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from modicum.runtimes import PROCESS
 from modicum.runtimes.base import RuntimeFailure
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
@@ -26,7 +27,7 @@ from modicum.wire.version import build_id
 from . import control
 from .containers import Containers
 from .images.builder import ImageBuilder
-from .layout import PROCESS, Layout
+from .layout import Layout
 from .outfit import Outfit
 from .removal import remove_tree
 from .server_link import ServerLink

@@ -11,9 +11,11 @@ import os
 import sys
 from pathlib import Path
 
+from modicum.runtimes import RUNTIMES
+
 from .ids import NoSubordinateIds
 from .keeper import Keeper, housing_of
-from .layout import RUNTIMES, Layout, WrongOwner, prepare
+from .layout import Layout, WrongOwner, prepare
 
 
 def main() -> int:

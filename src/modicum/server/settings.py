@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-RUNTIMES = ("auto", "crun", "runc", "process")
+from modicum.runtimes import RUNTIMES
 
 
 def _setting(default: Any, text: str) -> Any:

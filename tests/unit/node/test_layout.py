@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from modicum.node.ids import Extent, IdMaps
-from modicum.node.layout import PROCESS, Layout, WrongOwner, node_argv, prepare
+from modicum.node.layout import Layout, WrongOwner, node_argv, prepare
+from modicum.runtimes import PROCESS
 
 
 def maps(uid: int) -> IdMaps:
