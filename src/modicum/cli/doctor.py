@@ -10,11 +10,16 @@ from pathlib import Path
 
 import click
 
-from modicum import config
+from modicum import _terminal, config
 from modicum.doctor.findings import Finding, can_run, judge
 from modicum.exception import InvalidError
 
-_MARKS = {"ok": ("✓", "green"), "note": ("·", "bright_black"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+_MARKS = {
+    "ok": ("✓", _terminal.GREEN),
+    "note": ("·", _terminal.DIM),
+    "warning": ("!", _terminal.YELLOW),
+    "error": ("✗", _terminal.RED),
+}
 _FIX_INDENT = " " * 15
 
 
@@ -48,7 +53,7 @@ def show(found: list[Finding]) -> None:
     """Print findings for people, a line each, and what to do below."""
     for finding in found:
         mark, colour = _MARKS[finding.level]
-        click.echo(f"{click.style(mark, fg=colour)} {finding.name:<12} {finding.text}")
+        click.echo(f"{_terminal.coloured(mark, colour, sys.stdout)} {finding.name:<12} {finding.text}")
         if finding.fix and finding.level != "ok":
             click.echo(f"{_FIX_INDENT}→ {finding.fix}")
     click.echo()

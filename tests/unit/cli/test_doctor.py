@@ -37,6 +37,19 @@ def test_doctor_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_doctor_in_colour_only_where_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("modicum._terminal.is_live", lambda stream: True)
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    doctor_module.show([BAD])
+    assert capsys.readouterr().out.startswith("\x1b[31m✗\x1b[0m programs ")
+    monkeypatch.setenv("NO_COLOR", "1")
+    doctor_module.show([BAD])
+    assert capsys.readouterr().out.startswith("✗ programs ")
+
+
 def test_doctor_for_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     examining(monkeypatch, GOOD)
     result = CliRunner().invoke(cli, ["doctor", "--json"])
