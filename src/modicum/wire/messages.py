@@ -31,7 +31,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
                     the serialized function, unless it is that blob, which is taken → function; idempotent
     files.missing   sets → sets that are not complete here
     files.lacking   set, whose manifest is here → nothing; *payload* a byte for each of its files: 1 if its content is
-                     not here. Once none is, the set is complete.
+                    not here. Once all are, the set is complete
     files.put       files [[sha256, size], …]; *payload* → wrong [place, …]: those that are not what their hash says
 
 **User and container**, as callers
@@ -51,8 +51,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     call.piece      call, piece, end (of an item); *payload* at most 1 MiB
 
 **Container** (its own socket)
-    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: {id}}, app, code: the
-                    size of the serialized function; *payload* its first part
+    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: {id, module, qualname}},
+                    app, code: the size of the serialized function; *payload* its first part
     agent.code      offset → nothing; *payload* a further part of it
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
     agent.failed    status; *payload* the exception: start-up failed, nothing can run here
