@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._files import FileSet
-
-    Step = dict[str, Any]
+    from modicum.image import Step
 
 ARGUMENTS_BYTES_MAX = 512 * 1024
 """A step travels in one frame's header, of a MiB, and the arguments in it by Base64."""

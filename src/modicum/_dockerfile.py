@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    Step = dict[str, Any]
+    from modicum.image import Step
+
     Copy = Callable[[str, list[str], str], Step]
 
 _WITHOUT_EFFECT = {"COMMENT", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "STOPSIGNAL", "VOLUME"}

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Any
+    from collections.abc import Collection
 
-    from modicum.image import Image, Resolution, Resolve
-
-    Env = Mapping[str, "str | None"]
-    Step = dict[str, Any]
+    from modicum.image import Env, Image, Resolution, Resolve, Step
 
 
 class Packages:

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._files import FileSet
-
-    Step = dict[str, Any]
+    from modicum.image import Step
 
 
 def flat(method: str, name: str, values: tuple[object, ...]) -> list[str]:

@@ -78,10 +78,12 @@ class Image(Explained, Packages):
 
     def resolve(self) -> Resolution:
         """Return the steps, and what must be with the server before they are built. Raises as `steps` does."""
+        from modicum import config
+
         resolution = Resolution()
         for resolve in self._steps:
             resolution.steps += resolve(resolution)
-        if _flag("FORCE_BUILD"):
+        if config.flag("FORCE_BUILD"):
             resolution.force()
         return resolution
 
@@ -424,12 +426,6 @@ def _check_python_version(version: str) -> None:
     if version not in PYTHON_VERSIONS:
         known = ", ".join(PYTHON_VERSIONS)
         raise _invalid(f"There is no image with Python {version!r}; `python_version` can be one of {known}.")
-
-
-def _flag(name: str) -> bool:
-    from modicum.config import flag
-
-    return flag(name)
 
 
 def _invalid(message: str) -> Exception:
