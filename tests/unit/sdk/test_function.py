@@ -194,11 +194,6 @@ def test_function_inside_a_function() -> None:
     assert list(mine.functions) == ["test_function_inside_a_function.<locals>.inner"]
 
 
-def test_only_functions_are_decorated() -> None:
-    with pytest.raises(InvalidError, match=r"decorates a function, not type"):
-        App().function()(int)  # type: ignore[type-var,unused-ignore]
-
-
 def test_two_functions_of_one_name_warn() -> None:
     mine = App()
     first = mine.function(name="f", serialized=True)(lambda: 1)
