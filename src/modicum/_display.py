@@ -67,8 +67,8 @@ class Display(LinePrinter):
         self._stage = None
         self._waiting.apps.append(app)
 
-    def ended(self, app: str) -> None:
-        """The app has ended."""
+    def ended(self, app: str | None) -> None:
+        """The app has ended; None is one that never began."""
         self._stage = None
         self._waiting.apps = [each for each in self._waiting.apps if each != app]
 

@@ -49,6 +49,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._app.app_id is None:
+            self._tell("ended", None)  # it never began
             return
         self._tell("begins", "stopping")
         try:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from modicum import _display, _server, _terminal, output
+from modicum import _blocking, _display, _server, _terminal, output
 from modicum._display import Display
 from modicum._status import Stage, StatusLine
 from modicum._uploads import Upload
-from modicum.exception import from_code
+from modicum.app import App
+from modicum.exception import ServiceError, from_code
 
 
 class Terminal(io.StringIO):
@@ -50,6 +51,18 @@ def drawn(display: Display, seconds: float = 1.0) -> str:
     if display._stage is not None:
         display._stage._since -= seconds
     return display._text()
+
+
+def test_an_app_that_cannot_start_is_not_waited_for(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_server(operation: object) -> None:
+        raise ServiceError("no server")
+
+    monkeypatch.setattr(_blocking, "run", no_server)
+    with output.enable_output():
+        with pytest.raises(ServiceError), App("a").run():
+            pass
+        assert output.current is not None
+        assert drawn(output.current) == ""
 
 
 def test_what_is_waited_for(terminal: Terminal) -> None:
