@@ -35,3 +35,13 @@ class Child:
         os.close(self.pidfd)
         if not self.ended.done():
             self.ended.set_result(self._process.wait())
+
+
+async def communicate(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    """Return what a process says on stdout and stderr. It does not outlive a wait that is cancelled."""
+    try:
+        return await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modicum.node.children import communicate
+
 from .host import interpreter_prefixes, uv_binary
 
 UV_ENVIRON = {"UV_HTTP_RETRIES": "0", "UV_HTTP_CONNECT_TIMEOUT": "3", "UV_HTTP_TIMEOUT": "20"}
@@ -106,13 +108,8 @@ async def _run(command: list[str], environ: Mapping[str, str]) -> tuple[int, str
         *command, env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    try:
-        async with asyncio.timeout(_FETCH_TIMEOUT_S):
-            _, said = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    async with asyncio.timeout(_FETCH_TIMEOUT_S):
+        _, said = await communicate(process)
     return process.returncode or 0, said.decode(errors="replace")
 
 

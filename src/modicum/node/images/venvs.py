@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modicum.node.children import communicate
+
 from . import host, interpreter
 from .bases import ENV, BaseFailed
 from .ground import StepRefused, Tell
@@ -182,12 +184,7 @@ async def _uv(work: Path, *arguments: str) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    try:
-        said, _ = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    said, _ = await communicate(process)
     if process.returncode:
         raise BaseFailed(
             f"uv {arguments[0]} failed (exit status {process.returncode}):\n{said.decode(errors='replace')}"
