@@ -89,7 +89,9 @@ class Site:
         (header,) = [h for h, _ in self.sent if h["build"] == build and h["t"] in ("build.done", "build.failed")]
         return header
 
-    def scratch(self) -> list[Path]:
+    async def scratch(self) -> list[Path]:
+        """Return what is left to work in, when what goes on behind builds has ended: it writes records there."""
+        await asyncio.gather(*self.builder._chores)
         return list((self.home / "tmp").iterdir())
 
 
@@ -119,7 +121,7 @@ async def test_layers_are_built_in_order_once(site: Site) -> None:
     assert first.env["PATH"] == "/bin"
     assert site.result("bu-1")["config"]["python"] == "/bin/python"
     assert "Step 2/3: pip install numpy\none\ntwo\nStep 2/3: done in" in site.output("bu-1")
-    assert site.scratch() == []
+    assert await site.scratch() == []
     await site.builder.build("bu-2", [BASE, NUMPY, ATTRS])
     assert site.output("bu-2") == ""
     assert site.result("bu-2")["t"] == "build.done"
@@ -134,7 +136,7 @@ async def test_a_failing_step_says_what_and_why(site: Site) -> None:
     assert "`pip install numpy` exited with status 3:" in result["message"]
     assert result["message"].endswith("one\ntwo")
     assert site.builder.layers() == ["im-base"]
-    assert site.scratch() == []
+    assert await site.scratch() == []
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ async def test_a_runtime_that_refuses_is_a_failure(site: Site) -> None:
     site.launcher.refuses = "no cgroups here"
     await site.builder.build("bu-1", [BASE, NUMPY])
     assert "no cgroups here" in site.result("bu-1")["message"]
-    assert site.scratch() == []
+    assert await site.scratch() == []
 
 
 async def test_two_builds_share_a_layer(site: Site) -> None:
@@ -190,7 +192,7 @@ async def test_cancelling_kills_the_step_and_leaves_nothing(site: Site) -> None:
     assert site.launcher.running[0].killed
     assert all(header["t"] == "build.output" for header, _ in site.sent)
     assert site.builder.layers() == ["im-base"]
-    assert site.scratch() == []
+    assert await site.scratch() == []
 
 
 async def test_a_cancelled_build_leaves_the_step_to_another(site: Site) -> None:
@@ -213,7 +215,7 @@ async def test_a_build_begins_afresh_beside_a_cancelled_one(site: Site) -> None:
     second = asyncio.create_task(site.builder.build("bu-1", [BASE, NUMPY]))
     await asyncio.gather(first, second)
     assert site.result("bu-1")["t"] == "build.done"
-    assert site.scratch() == []
+    assert await site.scratch() == []
 
 
 async def test_a_build_that_is_asked_for_again_is_the_same(site: Site) -> None:
@@ -239,7 +241,7 @@ async def test_a_lost_awaiter_ends_the_build(site: Site) -> None:
     with pytest.raises(asyncio.CancelledError):
         await build
     assert site.launcher.running[0].killed
-    assert site.scratch() == []
+    assert await site.scratch() == []
 
 
 async def test_a_file_set_is_made_once(site: Site) -> None:
@@ -248,7 +250,7 @@ async def test_a_file_set_is_made_once(site: Site) -> None:
     paths = await asyncio.gather(*(site.builder.ensure_files(set_id, ["im-base"]) for _ in range(3)))
     assert len(site.server.asked) == 2  # its manifest and its content
     assert {(path / "root/main.py").read_text() for path in paths} == {"x"}
-    assert site.scratch() == []
+    assert await site.scratch() == []
 
 
 async def test_a_changed_set_fetches_what_changed(site: Site) -> None:
@@ -272,7 +274,7 @@ async def test_a_set_that_is_not_what_its_name_says_leaves_nothing(site: Site) -
             await site.builder.ensure_files(good, ["im-base"])
         site.server.kept[blob] = bad
     assert site.builder.layers() == ["im-base"]
-    assert site.scratch() == []
+    assert await site.scratch() == []
     assert (await site.builder.ensure_files(good, ["im-base"]) / "root/main.py").read_text() == "x"
 
 
@@ -298,11 +300,12 @@ async def test_the_agent_is_compiled_once_per_python(site: Site) -> None:
     (site.home / "agent/b1").mkdir(parents=True)
     await site.builder.build("bu-1", [BASE])
     await asyncio.gather(*(site.builder.ensure_agent(["im-base"], "b1") for _ in range(2)))
+    assert await site.scratch() == []
     await ImageBuilder(site.launcher, site.home, lambda *_: None, site.server).ensure_agent(["im-base"], "b1")
     (running,) = site.launcher.running
     assert running.launch.argv[0] == "/bin/python"
     assert not running.launch.network
-    assert site.scratch() == []
+    assert await site.scratch() == []
 
 
 async def test_no_image_can_write_what_others_run(site: Site) -> None:
@@ -354,7 +357,7 @@ async def test_a_step_that_takes_too_long_is_ended(site: Site) -> None:
     await site.builder.build("bu-1", [BASE, {"id": "im-f", "step": step}])
     assert "`run_function f` did not end within its 0.01 s" in site.result("bu-1")["message"]
     assert site.launcher.running[0].killed
-    assert (site.builder.layers(), site.scratch()) == (["im-base"], [])
+    assert (site.builder.layers(), await site.scratch()) == (["im-base"], [])
 
 
 async def test_a_functions_program_lies_over_the_image_and_is_not_kept(site: Site) -> None:
@@ -379,4 +382,4 @@ async def test_a_full_disk_is_named(site: Site, monkeypatch: pytest.MonkeyPatch)
     message = site.result("bu-1")["message"]
     assert "Step 2/2 failed: [Errno 28] No space left on device: '/cache'" in message
     assert "A disk is full" in message
-    assert (site.builder.layers(), site.scratch()) == (["im-base"], [])
+    assert (site.builder.layers(), await site.scratch()) == (["im-base"], [])
