@@ -6,7 +6,7 @@ import pytest
 
 from modicum.node.images.hints import hint, with_hint
 
-# The installers' own words. Those of wrong clocks are from their sources: no clock was set wrong to see them.
+# The installers' own words, as they were seen; but those of wrong clocks were written from knowledge, none was seen.
 SAID = [
     ("head: write error: No space left on device", "A disk is full."),
     ("[Errno 28] No space left on device: '/x'", "A disk is full."),
