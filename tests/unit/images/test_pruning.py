@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,11 +69,10 @@ async def test_settling_does_not_bring_back_a_record(store: LayerStore, tmp_path
 async def test_a_build_keeps_its_layers_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path)
     store = site.builder._store
-    make(store, "im-base")
+    make(store, "im-base", config={"env": {}, "workdir": "/root", "python": "python3"})
     make(store, "im-other")
     site.launcher.gate.clear()
     pruner = site.builder.pruner(list)
-    store._write_record("im-base", {"config": {"env": {}, "workdir": "/root", "python": "python3"}})
     building = asyncio.ensure_future(site.builder.build("im", [BASE, NUMPY]))
     while not site.launcher.running:  # noqa: ASYNC110 - a thread prepares it
         await asyncio.sleep(0)
@@ -80,6 +80,44 @@ async def test_a_build_keeps_its_layers_to_its_end(tmp_path: Path, monkeypatch: 
     site.launcher.gate.set()
     await building
     assert sorted(layer for layer, _ in await pruner.prune([])) == ["im-base", "im-numpy"]
+
+
+async def test_a_running_functions_files_stay_to_its_end(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    make(site.builder._store, "im-base", config={"env": {}, "workdir": "/root", "python": "python3"})
+    site.launcher.gate.clear()
+    shipped = {"arguments": "", "module": "main", "files": site.server.add({"root/main.py": b"x"})}
+    step = {"op": "run_function", "function": "f", "timeout": 9, "shipped": shipped}
+    building = asyncio.ensure_future(site.builder.build("im", [BASE, {"id": "im-f", "step": step, "agent": "b1"}]))
+    while not site.launcher.running:  # noqa: ASYNC110 - a thread prepares it
+        await asyncio.sleep(0)
+    pruner = site.builder.pruner(list)
+    assert await pruner.prune([]) == []
+    assert (site.launcher.running[0].launch.layers[0] / "root/main.py").read_text() == "x"
+    site.launcher.gate.set()
+    await building
+    gone = [layer for layer, _ in await pruner.prune(["im-base", "im-f"])]
+    assert gone == [site.launcher.running[0].launch.layers[0].name]
+
+
+async def test_a_file_set_that_goes_as_soon_as_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path)
+    store = site.builder._store
+    make(store, "im-base")
+    add, gone = store.add, []
+
+    def add_and_lose(layer_id: str, made: Path, config: dict[str, Any]) -> None:
+        add(layer_id, made, config)
+        if not gone:
+            gone.append(store.take_out(layer_id))
+
+    monkeypatch.setattr(store, "add", add_and_lose)
+    async with site.builder.holding_files(site.server.add({"root/main.py": b"x"}), ["im-base"]) as folder:
+        assert await site.builder.pruner(list).prune(["im-base"]) == []
+        assert (folder / "root/main.py").read_text() == "x"
+    assert len(gone) == 1
 
 
 def test_how_much_of_the_disk_a_tree_takes(tmp_path: Path) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modicum.node.images.store import LayerStore
 
 
-def make(store: LayerStore, layer_id: str, content: str = "x") -> None:
+def make(store: LayerStore, layer_id: str, content: str = "x", config: dict[str, Any] | None = None) -> None:
     scratch = store.scratch()
     (scratch / "layer").mkdir()
     (scratch / "layer/file").write_text(content)
-    store.add(layer_id, scratch / "layer", {"env": {"A": layer_id}})
+    store.add(layer_id, scratch / "layer", config or {"env": {"A": layer_id}})
 
 
 def test_a_layer_is_there_once_it_is_added(tmp_path: Path) -> None:
