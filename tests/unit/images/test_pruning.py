@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modicum.node.images import pruning
 from modicum.node.images.pruning import Pruner, disk_bytes
 from modicum.node.images.store import LayerStore
+from modicum.node.removal import MountInside, remove_tree
 from tests.unit.images.test_builder import BASE, NUMPY, Site
 from tests.unit.images.test_store import make
 
@@ -130,3 +133,42 @@ def test_how_much_of_the_disk_a_tree_takes(tmp_path: Path) -> None:
     os.symlink("/", tmp_path / "link")
     assert disk_bytes(tmp_path) - with_file < 50_000, "one file of two names counts once, and no link is followed"
     assert disk_bytes(tmp_path / "nowhere") == 0
+
+
+@pytest.fixture
+def deep(store: LayerStore) -> Iterator[Path]:
+    """Nest directories in a layer until their path is longer than any may be; pytest could not remove them."""
+    folder = os.open(store.path("la-2"), os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 255, dir_fd=folder)
+        os.close(os.open("file", os.O_CREAT, dir_fd=folder))
+        above, folder = folder, os.open("d" * 255, os.O_RDONLY, dir_fd=folder)
+        os.close(above)
+    os.close(folder)
+    yield store.path("la-2")
+    remove_tree(store.path("la-2"))
+
+
+async def test_a_path_that_is_too_long_breaks_nothing(store: LayerStore, tmp_path: Path, deep: Path) -> None:
+    pruner = Pruner(store, list)
+    before = sorted((tmp_path / "tmp").iterdir())
+    sizes = dict(await pruner.sizes())
+    assert sizes["la-2"] > sizes["la-1"]
+    assert dict(await pruner.prune(["la-1"])).keys() == {"la-2", "la-3"}
+    assert left(store, tmp_path) == ["la-1"]
+    assert sorted((tmp_path / "tmp").iterdir()) == before
+
+
+async def test_what_cannot_be_removed_keeps_no_other(
+    store: LayerStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(tree: Path) -> None:
+        if (tree / "file").read_text() == "kept":
+            raise MountInside("a mount point")
+        remove_tree(tree)
+
+    (store.path("la-1") / "file").write_text("kept")
+    monkeypatch.setattr(pruning, "remove_tree", remove)
+    with pytest.raises(MountInside):
+        await Pruner(store, list).prune([])
+    assert [path.read_text() for path in (tmp_path / "tmp").rglob("file")] == ["kept"]
