@@ -109,7 +109,8 @@ async def test_a_file_set_that_goes_as_soon_as_it_is_made_is_made_again(
     site = Site(tmp_path)
     store = site.builder._store
     make(store, "im-base")
-    add, gone = store.add, []
+    add = store.add
+    gone: list[Path] = []
 
     def add_and_lose(layer_id: str, made: Path, config: dict[str, Any]) -> None:
         add(layer_id, made, config)
