@@ -118,7 +118,8 @@ class LocalContents:
 
     def sweep(self, older_than: float) -> None:
         """Delete what has come of contents that nobody has gone on with since a time (seconds since the epoch)."""
-        self._incoming.sweep(set(), "bl-", older_than)
+        with self._chunks:
+            self._incoming.sweep(set(), "bl-", older_than)
 
     def _take(self, digest: bytes, complete: Path) -> None:
         with open(complete, "rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from modicum.blobs.base import BlobMissing
@@ -74,8 +75,13 @@ class LocalBlobs:
         """Delete blobs of a prefix that nobody names and that were written before a time (seconds since the epoch)."""
         for entry in os.scandir(self.folder):
             name = entry.name.removesuffix(_PARTIAL)
-            if name.startswith(prefix) and name not in keep and entry.stat().st_mtime < older_than:
-                os.unlink(entry.path)
+            if not name.startswith(prefix) or name in keep:
+                continue
+            with suppress(FileNotFoundError):  # another thread has just finished it
+                if entry.stat().st_mtime < older_than:
+                    os.unlink(entry.path)
+                    if entry.name != name:
+                        self._received.pop(name, None)  # what comes of it now does not make it whole
 
     def path(self, blob: str) -> Path:
         """Return where a complete blob lies. Raises `ValueError` for a name that no blob has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,8 +26,8 @@ class Images(Protocol):
     def path(self, layer_id: str) -> Path:
         """Return a layer's directory."""
 
-    async def ensure_files(self, set_id: str, layers: list[str]) -> Path:
-        """Return the directory of a file set over the image made of these layers, the base first."""
+    def holding_files(self, set_id: str, layers: list[str]) -> AbstractAsyncContextManager[Path]:
+        """Give the directory of a file set over the image made of these layers, the base first; it stays meanwhile."""
 
     async def ensure_agent(self, layers: list[str], build: str) -> None:
         """Have the agent's code compiled for the Python of these layers, the base first."""
@@ -157,8 +158,9 @@ class Containers:
             environ["MODICUM_SOCKET"] = SOCKET
             mounts.append(BindMount(self._layout.node / "agent" / build, AGENT))
         for set_id in spec.get("files", ()):
-            layers.insert(0, await self._images.ensure_files(set_id, spec["layers"][::-1]))
-            tracked.layers.add(layers[0].name)
+            async with self._images.holding_files(set_id, spec["layers"][::-1]) as folder:
+                layers.insert(0, folder)
+                tracked.layers.add(folder.name)
         limits = spec.get("limits") or {}
         return Launch(
             id=tracked.id,

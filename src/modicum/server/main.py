@@ -224,7 +224,7 @@ class Server:
             await parts.database.submit(queries.forget_ended(time.time() - OUTPUTS_KEPT_S))
             stored = await parts.database.submit(queries.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
-            parts.files.contents.sweep(time.time() - BLOB_ORPHANED_S)
+            await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
 
     async def _end_everything(self, parts: Parts) -> None:

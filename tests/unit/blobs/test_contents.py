@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,23 @@ def test_a_large_one_that_is_another_leaves_nothing(contents: LocalContents, tmp
     with pytest.raises(WrongContent, match="is another"):
         contents.write(blob, 4, 6, b"xx")
     assert files(tmp_path) == 0
+
+
+def test_a_large_one_is_not_swept_while_it_is_written(contents: LocalContents, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = named(b"123456")
+    sweeping = threading.Thread(target=contents.sweep, args=(math.inf,))
+    take = contents._take
+
+    def take_late(digest: bytes, complete: Path) -> None:
+        sweeping.start()
+        sweeping.join(0.05)  # it has to wait for the chunk
+        take(digest, complete)
+
+    monkeypatch.setattr(contents, "_take", take_late)
+    contents.write(blob, 0, 6, b"1234")
+    assert contents.write(blob, 4, 6, b"56") == 6
+    sweeping.join()
+    assert contents.read(blob, 0, 6) == (b"123456", 6)
 
 
 def test_what_a_kept_set_needs_stays(contents: LocalContents, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -133,6 +134,27 @@ def test_sweep_takes_old_ones_that_nobody_names(blobs: LocalBlobs) -> None:
             os.utime(entry.path, (10, 10))
     blobs.sweep({named}, "bl-", older_than=20)
     assert sorted(os.listdir(blobs.folder)) == sorted([named, young])
+
+
+def test_sweep_goes_on_where_one_has_just_gone(blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlink(path: str) -> None:
+        os.remove(path)
+        os.remove(path)
+
+    for _ in range(2):
+        blobs.write(blobs.new(), 0, 1, b"a")
+    monkeypatch.setattr(os, "unlink", unlink)
+    blobs.sweep(set(), "bl-", older_than=math.inf)
+    assert os.listdir(blobs.folder) == []
+
+
+def test_an_upload_that_was_swept_begins_again(blobs: LocalBlobs) -> None:
+    blobs.write(BLOB, 0, 4, b"abc")
+    blobs.sweep(set(), "bl-", older_than=math.inf)
+    assert blobs.write(BLOB, 3, 4, b"d") == 3
+    assert not blobs.has(BLOB)
+    assert blobs.write(BLOB, 0, 4, b"abc") == 4
+    assert blobs.read(BLOB, 0, 4) == (b"abcd", 4)
 
 
 def test_an_upload_begun_before_a_restart_is_not_taken_for_complete(blobs: LocalBlobs) -> None:

@@ -89,6 +89,11 @@ class Site:
         (header,) = [h for h, _ in self.sent if h["build"] == build and h["t"] in ("build.done", "build.failed")]
         return header
 
+    async def files(self, set_id: str) -> Path:
+        """Return the directory of a file set, which nobody holds any longer."""
+        async with self.builder.holding_files(set_id, ["im-base"]) as folder:
+            return folder
+
     async def scratch(self) -> list[Path]:
         """Return what is left to work in, when what goes on behind builds has ended: it writes records there."""
         await asyncio.gather(*self.builder._chores)
@@ -247,7 +252,7 @@ async def test_a_lost_awaiter_ends_the_build(site: Site) -> None:
 async def test_a_file_set_is_made_once(site: Site) -> None:
     set_id = site.server.add({"root/main.py": b"x"})
     await site.builder.build("bu-1", [BASE])
-    paths = await asyncio.gather(*(site.builder.ensure_files(set_id, ["im-base"]) for _ in range(3)))
+    paths = await asyncio.gather(*(site.files(set_id) for _ in range(3)))
     assert len(site.server.asked) == 2  # its manifest and its content
     assert {(path / "root/main.py").read_text() for path in paths} == {"x"}
     assert await site.scratch() == []
@@ -256,10 +261,10 @@ async def test_a_file_set_is_made_once(site: Site) -> None:
 async def test_a_changed_set_fetches_what_changed(site: Site) -> None:
     await site.builder.build("bu-1", [BASE])
     files = {f"root/{n}.py": b"%d" % n for n in range(100)}
-    await site.builder.ensure_files(site.server.add(files), ["im-base"])
+    await site.files(site.server.add(files))
     site.server.asked.clear()
     changed = site.server.add({**files, "root/7.py": b"new"})
-    path = await site.builder.ensure_files(changed, ["im-base"])
+    path = await site.files(changed)
     assert (path / "root/7.py").read_text() == "new"
     assert (path / "root/8.py").read_text() == "8"
     assert site.server.asked == [filesets.manifest_blob(changed), hashlib.sha256(b"new").hexdigest()]
@@ -271,11 +276,11 @@ async def test_a_set_that_is_not_what_its_name_says_leaves_nothing(site: Site) -
     for blob, bad in list(site.server.kept.items()):
         site.server.kept[blob] = b"y" if bad == b"x" else bad.replace(b"main", b"evil")
         with pytest.raises(BadFileSet, match="is another"):
-            await site.builder.ensure_files(good, ["im-base"])
+            await site.files(good)
         site.server.kept[blob] = bad
     assert site.builder.layers() == ["im-base"]
     assert await site.scratch() == []
-    assert (await site.builder.ensure_files(good, ["im-base"]) / "root/main.py").read_text() == "x"
+    assert (await site.files(good) / "root/main.py").read_text() == "x"
 
 
 async def test_a_baked_set_is_a_layer(site: Site) -> None:

@@ -114,6 +114,22 @@ async def test_shared_directories_stay_as_they_are(site: Site) -> None:
     assert modes == {"tmp": 0o1777, "usr": 0o755, "srv": 0o755, "root": 0o700, "new": 0o755}
 
 
+async def test_directories_on_the_way_to_a_links_target_stay_as_they_are(site: Site) -> None:
+    (site.base / "tmp").mkdir()
+    (site.base / "tmp").chmod(0o1777)
+    (site.base / "srv/data/deep").mkdir(parents=True)
+    (site.base / "srv/data").chmod(0o2750)
+    (site.base / "dangling").symlink_to("/tmp/x/y")
+    (site.base / "there").symlink_to("srv/data/deep")
+    made = await site.make("one", {"dangling/a": b"a", "there/b": b"b", "there/new/c": b"c"})
+    assert set(content(made)) == {"tmp/x/y/a", "srv/data/deep/b", "srv/data/deep/new/c"}
+    modes = {str(path.relative_to(made)): stat.S_IMODE(path.stat().st_mode) for path in made.rglob("*")}
+    assert {path for path, mode in modes.items() if mode != 0o755} == {
+        "tmp", "srv/data", "tmp/x/y/a", "srv/data/deep/b", "srv/data/deep/new/c",
+    }  # fmt: skip
+    assert (modes["tmp"], modes["srv/data"]) == (0o1777, 0o2750)
+
+
 async def test_links_of_an_image_lead_nowhere_else(site: Site) -> None:
     outside = site.home / "outside"
     outside.mkdir()

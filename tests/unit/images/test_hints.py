@@ -15,6 +15,10 @@ SAID = [
         "ssl.SSLCertVerificationError: certificate verify failed: certificate is not yet valid (_ssl.c:1006)",
         "be behind",
     ),
+    (
+        "E: Release file for http://x/InRelease is expired (invalid since 2d 3h 4min 5s).",
+        "this machine's clock is ahead",
+    ),
     ("invalid peer certificate: certificate not valid yet: verification time 978307200 (UNIX)", "be behind"),
     ("certificate verify failed: certificate has expired (_ssl.c:1000)", "this machine's clock is ahead"),
     ("certificate verify failed: unable to get local issuer certificate", "signed by nobody whom this machine trusts"),
@@ -42,3 +46,8 @@ def test_the_cause_is_named(said: str, meant: str) -> None:
 @pytest.mark.parametrize("said", ["", "make: *** [all] Error 2", "ModuleNotFoundError: No module named 'x'"])
 def test_what_says_enough_gets_no_hint(said: str) -> None:
     assert with_hint(said) == said
+
+
+def test_a_line_without_end_is_not_searched_again_and_again() -> None:
+    assert hint(f"Release file for {'x' * 300} is expired")
+    assert not hint(f"Release file for {'x' * 301} is expired")

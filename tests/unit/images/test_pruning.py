@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modicum.node.images import pruning
 from modicum.node.images.pruning import Pruner, disk_bytes
 from modicum.node.images.store import LayerStore
+from modicum.node.removal import MountInside, remove_tree
 from tests.unit.images.test_builder import BASE, NUMPY, Site
 from tests.unit.images.test_store import make
 
@@ -68,11 +72,10 @@ async def test_settling_does_not_bring_back_a_record(store: LayerStore, tmp_path
 async def test_a_build_keeps_its_layers_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path)
     store = site.builder._store
-    make(store, "im-base")
+    make(store, "im-base", config={"env": {}, "workdir": "/root", "python": "python3"})
     make(store, "im-other")
     site.launcher.gate.clear()
     pruner = site.builder.pruner(list)
-    store._write_record("im-base", {"config": {"env": {}, "workdir": "/root", "python": "python3"}})
     building = asyncio.ensure_future(site.builder.build("im", [BASE, NUMPY]))
     while not site.launcher.running:  # noqa: ASYNC110 - a thread prepares it
         await asyncio.sleep(0)
@@ -80,6 +83,45 @@ async def test_a_build_keeps_its_layers_to_its_end(tmp_path: Path, monkeypatch: 
     site.launcher.gate.set()
     await building
     assert sorted(layer for layer, _ in await pruner.prune([])) == ["im-base", "im-numpy"]
+
+
+async def test_a_running_functions_files_stay_to_its_end(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    make(site.builder._store, "im-base", config={"env": {}, "workdir": "/root", "python": "python3"})
+    site.launcher.gate.clear()
+    shipped = {"arguments": "", "module": "main", "files": site.server.add({"root/main.py": b"x"})}
+    step = {"op": "run_function", "function": "f", "timeout": 9, "shipped": shipped}
+    building = asyncio.ensure_future(site.builder.build("im", [BASE, {"id": "im-f", "step": step, "agent": "b1"}]))
+    while not site.launcher.running:  # noqa: ASYNC110 - a thread prepares it
+        await asyncio.sleep(0)
+    pruner = site.builder.pruner(list)
+    assert await pruner.prune([]) == []
+    assert (site.launcher.running[0].launch.layers[0] / "root/main.py").read_text() == "x"
+    site.launcher.gate.set()
+    await building
+    gone = [layer for layer, _ in await pruner.prune(["im-base", "im-f"])]
+    assert gone == [site.launcher.running[0].launch.layers[0].name]
+
+
+async def test_a_file_set_that_goes_as_soon_as_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path)
+    store = site.builder._store
+    make(store, "im-base")
+    add = store.add
+    gone: list[Path] = []
+
+    def add_and_lose(layer_id: str, made: Path, config: dict[str, Any]) -> None:
+        add(layer_id, made, config)
+        if not gone:
+            gone.append(store.take_out(layer_id))
+
+    monkeypatch.setattr(store, "add", add_and_lose)
+    async with site.builder.holding_files(site.server.add({"root/main.py": b"x"}), ["im-base"]) as folder:
+        assert await site.builder.pruner(list).prune(["im-base"]) == []
+        assert (folder / "root/main.py").read_text() == "x"
+    assert len(gone) == 1
 
 
 def test_how_much_of_the_disk_a_tree_takes(tmp_path: Path) -> None:
@@ -92,3 +134,42 @@ def test_how_much_of_the_disk_a_tree_takes(tmp_path: Path) -> None:
     os.symlink("/", tmp_path / "link")
     assert disk_bytes(tmp_path) - with_file < 50_000, "one file of two names counts once, and no link is followed"
     assert disk_bytes(tmp_path / "nowhere") == 0
+
+
+@pytest.fixture
+def deep(store: LayerStore) -> Iterator[Path]:
+    """Nest directories in a layer until their path is longer than any may be; pytest could not remove them."""
+    folder = os.open(store.path("la-2"), os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 255, dir_fd=folder)
+        os.close(os.open("file", os.O_CREAT, dir_fd=folder))
+        above, folder = folder, os.open("d" * 255, os.O_RDONLY, dir_fd=folder)
+        os.close(above)
+    os.close(folder)
+    yield store.path("la-2")
+    remove_tree(store.path("la-2"))
+
+
+async def test_a_path_that_is_too_long_breaks_nothing(store: LayerStore, tmp_path: Path, deep: Path) -> None:
+    pruner = Pruner(store, list)
+    before = sorted((tmp_path / "tmp").iterdir())
+    sizes = dict(await pruner.sizes())
+    assert sizes["la-2"] > sizes["la-1"]
+    assert dict(await pruner.prune(["la-1"])).keys() == {"la-2", "la-3"}
+    assert left(store, tmp_path) == ["la-1"]
+    assert sorted((tmp_path / "tmp").iterdir()) == before
+
+
+async def test_what_cannot_be_removed_keeps_no_other(
+    store: LayerStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(tree: Path) -> None:
+        if (tree / "file").read_text() == "kept":
+            raise MountInside("a mount point")
+        remove_tree(tree)
+
+    (store.path("la-1") / "file").write_text("kept")
+    monkeypatch.setattr(pruning, "remove_tree", remove)
+    with pytest.raises(MountInside):
+        await Pruner(store, list).prune([])
+    assert [path.read_text() for path in (tmp_path / "tmp").rglob("file")] == ["kept"]

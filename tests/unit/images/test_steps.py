@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from modicum.node.images.mounts import BUILD
 from modicum.node.images.steps import UnknownStep, command, words
 
 
@@ -89,3 +93,67 @@ def test_a_function_runs_by_our_code() -> None:
 def test_debian_packages_are_named() -> None:
     made = command({"op": "apt_install", "packages": ["git", "libpq-dev"]}, {})
     assert (made.words, made.argv[3:]) == ("apt-get install git libpq-dev", ("apt", "git", "libpq-dev"))
+
+
+APT_GET = """\
+#!/bin/sh
+# Trusts what it finds, as apt-get does if the size is right, and says what it downloads and what it installs.
+for word; do case $word in Dir::Cache::archives=*) archives=${word#*=};; esac; done
+case "$*" in
+update) ;;
+*--print-uris*)
+    for deb in $MIRROR/*; do
+        sum=$(sha256sum <$deb)
+        echo "'http://m/a%253a/${deb##*/}' ${deb##*/} $(stat -c %s $deb) SHA256:${sum%% *}"
+    done;;
+*--download-only*)
+    for deb in $MIRROR/*; do
+        [ -e $archives/${deb##*/} ] || { echo "gets ${deb##*/}"; cp $deb $archives; }
+    done;;
+*) for deb in $archives/*.deb; do echo "installs $(cat $deb)"; done;;
+esac
+"""
+
+
+@pytest.fixture
+def apt_build(tmp_path: Path) -> Path:
+    """Make what a step finds at `BUILD`: beside it two packages at a mirror, and an `apt-get`."""
+    for name in ("mirror", "bin", "build/cache/apt"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "bin/apt-get").write_text(APT_GET)
+    (tmp_path / "bin/apt-get").chmod(0o755)
+    (tmp_path / "mirror/one_1%3a2-1_all.deb").write_text("good one")
+    (tmp_path / "mirror/two_1_all.deb").write_text("good two")
+    return tmp_path / "build"
+
+
+def install_debian_packages(build: Path) -> list[str]:
+    """Run a step, with archives of its own as each has; return what its `apt-get` said."""
+    argv = [word.replace(BUILD, str(build)) for word in command({"op": "apt_install", "packages": ["p"]}, {}).argv]
+    environ = {"PATH": f"{build.parent}/bin:{os.environ['PATH']}", "MIRROR": f"{build.parent}/mirror"}
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    shutil.rmtree(build / "archives", ignore_errors=True)
+    return done.stdout.splitlines()
+
+
+INSTALLS = ["installs good one", "installs good two"]
+
+
+def test_debian_packages_are_downloaded_once(apt_build: Path) -> None:
+    assert install_debian_packages(apt_build) == ["gets one_1%3a2-1_all.deb", "gets two_1_all.deb", *INSTALLS]
+    assert install_debian_packages(apt_build) == INSTALLS
+    kept = {path.name: path.read_text() for path in (apt_build / "cache/apt").iterdir()}
+    assert kept == {"one_1%3a2-1_all.deb": "good one", "two_1_all.deb": "good two"}
+
+
+def test_what_another_step_left_in_the_cache_is_not_believed(apt_build: Path) -> None:
+    cache = apt_build / "cache/apt"
+    (cache / "one_1%3a2-1_all.deb").write_text("evil one")
+    victim = apt_build.parent / "victim"
+    victim.write_text("evil two")
+    (cache / "two_1_all.deb").symlink_to(victim)
+    assert install_debian_packages(apt_build)[-2:] == INSTALLS
+    assert victim.read_text() == "evil two"
+    assert [path.read_text() for path in sorted(cache.iterdir())] == ["good one", "good two"]
+    assert not (cache / "two_1_all.deb").is_symlink()

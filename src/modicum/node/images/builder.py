@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ class ImageBuilder:
 
     def pruner(self, in_use: Callable[[], Iterable[str]]) -> Pruner:
         """Return what removes layers; those that a build is working with, or `in_use` names, stay."""
-        return Pruner(self._store, lambda: [*in_use(), *(layer for wanted in self._wanted for layer in wanted)])
+        wanted = self._wanted
+        return Pruner(self._store, lambda: [*in_use(), *self._files.held(), *(each for ids in wanted for each in ids)])
 
     def path(self, layer_id: str) -> Path:
         """Return a layer's directory."""
@@ -114,12 +116,14 @@ class ImageBuilder:
         if task is not None:
             task.cancel()
 
-    async def ensure_files(self, set_id: str, layers: Sequence[str]) -> Path:
-        """Return the directory of a file set to be laid over the image made of `layers`, the base first.
+    def holding_files(self, set_id: str, layers: Sequence[str]) -> AbstractAsyncContextManager[Path]:
+        """Give the directory of a file set to be laid over the image made of `layers`, the base first.
+
+        No pruning removes it until the end of this; then `in_use` has to name it.
 
         Raises `ValueError` for a set that is none or does not fit the image, or what the server answers.
         """
-        return await self._files.ensure(set_id, layers)
+        return self._files.holding(set_id, layers)
 
     async def ensure_agent(self, layers: Sequence[str], build: str) -> None:
         """Byte-compile `agent/<build>` with the Python of the image made of `layers`, the base first.

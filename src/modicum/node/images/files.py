@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import astuple
 from pathlib import Path
 
@@ -33,24 +35,37 @@ class FileLayers:
         self._flights = flights
         self._kept = Kept(home, home / "layers")
         self._fitting: dict[tuple[str, str], str] = {}
+        self._held: Counter[str] = Counter()
 
-    async def ensure(self, set_id: str, layers: Sequence[str]) -> Path:
-        """Return the directory of the set over the image made of `layers`, the base first.
+    @asynccontextmanager
+    async def holding(self, set_id: str, layers: Sequence[str]) -> AsyncIterator[Path]:
+        """Give the directory of the set over the image made of `layers`, the base first.
 
-        Raises one of `FAILURES`.
+        No pruning removes it until the end of this. Raises one of `FAILURES`.
         """
-        fit = set_id, layers[-1] if layers else ""
-        layer_id = self._fitting.get(fit)
-        if layer_id is None or not self._store.has(layer_id):
-            await self._flights.join(f"{fit}", lambda _: None, lambda _: self._make(fit, layers))
-        return self._store.path(self._fitting[fit])
+        layer_id = await self._ensure((set_id, layers[-1] if layers else ""), layers)
+        self._held[layer_id] += 1  # before anything else can happen in the event loop
+        try:
+            yield self._store.path(layer_id)
+        finally:
+            self._held -= Counter([layer_id])  # forgets those of 0
+
+    def held(self) -> list[str]:
+        """Return the layers that somebody is working with."""
+        return list(self._held)
 
     async def fill(self, set_id: str, layer_id: str, layers: Sequence[str], upper: Path) -> None:
-        """Make the files of the set in the empty directory `upper`, to be a layer on `layers`. Raises as `ensure`."""
+        """Make the files of the set in the empty directory `upper`, to be a layer on `layers`. Raises as `holding`."""
         entries = await fetch_entries(self._server, set_id)
         shared = await in_thread(lambda: shared_folders(entries, self._image(layers)))
         placed = await lay_out(self._server, entries, upper, shared, self._kept)
         await in_thread(lambda: self._kept.add(layer_id, placed))
+
+    async def _ensure(self, fit: tuple[str, str], layers: Sequence[str]) -> str:
+        """Return the layer, which is there at this moment: it may have been removed as soon as it was made."""
+        while not self._store.has(self._fitting.get(fit, "")):
+            await self._flights.join(f"{fit}", lambda _: None, lambda _: self._make(fit, layers))
+        return self._fitting[fit]
 
     async def _make(self, fit: tuple[str, str], layers: Sequence[str]) -> None:
         set_id = fit[0]

@@ -40,6 +40,10 @@ class Server(Protocol):
         """Yield a blob's bytes. Raises as `ask`."""
 
 
+_MADE = (0o755, 0, 0)
+"""Mode and owners of a directory that a set makes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """A directory that a set shares with an image: where it is there, and what it is like."""
@@ -193,7 +197,9 @@ def shared_folders(entries: Sequence[Entry], image: Merged) -> dict[str, Folder]
     """Return those directories of a set that an image has too, unless they are just as the set would make them.
 
     What a link leads to gets the files, and a directory keeps its owner and its mode: laid over an image, a set changes
-    nothing but its files. Raises `InTheWay` if the image has a directory where the set has a file, or the reverse.
+    nothing but its files. Those that only lead to a link's target go by a name that begins with `/`.
+
+    Raises `InTheWay` if the image has a directory where the set has a file, or the reverse.
     """
     found: dict[str, Folder] = {}
     absent: set[str] = set()
@@ -204,9 +210,10 @@ def shared_folders(entries: Sequence[Entry], image: Merged) -> dict[str, Folder]
         real, state = image.folder(folder)
         if state is None:
             absent.add(folder)
-        like = (state.st_mode & 0o7777, state.st_uid, state.st_gid) if state is not None else (0o755, 0, 0)
-        if real != folder or like != (0o755, 0, 0):
+        like = _like(state)
+        if real != folder or like != _MADE:
             found[folder] = Folder(real, *like)
+    found |= _ways(found, image)
     inside: dict[str, set[str]] = {}
     for path, *_ in entries:
         folder, _, name = path.rpartition("/")
@@ -219,6 +226,17 @@ def shared_folders(entries: Sequence[Entry], image: Merged) -> dict[str, Folder]
             place = f"/{real}/{name}" if real else f"/{name}"
             raise InTheWay(f"the image has a directory at {place}, where a file is to be")
     return found
+
+
+def _ways(found: Mapping[str, Folder], image: Merged) -> dict[str, Folder]:
+    """Return the directories on the way to these that are not as the set would make them."""
+    above = {real[:end] for real in {each.real for each in found.values()} for end, c in enumerate(real) if c == "/"}
+    likes = {folder: _like(image.folder(folder)[1]) for folder in above}
+    return {f"/{folder}": Folder(folder, *like) for folder, like in likes.items() if like != _MADE}
+
+
+def _like(state: os.stat_result | None) -> tuple[int, int, int]:
+    return (state.st_mode & 0o7777, state.st_uid, state.st_gid) if state is not None else _MADE
 
 
 def _create(place: str, executable: bool) -> int:

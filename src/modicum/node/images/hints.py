@@ -6,7 +6,7 @@ import re
 
 _FULL = "No space left on device|Disk quota exceeded"
 _EARLY = "not valid yet|not yet valid|NotValidYet"
-_LATE = "certificate has expired|Release file for .* is expired|CertificateExpired"
+_LATE = "certificate has expired|Release file for [^\\n]{0,300} is expired|CertificateExpired"
 _UNTRUSTED = "certificate verify failed|UnknownIssuer|self.signed certificate|unable to get local issuer"
 _NETWORK = """(?x)
     Temporary\\ failure\\ (in\\ name\\ resolution|resolving) | Could\\ not\\ (resolve|connect\\ to)

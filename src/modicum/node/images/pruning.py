@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -48,28 +49,47 @@ class Pruner:
 
 
 def disk_bytes(top: Path) -> int:
-    """Return how much of the disk a tree takes; files with several names in it count once."""
+    """Return how much of the disk a tree takes; files with several names in it count once.
+
+    What cannot be looked at does not count: it went meanwhile, or hostile code made its path longer than paths may be.
+    """
     seen: set[tuple[int, int]] = set()
     total = 0
     waiting = [str(top)]
     while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    facts = entry.stat(follow_symlinks=False)
-                    if (facts.st_dev, facts.st_ino) not in seen:
-                        seen.add((facts.st_dev, facts.st_ino))
-                        total += facts.st_blocks * _BLOCK_BYTES
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except FileNotFoundError:
-            continue  # it went meanwhile
+        for entry in _entries(waiting.pop()):
+            try:
+                facts = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if (facts.st_dev, facts.st_ino) not in seen:
+                seen.add((facts.st_dev, facts.st_ino))
+                total += facts.st_blocks * _BLOCK_BYTES
+            if stat.S_ISDIR(facts.st_mode):
+                waiting.append(entry.path)
     return total
 
 
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
 def _remove_all(aside: dict[str, Path]) -> list[tuple[str, int]]:
+    """Remove these trees, all that can be: what one of them holds up keeps no other. The next start tries again."""
     removed = []
+    failures = []
     for layer, tree in aside.items():
-        removed.append((layer, disk_bytes(tree)))
-        remove_tree(tree)
+        size = disk_bytes(tree)
+        try:
+            remove_tree(tree)
+        except OSError as failure:
+            failures.append(failure)
+        else:
+            removed.append((layer, size))
+    if failures:
+        raise failures[0]
     return removed

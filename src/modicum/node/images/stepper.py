@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,29 +116,35 @@ class Stepper:
         cache, ground = self._home / "cache", self._ground
         view = await in_thread(lambda: mounts.lay_out(folder, cache, ground.settings(), command.files))
         agent = (BindMount(self._home / "agent" / job.agent, steps.AGENT),) if command.needs_agent else ()
-        running = await self._launcher.launch(
-            Launch(
-                id=f"bu-{uuid.uuid4().hex[:16]}",
-                layers=await self._layers(job),
-                argv=("/bin/sh", "-c", _TOGETHER, "step", *command.argv),
-                env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
-                on_output=lambda _, data: flight.show(data),
-                cwd=config["workdir"],
-                upper=job.layer,
-                mounts=(*view.mounts, *agent),
+        async with self._layers(job) as layers:
+            running = await self._launcher.launch(
+                Launch(
+                    id=f"bu-{uuid.uuid4().hex[:16]}",
+                    layers=layers,
+                    argv=("/bin/sh", "-c", _TOGETHER, "step", *command.argv),
+                    env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
+                    on_output=lambda _, data: flight.show(data),
+                    cwd=config["workdir"],
+                    upper=job.layer,
+                    mounts=(*view.mounts, *agent),
+                )
             )
-        )
-        try:
-            async with asyncio.timeout(command.timeout_s):
-                return await ended(running)
-        except TimeoutError:
-            raise StepFailed(-1, f"`{command.words}` did not end within its {command.timeout_s:g} s") from None
+            try:
+                async with asyncio.timeout(command.timeout_s):
+                    return await ended(running)
+            except TimeoutError:
+                raise StepFailed(-1, f"`{command.words}` did not end within its {command.timeout_s:g} s") from None
 
-    async def _layers(self, job: Job) -> tuple[Path, ...]:
-        """Return what the step stands on, the topmost first: over the image its program's files, which are not kept."""
+    @asynccontextmanager
+    async def _layers(self, job: Job) -> AsyncIterator[tuple[Path, ...]]:
+        """Give what the step stands on, the topmost first: over the image its program's files, which are not kept."""
         files = job.step.get("shipped", {}).get("files")
         image = tuple(self._store.path(layer_id) for layer_id in reversed(job.below))
-        return (await self._files.ensure(files, job.below), *image) if files else image
+        if not files:
+            yield image
+            return
+        async with self._files.holding(files, job.below) as program:
+            yield (program, *image)
 
 
 def _headline(job: Job) -> str:

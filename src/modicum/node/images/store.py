@@ -1,7 +1,7 @@
 """Which layers this node has, on disk.
 
     layers/<id>/        one overlay layer; whole, because it was renamed into place when it was
-    records/<id>.json   what its image is configured like, written just before
+    records/<id>.json   what its image is configured like, written just before; until it settles, in which boot
     tmp/                what is being made; swept when the node starts
 
 A layer is there from one instant to the next, so a node that is killed leaves nothing half. A machine that loses power
@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class LayerStore:
         self._layers = home / "layers"
         self._records = home / "records"
         self._tmp = home / "tmp"
+        self._lock = threading.Lock()
+        """Of the records: `settle` writes some in a thread of its own."""
         self._boot = _BOOT_ID.read_text().strip()
         for folder in (self._layers, self._records, self._tmp):  # all on one file system: rename joins them
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,8 @@ class LayerStore:
     def add(self, layer_id: str, made: Path, config: dict[str, Any]) -> None:
         """Take the directory `made` as this layer. If it came to be in the meantime, that one stays."""
         made.chmod(0o755)
-        self._write_record(layer_id, {"config": config, "boot": self._boot})
+        with self._lock:
+            self._write_record(layer_id, {"config": config, "boot": self._boot, "making": os.urandom(8).hex()})
         try:
             os.rename(made, self.path(layer_id))
         except OSError:
@@ -73,21 +77,24 @@ class LayerStore:
         """Take a layer out of the store; return where it is now, to be removed. Nobody may be using it."""
         aside = self.scratch()
         self._known.discard(layer_id)
-        self._record(layer_id).unlink(missing_ok=True)  # first: a layer without one does not count
+        with self._lock:
+            self._record(layer_id).unlink(missing_ok=True)  # first: a layer without one does not count
         os.rename(self.path(layer_id), aside)  # an empty directory gives way
         return aside
 
     def settle(self) -> None:
         """Wait until the layers are on the disk. It takes seconds and holds up nobody in a thread of its own."""
-        unsettled = [path for path in self._records.iterdir() if "boot" in (_read_json(path) or {})]
+        unsettled = {path: record for path in self._records.iterdir() if "boot" in (record := _read_json(path) or {})}
         folder = os.open(self._layers, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            ctypes.CDLL(None).syncfs(folder)
+            if ctypes.CDLL(None).syncfs(folder) != 0:
+                return  # the disk has an error: what is there now may be gone after the next start of the machine
         finally:
             os.close(folder)
-        for record in unsettled:
-            if record.exists():  # else the layer has been taken out meanwhile
-                self._write_record(record.stem, {"config": self.config(record.stem)})
+        for path, record in unsettled.items():
+            with self._lock:
+                if _read_json(path) == record:  # else the layer has been taken out meanwhile, or even made again
+                    self._write_record(path.stem, {"config": record["config"]})
 
     def clear(self) -> None:
         """Remove what an earlier process left half done. It may be large, and nobody needs to wait."""
