@@ -220,9 +220,10 @@ class Server:
             except TimeoutError:
                 pass
         parts.fleet.sweep_links()
-        if not parts.fleet.containers:
-            remove_other_agents(parts.engine.directory)
         parts.controller.handle(ev.Recovered())
+        await parts.fleet.node_joined.wait()  # before, nobody knows what uses another build's code
+        if not parts.fleet.is_working:
+            remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
         while True:

@@ -42,6 +42,22 @@ async def test_what_the_last_agent_holds_is_known_before_anything_is_dispatched(
     assert run_of(busy) == []
 
 
+@pytest.mark.parametrize("builds", [["im-1"], []])
+async def test_an_older_agent_stays_while_a_build_may_use_it(
+    assembled: tuple[Server, Parts, Router], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builds: list[str]
+) -> None:
+    server, parts, router = assembled
+    (tmp_path / "links").mkdir()
+    removed: list[Path] = []
+    monkeypatch.setattr("modicum.server.main.remove_other_agents", removed.append)
+    recovering = asyncio.create_task(server._recover(parts))
+    await turn()
+    assert removed == [], "no node has said yet what it does"
+    await ask(router, Wire("node"), {**NODE, "containers": [], "builds": builds})
+    await recovering
+    assert len(removed) == (0 if builds else 1)
+
+
 async def test_apps_made_with_isolation_are_not_run_without(tmp_path: Path) -> None:
     for runtime, name in (("process", "plain"), ("auto", "guarded")):
         async with taking_over(tmp_path, runtime) as (server, parts):
