@@ -32,6 +32,9 @@ DISK_BYTES_MIN = 1 << 20
 _served: dict[str, float] = {}
 """The directories whose server has served this process, and since when (seconds since the epoch)."""
 
+_plain: dict[str, bool] = {}
+"""Whether that server runs plain processes. One of the other kind is none that this process agreed to."""
+
 
 def directory() -> str:
     """Return the directory whose socket `s` is the server's, for this process."""
@@ -110,11 +113,24 @@ def _is_wanted_runtime(link: socket.socket, runtime: str | None) -> bool:
 
 
 def _introduce(link: socket.socket) -> Header:
-    return ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
+    answer = ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
+    folder, is_plain = directory(), answer.get("runtime") == "process"
+    if folder not in _served:
+        _plain[folder] = is_plain
+    elif _plain.get(folder, is_plain) != is_plain:
+        link.close()
+        raise ConnectionError(
+            f"another server has come, which runs functions {'without' if is_plain else 'with'} isolation "
+            f"(MODICUM_RUNTIME={answer['runtime']}), unlike the one that this program was using: run the program again"
+        )
+    return answer
 
 
 def say_hello(link: socket.socket) -> Header:
-    """Introduce this client and return the server's answer. Closes and raises `VersionError` if it speaks otherwise."""
+    """Introduce this client and return the server's answer. Closes and raises `VersionError` if it speaks otherwise.
+
+    Raises `ConnectionError` if it keeps other promises of isolation than the server that this process had.
+    """
     answer = _introduce(link)
     if answer["protocol"] != PROTOCOL:
         link.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +55,8 @@ def run(
     modicum run my_app.py::process --x 5
     modicum run -m my_package.my_module --help
     """
+    if write_result is not None:
+        _check_writable(write_result)
     found = load(reference, module)
     target = choose(found)
     call = calling(target, list(arguments), found.command(target.name), detach)
@@ -99,6 +103,24 @@ def _printed(result: Any) -> Any:
     return result
 
 
+def _check_writable(path: str) -> None:
+    """Refuse, before anything runs for it, a file that cannot be written; none is made, nor a pipe opened, as yet."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or path.endswith("/"):
+        why = errno.EISDIR
+    elif not os.path.isdir(folder):
+        why = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+    elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        why = errno.EACCES
+    else:
+        return
+    raise _cannot_be_written(path, os.strerror(why))
+
+
+def _cannot_be_written(path: str, why: str | None) -> InvalidError:
+    return InvalidError(f"the result cannot be written to {path}: {why}")
+
+
 def _write(result: Any, path: str, name: str) -> None:
     if not isinstance(result, str | bytes):
         raise InvalidError(f"{name!r} returned a {type(result).__name__}; --write-result takes str or bytes")
@@ -106,7 +128,7 @@ def _write(result: Any, path: str, name: str) -> None:
         with open(path, "wb") as file:
             file.write(result.encode() if isinstance(result, str) else result)
     except OSError as error:
-        raise InvalidError(f"the result cannot be written to {path}: {error.strerror}") from None
+        raise _cannot_be_written(path, error.strerror) from None
 
 
 class _user_errors_shown:  # noqa: N801 - it is used as a function

@@ -60,8 +60,13 @@ class Layout:
 
     @property
     def mark(self) -> str:
-        """What stands in the environment of each plain process of a container, to be found by."""
-        return f"MODICUM_CONTAINER_OF={self.key}"
+        """What stands in the environment of each plain process of a container, to be found by.
+
+        Another container's or chroot's home may have the same path, and its processes may be in sight: they are not
+        ours to end, so the mark names the directory itself. Raises `OSError` if there is none.
+        """
+        home = os.stat(self.home)
+        return f"MODICUM_CONTAINER_OF={self.key}-{home.st_dev:x}-{home.st_ino:x}"
 
     @property
     def key(self) -> str:

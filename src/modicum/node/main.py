@@ -47,7 +47,7 @@ class Node:
         self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, self._link, outfit.ground)
         self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver)
         self._pruner = self._images.pruner(self._containers.layers)
-        self._builds: set[asyncio.Task[None]] = set()
+        self._builds: dict[asyncio.Task[None], str] = {}
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,6 +82,7 @@ class Node:
             "cpus": len(os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "containers": self._containers.report(),
+            "builds": sorted(set(self._builds.values())),
             "layers": self._images.layers(),
             "limits": self._outfit.limits,
             "network": self._outfit.network,
@@ -133,8 +134,8 @@ class Node:
     def _build(self, header: Header) -> None:
         """It goes on when the server does not: the layers will be wanted again."""
         task = asyncio.ensure_future(self._images.build(header["build"], header["layers"], header["configured"]))
-        self._builds.add(task)  # cancelled by close()
-        task.add_done_callback(self._builds.discard)
+        self._builds[task] = header["build"]  # cancelled by close()
+        task.add_done_callback(self._builds.pop)
 
 
 async def _main(layout: Layout, make: Callable[[], Awaitable[Outfit]], keeper: socket.socket, grace_s: float) -> None:

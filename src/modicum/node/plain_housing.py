@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Sequence
+from functools import cached_property
 
 from modicum.runtimes.process.descendants import adopt_orphans, die_with_parent, end_descendants, end_marked, reap
 
@@ -51,7 +52,11 @@ class PlainHousing:
         """End what the last node left, and what one left whose keeper was killed with it."""
         end_descendants(os.getpid(), END_WITHIN_S)
         reap()
-        end_marked(self._layout.mark, END_WITHIN_S)
+        end_marked(self._mark, END_WITHIN_S)
+
+    @cached_property
+    def _mark(self) -> str:
+        return self._layout.mark  # asked once: the home may be deleted while we need it
 
     def close(self) -> None:
         """There is nothing but processes."""

@@ -39,7 +39,7 @@ def install_agent(home: Path, directory: Path) -> int:
 
 
 def remove_other_agents(directory: Path) -> None:
-    """Remove the copies of other builds; only while no container runs that may be of one."""
+    """Remove the copies of other builds; only while no container and no step runs that may be of one."""
     with contextlib.suppress(OSError):
         agents = os.open(directory / "agent", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

@@ -52,7 +52,8 @@ class Apps:
             app = App(f"ap-{os.urandom(11).hex()}", name, key, detached, tags)
             self._take_in(app)
             self._reap_later(app, self._settings.reattach_grace_s)
-            await self._database.submit(queries.add_app(app.id, name, key, detached, tags, time.time()))
+            isolated = self._settings.isolated
+            await self._database.submit(queries.add_app(app.id, name, key, detached, tags, isolated, time.time()))
         return app
 
     def restore(self, app: App) -> None:

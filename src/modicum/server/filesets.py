@@ -1,10 +1,11 @@
 """Which file sets are complete here: their manifest and all that it names.
 
-    filesets/<id>     a complete set; empty, or the machine's boot until the set has reached the disk
+    filesets/<id>     a complete set: `settled`, or the machine's boot until the set has reached the disk
     filesets/boot     the boot in which contents were last taken in
 
 An upload is not synced before it counts, so a machine that loses power may have lost what it seemed to have. After
 another boot only those sets still count that had reached the disk, and of the contents only theirs: others may be half.
+These files may be half themselves, or empty: only a whole word says something.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import os
 import threading
 from pathlib import Path
 
+from modicum.blobs.base import BlobMissing
 from modicum.blobs.contents import LocalContents
 from modicum.wire.filesets import MANIFEST_BYTES_MAX, BadManifest, Entry, content_blob, decode, manifest_blob
+
+_SETTLED = "settled"
 
 
 class FileSets:
@@ -29,10 +33,10 @@ class FileSets:
         self._last: tuple[str, list[Entry]] | None = None
         self._settling = threading.Lock()
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = [entry.name for entry in os.scandir(folder) if entry.name.startswith("fs-")]
-        self._complete = {each for each in found if contents.has(manifest_blob(each))}
+        self._complete = {entry.name for entry in os.scandir(folder) if entry.name.startswith("fs-")}
+        self._forget({each for each in self._complete if not contents.has(manifest_blob(each))})
         if _read(folder / "boot") != boot:
-            self._forget_doubtful()
+            self._keep_settled()
             (folder / "boot").write_text(boot)
 
     def has(self, set_id: str) -> bool:
@@ -73,29 +77,49 @@ class FileSets:
             settled = set(self._unsettled)
             if not settled:
                 return
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                ctypes.CDLL(None).syncfs(folder)
-            finally:
-                os.close(folder)
+            if not _sync(self._folder):
+                return  # after another boot they do not count
             for set_id in settled:
-                (self._folder / set_id).write_text("")
+                (self._folder / set_id).write_text(_SETTLED)
             self._unsettled -= settled
 
-    def _forget_doubtful(self) -> None:
+    def _keep_settled(self) -> None:
+        """Forget the other sets, and all contents that are not of settled ones."""
         kept: set[str] = set()
-        for set_id in sorted(self._complete):
-            if _read(self._folder / set_id) == "":
-                kept.add(manifest_blob(set_id))
-                kept.update(content_blob(entry[2]) for entry in self._entries(set_id))
+        doubtful: set[str] = set()
+        for set_id in self._complete:
+            blobs = self._blobs_of(set_id) if _read(self._folder / set_id) == _SETTLED else set()
+            if blobs and all(blob in kept or self.contents.has(blob) for blob in blobs):
+                kept |= blobs
             else:
-                (self._folder / set_id).unlink()
-                self._complete.discard(set_id)
+                doubtful.add(set_id)
+        self._forget(doubtful)
         self.contents.keep_only(kept)
+
+    def _blobs_of(self, set_id: str) -> set[str]:
+        """Return the names of a set's manifest and contents; none if the manifest is damaged."""
+        try:
+            return {manifest_blob(set_id), *(content_blob(entry[2]) for entry in self._entries(set_id))}
+        except (OSError, BlobMissing, BadManifest):
+            return set()
+
+    def _forget(self, sets: set[str]) -> None:
+        for set_id in sets:
+            (self._folder / set_id).unlink()
+        self._complete -= sets
+
+
+def _sync(folder: Path) -> bool:
+    """Have all that was written on a directory's file system reach the disk; return whether it has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return bool(ctypes.CDLL(None).syncfs(descriptor) == 0)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except FileNotFoundError:
         return None

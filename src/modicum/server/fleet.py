@@ -116,6 +116,11 @@ class Fleet:
                     raise RemoteFailure("no_node", f"there is no node to run containers: {why or _UNKNOWN}") from None
         return next(iter(self.nodes.values()))
 
+    @property
+    def is_working(self) -> bool:
+        """Whether there are containers, or builds that a node was at when it came; their steps are containers, too."""
+        return bool(self.containers) or any(facts.get("builds") for facts in self.node_facts.values())
+
     def name_of(self, function_id: str) -> str:
         """Return a function's name as its users know it, in quotes."""
         function = self.functions.get(function_id)

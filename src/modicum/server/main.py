@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,6 +48,7 @@ from modicum.server.records import App, Call, Function
 from modicum.server.settings import Settings
 from modicum.stores import queries
 from modicum.stores.database import Database
+from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
 from modicum.wire.messages import CANNOT_START, NODE, USER
 from modicum.wire.version import build_id
@@ -182,8 +183,13 @@ class Server:
         return parts
 
     async def _restore(self, parts: Parts) -> None:
-        """Take up what the last server left: apps, functions, images, and spawned inputs without an output."""
+        """Take up what the last server left: apps, functions, images, and spawned inputs without an output.
+
+        Raises `EngineFailure` if it promised them more than this one keeps.
+        """
         stored = await parts.database.submit(queries.everything)
+        if not parts.settings.isolated:
+            _refuse_isolated(stored.apps)
         for app in stored.apps:
             parts.apps.restore(App(app.id, app.name, app.key, app.detached, app.tags))
         for function in stored.functions:
@@ -214,9 +220,10 @@ class Server:
             except TimeoutError:
                 pass
         parts.fleet.sweep_links()
-        if not parts.fleet.containers:
-            remove_other_agents(parts.engine.directory)
         parts.controller.handle(ev.Recovered())
+        await parts.fleet.node_joined.wait()  # before, nobody knows what uses another build's code
+        if not parts.fleet.is_working:
+            remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
         while True:
@@ -258,6 +265,17 @@ class Server:
     def _write_facts(self) -> None:
         facts = {"pid": os.getpid(), "build": build_id(), "socket": str(self._settings.home / "sock" / "s")}
         (self._settings.home / "server.json").write_text(json.dumps(facts))
+
+
+def _refuse_isolated(apps: Sequence[StoredApp]) -> None:
+    """Nobody's code loses its isolation because another starts the next server without one."""
+    theirs = ", ".join(f"{app.name} ({app.id})" for app in apps if app.isolated)
+    if theirs:
+        raise EngineFailure(
+            f"apps here run with isolation, and MODICUM_RUNTIME=process has none: {theirs}; end them by "
+            "`modicum server start` and `modicum server stop` without MODICUM_RUNTIME=process in the environment, or "
+            "use another MODICUM_HOME"
+        )
 
 
 def _boot() -> str:

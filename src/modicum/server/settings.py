@@ -32,6 +32,11 @@ class Settings:
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
     @property
+    def isolated(self) -> bool:
+        """Whether containers are isolated from this machine, and from each other."""
+        return self.runtime != "process"
+
+    @property
     def database_url(self) -> str:
         """The URL of the durable state."""
         return self.database or f"sqlite:///{self.home / 'store.db'}"

@@ -42,14 +42,15 @@ class StoredApp:
     key: str
     detached: bool
     tags: dict[str, str]
+    isolated: bool
 
 
 def add_app(
-    app: str, name: str, key: str, detached: bool, tags: dict[str, str], now: float
+    app: str, name: str, key: str, detached: bool, tags: dict[str, str], isolated: bool, now: float
 ) -> Callable[[Connection], None]:
     """Record a running app."""
     row = {"id": app, "name": name, "key": key, "created_at": now, "detached": detached, "tags": json.dumps(tags)}
-    return lambda c: _execute(c, insert(apps).values(**row))
+    return lambda c: _execute(c, insert(apps).values(**row, isolated=isolated))
 
 
 def end_app(app: str, now: float) -> Callable[[Connection], None]:
@@ -171,7 +172,7 @@ def everything(connection: Connection) -> Everything:
     waiting = select(inputs).where(inputs.c.status.is_(None), inputs.c.function.in_(ids)).order_by(inputs.c.number)
     return Everything(
         apps=[
-            StoredApp(row.id, row.name, row.key, row.detached, json.loads(row.tags))
+            StoredApp(row.id, row.name, row.key, row.detached, json.loads(row.tags), row.isolated)
             for row in connection.execute(select(apps).where(running))
         ],
         functions=[

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    true,
 )
 
 metadata = MetaData()
@@ -29,8 +30,10 @@ apps = Table(
     Column("detached", Boolean, nullable=False, server_default=false()),
     Column("tags", Text, nullable=False, server_default="{}"),
     Column("ended_at", Float),
+    Column("isolated", Boolean, nullable=False, server_default=true()),
 )
-"""Apps that run; `ended_at` is set for detached ones that have ended, whose outputs are kept for a while."""
+"""Apps that run; `ended_at` is set for detached ones that have ended, whose outputs are kept for a while. One that
+is `isolated` was made by a server that isolates its containers, and no other may run it."""
 
 functions = Table(
     "functions",

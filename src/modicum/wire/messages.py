@@ -69,8 +69,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     exit            finish what runs, then end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function}, …], layers [id, …], runtime,
-                    limits, network (sentences) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function}, …], builds under way [id, …],
+                    layers [id, …], runtime, limits, network (sentences) → nothing
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*

@@ -193,3 +193,34 @@ def test_stop_says_when_it_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(_server, "wait_gone", lambda pid, within_s, gone=gone: gone)
         assert CliRunner().invoke(cli, ["server", "stop"]).exit_code == code
     assert {"t": "server.stop", "all": True} in asked
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("", "Is a directory"),
+        ("new/", "Is a directory"),
+        ("none/result", "No such file or directory"),
+        ("program.py/result", "Not a directory"),
+        ("locked/result", "Permission denied"),
+        ("locked.txt", "Permission denied"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, why: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("raise SystemExit('it was loaded')")
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked.txt").touch()
+    monkeypatch.setattr("os.access", lambda path, mode: "locked" not in path)  # root may write everywhere
+    done = CliRunner().invoke(cli, ["run", "-w", f"{tmp_path}/{file}", str(program)])
+    assert str(done.exception) == f"the result cannot be written to {tmp_path}/{file}: {why}"
+
+
+def test_a_result_that_can_be_written_is_not_begun_before_the_run(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("raise SystemExit('it was loaded')")
+    done = CliRunner().invoke(cli, ["run", "-w", f"{tmp_path}/result", str(program)])
+    assert str(done.exception).endswith("it was loaded"), done.output
+    assert not (tmp_path / "result").exists()

@@ -72,6 +72,17 @@ def test_plain_processes_have_a_directory_of_their_own(tmp_path: Path) -> None:
     assert node_argv(plain, 7)[-5:] == (str(tmp_path), "--runtime", "process", "--control", "7")
 
 
+def test_the_mark_of_plain_processes_is_one_directorys_alone(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "home", PROCESS)
+    layout.home.mkdir()
+    mark = layout.mark
+    assert mark == Layout(tmp_path / "home", PROCESS).mark
+    layout.home.rename(tmp_path / "moved")
+    layout.home.mkdir()  # as in another root directory, where a home has the same path
+    assert layout.mark != mark
+    assert Layout(tmp_path / "home" / ".." / "home", PROCESS).mark != layout.mark, "the path counts too"
+
+
 def test_a_directory_that_cannot_be_given_away_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: int) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")

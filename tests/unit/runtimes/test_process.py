@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modicum.runtimes.base import BindMount, ContainerSpec
+from modicum.runtimes.process import descendants as module
 from modicum.runtimes.process.descendants import descendants, end_descendants, end_marked
 from modicum.runtimes.process.runtime import Locator
 
@@ -68,6 +69,15 @@ def test_all_below_a_process_are_found_and_ended() -> None:
         assert {parent.pid, child} <= descendants(os.getpid())
         assert end_descendants(parent.pid, 5)
         assert parent.wait() == 0
+
+
+def test_what_is_no_longer_below_a_process_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([{11, 12}, {11}, set[int]()])  # the number 12 may be somebody else's after the first look
+    killed: list[int] = []
+    monkeypatch.setattr(module, "descendants", lambda ancestor: next(looks))
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(pid) if number == signal.SIGKILL else None)
+    assert end_descendants(10, 5)
+    assert killed == [11]
 
 
 def test_what_is_marked_is_ended_wherever_it_is() -> None:

@@ -53,6 +53,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, found: Server, started: Server) -> 
     monkeypatch.setattr(_server, "_try_connect", there)
     monkeypatch.setattr(_server, "_launch", lambda: Peer(started).connect())
     monkeypatch.setattr(_server, "_served", {})
+    monkeypatch.setattr(_server, "_plain", {})
     return _server.connect()
 
 
@@ -94,6 +95,24 @@ def test_who_asks_for_no_runtime_takes_what_there_is(monkeypatch: pytest.MonkeyP
     found = Build(build_id(), PROTOCOL, runtime="process")
     connect(monkeypatch, found, Build(build_id(), PROTOCOL)).close()
     assert asked(found) == ["hello"]
+
+
+@pytest.mark.parametrize(("first", "then"), [("auto", "process"), ("crun", "process"), ("process", "auto")])
+def test_a_later_server_isolates_as_the_first_did(monkeypatch: pytest.MonkeyPatch, first: str, then: str) -> None:
+    connect(monkeypatch, Build(build_id(), PROTOCOL, runtime=first), Build(build_id(), PROTOCOL)).close()
+    came = Build(build_id(), PROTOCOL, runtime=then)
+    monkeypatch.setattr(_server, "_try_connect", lambda folder: Peer(came).connect())
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match=f"MODICUM_RUNTIME={then}.*run the program again"):
+            _server.connect()
+    assert asked(came) == ["hello", "hello"]
+
+
+def test_a_later_server_may_isolate_by_another_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, Build("other", PROTOCOL, runtime="process"), Build(build_id(), PROTOCOL)).close()
+    came = Build("another", PROTOCOL, runtime="crun")
+    monkeypatch.setattr(_server, "_try_connect", lambda folder: Peer(came).connect())
+    _server.connect().close()
 
 
 def test_the_one_that_comes_in_its_place_must_speak_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ async def test_acknowledged_in_order_only(world: World) -> None:
 
 
 async def test_output_of_a_spawned_input_is_acknowledged_after_its_commit(world: World) -> None:
-    await world.database.submit(queries.add_app("ap-1", "n", "k", False, {}, 1.0))
+    await world.database.submit(queries.add_app("ap-1", "n", "k", False, {}, True, 1.0))
     await world.database.submit(queries.add_function("fu-1", "ap-1", "f", {}, b""))
     await world.database.submit(queries.add_inputs([queries.StoredInput("fc-1", 0, "fu-1", b"in", None)]))
     call = world.call("spawn")

@@ -79,6 +79,64 @@ def test_a_set_whose_manifest_is_lost_is_not_complete(store: Store) -> None:
     assert not store.restart("boot-1").has(set_id)
 
 
+@pytest.mark.parametrize("marker", ["", "sett", "settled\0", "\0\0\0\0"])
+def test_a_marker_that_is_half_settles_nothing(store: Store, marker: str) -> None:
+    set_id = store.add(b"a")
+    store.sets.lacking(set_id)
+    store.settled()
+    assert store.restart("boot-2").has(set_id)
+    (store._home / "filesets" / set_id).write_text(marker)
+    assert not store.restart("boot-3").has(set_id)
+    assert store.add(b"a") == set_id
+    assert store.sets.lacking(set_id) == b"\0"
+
+
+def split(store: Store, data: bytes) -> tuple[str, Path, Path]:
+    """Have a settled set of one file; return it, and the packs with its manifest and with its content."""
+    set_id = store.add(data, without=data)
+    store.add(data)
+    store.sets.lacking(set_id)
+    store.settled()
+    digests = set_id.removeprefix("fs-"), hashlib.sha256(data).hexdigest()
+    packs = [store.sets.contents._places[bytes.fromhex(digest)][0] for digest in digests]
+    manifest, content = (store._home / "contents" / "packs" / pack for pack in packs)
+    return set_id, manifest, content
+
+
+def test_a_settled_set_with_a_damaged_manifest_is_forgotten(store: Store) -> None:
+    damaged, pack, _ = split(store, b"a")
+    whole, _, _ = split(store, b"b")
+    pack.write_bytes(pack.read_bytes().partition(b"\n")[0] + b"\n")
+    after = store.restart("boot-2")
+    assert (after.has(damaged), after.has(whole)) == (False, True)
+    assert not after.contents.has(filesets.manifest_blob(damaged)), "else nobody could send it again"
+
+
+def test_a_settled_set_that_lacks_a_content_is_forgotten(store: Store) -> None:
+    lacking, _, pack = split(store, b"a")
+    whole, _, _ = split(store, b"b")
+    pack.unlink()
+    after = store.restart("boot-2")
+    assert (after.has(lacking), after.has(whole)) == (False, True)
+
+
+def test_a_marker_without_a_manifest_says_nothing_of_one_that_comes_later(store: Store) -> None:
+    set_id, pack, _ = split(store, b"a")
+    pack.unlink()
+    assert not store.restart("boot-1").has(set_id)
+    store.add(b"a", without=b"a")
+    assert not store.restart("boot-1").has(set_id)
+
+
+def test_what_did_not_reach_the_disk_is_not_settled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modicum.server.filesets._sync", lambda folder: False)
+    set_id = store.add(b"a")
+    store.sets.lacking(set_id)
+    store.settled()
+    assert store.restart("boot-1").has(set_id)
+    assert not store.restart("boot-2").has(set_id)
+
+
 @pytest.mark.parametrize("set_id", ["", "fs-x", "../x", "sha-" + "0" * 64])
 def test_what_is_no_id(store: Store, set_id: str) -> None:
     with pytest.raises(ValueError, match="is no id of a file set"):

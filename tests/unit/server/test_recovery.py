@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
+import pytest
+
+from modicum.engines.base import EngineFailure
 from modicum.server.api.router import Router
 from modicum.server.main import Server
 from modicum.server.parts import Parts
-from tests.unit.server.parts import Wire, ask
+from modicum.server.settings import Settings
+from tests.unit.server.parts import NoEngine, Wire, ask
 from tests.unit.server.test_calls import CREATE, LOOP_TURNS, NODE, OPTIONS, run_of
 
 
@@ -33,6 +40,47 @@ async def test_what_the_last_agent_holds_is_known_before_anything_is_dispatched(
     assert recovering.done()
     assert [key for key, *_ in run_of(free)] == ["fc-1:1"]
     assert run_of(busy) == []
+
+
+@pytest.mark.parametrize("builds", [["im-1"], []])
+async def test_an_older_agent_stays_while_a_build_may_use_it(
+    assembled: tuple[Server, Parts, Router], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builds: list[str]
+) -> None:
+    server, parts, router = assembled
+    (tmp_path / "links").mkdir()
+    removed: list[Path] = []
+    monkeypatch.setattr("modicum.server.main.remove_other_agents", removed.append)
+    recovering = asyncio.create_task(server._recover(parts))
+    await turn()
+    assert removed == [], "no node has said yet what it does"
+    await ask(router, Wire("node"), {**NODE, "containers": [], "builds": builds})
+    await recovering
+    assert len(removed) == (0 if builds else 1)
+
+
+async def test_apps_made_with_isolation_are_not_run_without(tmp_path: Path) -> None:
+    for runtime, name in (("process", "plain"), ("auto", "guarded")):
+        async with taking_over(tmp_path, runtime) as (server, parts):
+            await server._restore(parts)
+            await parts.apps.create(name, f"key of {name}", True, {})
+    async with taking_over(tmp_path, "process") as (server, parts):
+        with pytest.raises(EngineFailure, match=r"process has none: guarded \(ap-\w+\); end them by"):
+            await server._restore(parts)
+        assert not parts.apps.by_id
+    async with taking_over(tmp_path, "crun") as (server, parts):
+        await server._restore(parts)
+        assert {app.name for app in parts.apps.by_id.values()} == {"plain", "guarded"}
+
+
+@asynccontextmanager
+async def taking_over(home: Path, runtime: str) -> AsyncIterator[tuple[Server, Parts]]:
+    """Another server of a home, before it has taken up what is there."""
+    server = Server(Settings(home=home, runtime=runtime), NoEngine())
+    parts = server._assemble()
+    yield server, parts
+    parts.database.close()
+    for log in list(parts.logs._logs):
+        parts.logs.remove(log)
 
 
 async def turn() -> None:

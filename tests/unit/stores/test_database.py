@@ -89,7 +89,7 @@ async def held(database: Database) -> threading.Event:
 
 
 def add(app: str) -> Any:
-    return queries.add_app(app, "name", f"key of {app}", False, {}, 1.0)
+    return queries.add_app(app, "name", f"key of {app}", False, {}, True, 1.0)
 
 
 async def test_waiting_changes_share_a_commit(database: Database) -> None:
@@ -211,7 +211,7 @@ async def test_images_are_recorded_anew(filled: Database) -> None:
 
 async def test_functions_come_back_whole(filled: Database) -> None:
     everything = await filled.submit(queries.everything)
-    assert everything.apps == [StoredApp("ap-1", "name", "key of ap-1", False, {})]
+    assert everything.apps == [StoredApp("ap-1", "name", "key of ap-1", False, {}, True)]
     assert everything.functions == [("fu-1", "ap-1", "f", {"options": {}}, b"code")]
 
 
@@ -231,4 +231,4 @@ async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     opened = Database(path)
     everything = await opened.submit(queries.everything)
     opened.close()
-    assert everything.apps == [StoredApp("ap-1", "old", "k", False, {})]
+    assert everything.apps == [StoredApp("ap-1", "old", "k", False, {}, True)]

@@ -44,15 +44,17 @@ def descendants(ancestor: int) -> set[int]:
 def end_descendants(ancestor: int, within_s: float) -> bool:
     """SIGKILL everything below `ancestor` until nothing is left; return whether that came to be in time.
 
-    All are stopped first, so that none that forks gets ahead of us. Whoever is above reaps them.
+    All are stopped first, so that none that forks gets ahead of us. Of these only those are killed that are below it
+    still: one may have ended in between, and its number may be somebody else's. Whoever is above reaps them.
     """
     deadline = time.monotonic() + within_s
     while found := descendants(ancestor):
         if time.monotonic() > deadline:
             return False
         _signal_all(found, signal.SIGSTOP)
-        if descendants(ancestor) <= found:
-            _signal_all(found, signal.SIGKILL)
+        stopped = descendants(ancestor)
+        if stopped <= found:
+            _signal_all(stopped, signal.SIGKILL)
             time.sleep(_POLL_S)
     return True
 
