@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from modicum.wire.frames import Frame, Header
 
 OUTSTANDING_MAX = 1000
-"""Inputs of one map that are on their way or whose results wait to be taken [FEATURES 5.3]."""
+"""Inputs of one map that are on their way or whose results wait to be taken."""
 
 OUTSTANDING_BYTES_MAX = 32 << 20
 BATCH_INPUTS = 64
 GET_SLICE_S = 55.0
-"""A wait for an output is asked for in slices [FEATURES 4.7]."""
+"""A wait for an output is asked for in slices."""
 
 
 def new_call() -> str:

@@ -60,7 +60,7 @@ STOPPED = "stopped"
 
 HOUSEKEEPING_EVERY_S = 30.0
 OUTPUTS_KEPT_S = 7 * 24 * 3600.0
-"""So long after a detached app has ended, the outputs of what it spawned can be asked for [FEATURES 4.4]."""
+"""So long after a detached app has ended, the outputs of what it spawned can be asked for."""
 
 BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""

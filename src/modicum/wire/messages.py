@@ -96,7 +96,7 @@ INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
 
 SERIALIZED_BYTES_MAX = 16 << 20
-"""No function that is sent without its module is larger [FEATURES 3.14]."""
+"""No function that is sent without its module is larger, as with Modal."""
 
 VALUE_BYTES_MAX = 64 << 30
 """No value is larger."""
