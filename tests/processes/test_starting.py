@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from modicum import _server
+from tests.processes.conftest import start_server
 from tests.processes.test_command_line import command
 
 
@@ -44,6 +49,47 @@ def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
 def test_only_what_this_start_said_is_shown(tmp_path: Path) -> None:
     (tmp_path / "server.log").write_text("modicum-server: of an earlier start\n")
     assert "of an earlier start" not in told(tmp_path, "server", "start", MODICUM_RECOVERY_S="soon")
+
+
+def processes_of(home: Path) -> list[str]:
+    """Return the command lines of a home's keeper and node."""
+    return [text for text in map(command_line, Path("/proc").glob("[0-9]*/cmdline")) if f"--home\0{home}\0" in text]
+
+
+def command_line(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""  # it has just ended
+
+
+def test_a_server_that_cannot_listen_leaves_no_keeper(tmp_path: Path) -> None:
+    (tmp_path / "sock").touch()
+    assert f"{tmp_path}/sock: File exists" in told(tmp_path, "server", "start", MODICUM_RUNTIME="process")
+    assert (tmp_path / "keeper.log").exists(), "a keeper was started"
+    assert processes_of(tmp_path) == []
+
+
+def test_a_home_that_is_gone_under_its_server(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    server = start_server(home)
+    with connected(home) as link:
+        while not _server.ask(link, {"t": "server.status"})["node_ready"]:
+            time.sleep(0.02)
+    home.rename(tmp_path / "gone")  # at once: a keeper that is started meanwhile would make the home anew
+    server.terminate()
+    assert server.wait(30) == 0
+    assert processes_of(home) == []
+
+
+@contextmanager
+def connected(home: Path) -> Iterator[socket.socket]:
+    link = _server._try_connect(str(home / "sock"))
+    assert link is not None
+    with link:
+        _server.say_hello(link)
+        yield link
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ class Engine(Protocol):
         `EngineFailure` if there can be no node here.
         """
 
+    async def undo_start(self) -> None:
+        """End what `start` has begun, because the server cannot serve; what was there before it goes on."""
+
     def check(self) -> None:
         """Look now whether nodes are missing, as when a node's connection has ended, rather than at the next turn."""
 

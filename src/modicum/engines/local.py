@@ -68,10 +68,14 @@ class LocalEngine:
 
     async def stop(self) -> None:
         """End the keeper, and with it the node and all containers; return when they are gone."""
-        if self._watching is not None:
-            self._watching.cancel()
-            self._watching = None
+        self._watch_no_longer()
         await self._end_keeper()
+
+    async def undo_start(self) -> None:
+        """End the keeper if it is one that we started: it has no containers yet."""
+        self._watch_no_longer()
+        if any(child.poll() is None for child in self._children):
+            await self._end_keeper()
 
     def status(self) -> dict[str, Any]:
         """Return what the keeper says of itself; empty while there is none."""
@@ -92,6 +96,11 @@ class LocalEngine:
         """Look now whether there is a keeper, as when a node's connection has ended, and start one if not."""
         if self._watching is not None:
             self._ensure_keeper()
+
+    def _watch_no_longer(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
 
     async def _watch(self) -> None:
         while True:

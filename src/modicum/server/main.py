@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import fcntl
 import json
@@ -135,11 +136,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
-        await parts.engine.start()
-        parts.fleet.owner = install_agent(self._settings.home, parts.engine.directory)
-        node_listener = await self._links.listen_node(parts.fleet.owner)
-        user_listener = await self._links.listen_user()
-        self._write_facts()
+        node_listener, user_listener = await self._begin(parts)
         self._tasks = [asyncio.create_task(self._recover(parts)), asyncio.create_task(self._keep_house(parts))]
         log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
         try:
@@ -148,7 +145,8 @@ class Server:
             for task in self._tasks:
                 task.cancel()
         if everything:
-            (self._settings.home / STOPPED).touch()
+            with contextlib.suppress(OSError):  # without it clients start another; a home may also have been deleted
+                (self._settings.home / STOPPED).touch()
         user_listener.close()
         if everything:
             await self._end_everything(parts)
@@ -158,6 +156,19 @@ class Server:
         parts.database.close()
         (self._settings.home / "server.json").unlink(missing_ok=True)
         log.info("server stopped")
+
+    async def _begin(self, parts: Parts) -> tuple[asyncio.Server, asyncio.Server]:
+        """Have a keeper, and listen for the node and for users. If it fails it leaves no keeper of its own."""
+        try:
+            await parts.engine.start()
+            parts.fleet.owner = install_agent(self._settings.home, parts.engine.directory)
+            node_listener = await self._links.listen_node(parts.fleet.owner)
+            user_listener = await self._links.listen_user()
+            self._write_facts()
+        except BaseException:
+            await parts.engine.undo_start()
+            raise
+        return node_listener, user_listener
 
     def _assemble(self) -> Parts:
         settings, home = self._settings, self._settings.home
@@ -235,13 +246,16 @@ class Server:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
 
     async def _end_everything(self, parts: Parts) -> None:
-        for app in list(parts.apps.by_id):
-            try:
-                async with asyncio.timeout(5):
-                    await parts.apps.stop(app)
-            except TimeoutError:
-                log.warning("app did not end", extra={"app": app})
-        await parts.engine.stop()
+        """End all apps and the engine, which ends whatever the apps have left."""
+        try:
+            for app in list(parts.apps.by_id):
+                try:
+                    async with asyncio.timeout(5):
+                        await parts.apps.stop(app)
+                except TimeoutError:
+                    log.warning("app did not end", extra={"app": app})
+        finally:
+            await parts.engine.stop()
 
     def _closed(self, channel: Channel) -> None:
         """A connection has ended: what hung on it gets its grace."""
