@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,3 +107,19 @@ def test_interpreters_are_found_newest_first(tmp_path: Path) -> None:
     (tmp_path / "versions/3.12.11/bin").mkdir(parents=True)  # unfinished
     found = host.interpreter_prefixes("3.12", {"HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path)})
     assert [prefix.name for prefix in found if prefix.is_relative_to(tmp_path)] == ["3.12.10", "3.12.9"]
+
+
+def test_builds_that_begin_together_look_for_uv_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    both_inside = threading.Barrier(2)
+    met: list[int] = []
+
+    def find() -> str:
+        with suppress(threading.BrokenBarrierError):
+            met.append(both_inside.wait(0.1))
+        return "/bin/uv"
+
+    monkeypatch.setitem(sys.modules, "uv", SimpleNamespace(find_uv_bin=find))
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(host.uv_binary) for _ in range(2)]
+    assert [each.result() is not None for each in found] == [True, True]
+    assert met == []

@@ -14,6 +14,7 @@ import configparser
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ _PIP_KEYS = frozenset(
     | {"retries", "client-cert", "only-binary", "no-binary", "prefer-binary", "constraint", "use-feature"}
 )
 """Settings that say where packages come from; those that say where to install would break the image."""
+
+_FINDING_UV = threading.Lock()
+"""It asks sysconfig, which gives a second thread half of its variables while the first fills them."""
 
 _UV_VARIABLES = (
     "UV_INDEX",  # also UV_INDEX_URL, UV_INDEX_STRATEGY, UV_INDEX_<NAME>_USERNAME and _PASSWORD
@@ -130,7 +134,8 @@ def uv_binary() -> Path | None:
     try:
         from uv import find_uv_bin
 
-        return Path(find_uv_bin()).resolve()
+        with _FINDING_UV:
+            return Path(find_uv_bin()).resolve()
     except (ImportError, FileNotFoundError):
         return None
 
