@@ -67,7 +67,7 @@ def _connect_once() -> socket.socket:
         link = start()
     # Who has lost his server takes whatever came after it: two clients must not go on replacing each other's.
     if folder in _served:
-        say_hello(link)
+        say_hello(link, folder)
     elif not _is_own_build(link):
         link.close()
         link = replace()
@@ -93,7 +93,7 @@ def _is_own_build(link: socket.socket) -> bool:
     Another build may be of another protocol, too. Raises `ConnectionError` if a server of another runtime is in use.
     """
     try:
-        answer = _introduce(link)
+        answer = _introduce(link, directory())
     except VersionError:
         return False
     return answer.get("build") == build_id() and _is_wanted_runtime(link, answer.get("runtime"))
@@ -112,10 +112,13 @@ def _is_wanted_runtime(link: socket.socket, runtime: str | None) -> bool:
     return False
 
 
-def _introduce(link: socket.socket) -> Header:
+def _introduce(link: socket.socket, folder: str | None = None) -> Header:
+    """Say hello; `folder` is where this process has found its server, None for a server that is not to serve it."""
     answer = ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
-    folder, is_plain = directory(), answer.get("runtime") == "process"
-    if folder not in _served:
+    is_plain = answer.get("runtime") == "process"
+    if folder is None:
+        pass
+    elif folder not in _served:
         _plain[folder] = is_plain
     elif _plain.get(folder, is_plain) != is_plain:
         link.close()
@@ -126,12 +129,13 @@ def _introduce(link: socket.socket) -> Header:
     return answer
 
 
-def say_hello(link: socket.socket) -> Header:
+def say_hello(link: socket.socket, folder: str | None = None) -> Header:
     """Introduce this client and return the server's answer. Closes and raises `VersionError` if it speaks otherwise.
 
-    Raises `ConnectionError` if it keeps other promises of isolation than the server that this process had.
+    `folder` is where this process finds its server: raises `ConnectionError` if the one there now keeps other promises
+    of isolation than the one before.
     """
-    answer = _introduce(link)
+    answer = _introduce(link, folder)
     if answer["protocol"] != PROTOCOL:
         link.close()
         raise VersionError(
@@ -174,7 +178,7 @@ def replace() -> socket.socket:
             link.close()
             wait_gone(pid)
         link = _launch()
-        say_hello(link)
+        say_hello(link, directory())
         return link
 
 

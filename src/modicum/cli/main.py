@@ -19,8 +19,25 @@ from modicum.cli.run import run
 from modicum.cli.server import server
 from modicum.cli.setup import setup
 
+_NOT_YET = frozenset({
+    "billing", "changelog", "cluster", "curl", "dashboard", "deploy", "dict", "endpoint", "environment", "function",
+    "launch", "nfs", "queue", "secret", "serve", "shell", "skills", "token", "volume", "workspace",
+})  # fmt: skip
+"""Commands of Modal's that are to come."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Says of a command of Modal's that it is not here yet, rather than that there is none."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _NOT_YET:
+            raise click.ClickException(f"`{settings.command()} {args[0]}` is not in Modicum yet")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="modicum", message="modicum %(version)s")
 def cli() -> None:
     """Serverless Python on machines of your own."""

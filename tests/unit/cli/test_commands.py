@@ -135,6 +135,13 @@ def test_an_interrupt_is_told_by_the_exit_status(
     assert capsys.readouterr().err.strip() == "interrupted"
 
 
+@pytest.mark.parametrize("name", sorted(main_._NOT_YET))
+def test_commands_that_are_to_come(name: str) -> None:
+    assert name not in cli.commands, "it has come: take it out of the table"
+    done = CliRunner().invoke(cli, [name, "--anything"])
+    assert (done.exit_code, done.output) == (1, f"Error: `modicum {name}` is not in Modicum yet\n")
+
+
 def test_help_and_version() -> None:
     runner = CliRunner()
     for command in (
