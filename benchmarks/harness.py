@@ -140,8 +140,9 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table that reads well as plain text too."""
-    widths = [max(len(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths)] for row in [headers, *rows]]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in [headers, *rows]]  # which would end it otherwise
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths)] for row in cells]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
