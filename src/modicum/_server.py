@@ -115,18 +115,22 @@ def _is_wanted_runtime(link: socket.socket, runtime: str | None) -> bool:
 def _introduce(link: socket.socket, folder: str | None = None) -> Header:
     """Say hello; `folder` is where this process has found its server, None for a server that is not to serve it."""
     answer = ask(link, {"t": "hello", "protocol": PROTOCOL, "build": build_id()})
-    is_plain = answer.get("runtime") == "process"
-    if folder is None:
-        pass
-    elif folder not in _served:
+    if folder is not None:
+        _check_isolation(link, folder, answer.get("runtime"))
+    return answer
+
+
+def _check_isolation(link: socket.socket, folder: str, runtime: str | None) -> None:
+    """Closes and raises `ConnectionError` if the server there isolates otherwise than the one that has served us."""
+    is_plain = runtime == "process"
+    if folder not in _served:
         _plain[folder] = is_plain
     elif _plain.get(folder, is_plain) != is_plain:
         link.close()
         raise ConnectionError(
             f"another server has come, which runs functions {'without' if is_plain else 'with'} isolation "
-            f"(MODICUM_RUNTIME={answer['runtime']}), unlike the one that this program was using: run the program again"
+            f"(MODICUM_RUNTIME={runtime}), unlike the one that this program was using: run the program again"
         )
-    return answer
 
 
 def say_hello(link: socket.socket, folder: str | None = None) -> Header:

@@ -68,9 +68,9 @@ class Builds:
             planned = plan(steps, {**self._forced, **own})
         except InvalidSteps as error:
             raise RemoteFailure("invalid", str(error)) from None
-        self.claim(app, [layer.id for layer in planned.layers])
-        await self._fleet.any_node()  # until it has said hello we do not know which layers there are
         layers = [layer.id for layer in planned.layers]
+        self.claim(app, layers)
+        await self._fleet.any_node()  # until it has said hello we do not know which layers there are
         if planned.image not in self._images or not self._layers.issuperset(layers):
             self._images[planned.image] = layers, await self._share(planned, app)
             self._layers.update(layers)
