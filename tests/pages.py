@@ -34,7 +34,7 @@ refused, as Modal's newest clients do: a program that runs so here uses no name 
 
 OURS = {
     "App": {"image_of", "register", "set_running"},
-    "Function": {"dehydrate", "encode", "hydrate_with", "includes_source"},
+    "Function": {"dehydrate", "encode", "hydrate_with", "includes_source", "ready", "target"},
     "FunctionCall": set[str](),
     "Image": {"attached", "failed_imports", "local_files", "resolve", "set_built", "steps"},
 }

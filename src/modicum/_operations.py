@@ -37,10 +37,18 @@ from modicum.wire.messages import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, Protocol
 
     from modicum._exchange import Operation
     from modicum.wire.frames import Frame, Header
+
+    class Target(Protocol):
+        """What is called: a function, whose id is asked for with its first call if it was only named."""
+
+        method: str | None
+
+        def ready(self) -> Operation[str]: ...
+
 
 OUTSTANDING_MAX = 1000
 """Inputs of one map that are on their way or whose results wait to be taken."""
@@ -56,9 +64,9 @@ def new_call() -> str:
     return "fc-" + os.urandom(11).hex()
 
 
-def remote(function: str, call: str, arguments: bytes) -> Operation[Any]:
+def remote(target: Target, call: str, arguments: bytes) -> Operation[Any]:
     """Call with one input and return its value, or raise what it raised."""
-    inputs = _Inputs(call, function, "sync")
+    inputs = _Inputs(call, (yield from target.ready()), "sync", target.method)
     inputs.hold(0, arguments)
     while True:
         try:
@@ -76,9 +84,9 @@ def remote(function: str, call: str, arguments: bytes) -> Operation[Any]:
             yield Reconnect()
 
 
-def spawn(function: str, call: str, arguments: bytes) -> Operation[None]:
+def spawn(target: Target, call: str, arguments: bytes) -> Operation[None]:
     """Call without waiting. When it returns, the input is stored durably."""
-    inputs = _Inputs(call, function, "spawn")
+    inputs = _Inputs(call, (yield from target.ready()), "spawn", target.method)
     inputs.hold(0, arguments)
     while True:
         try:
@@ -116,9 +124,9 @@ def look_up(call: str) -> Operation[None]:
             yield Reconnect()
 
 
-def generate(function: str, call: str, arguments: bytes) -> Operation[None]:
+def generate(target: Target, call: str, arguments: bytes) -> Operation[None]:
     """Call a generator and give its items as they come."""
-    inputs = _Inputs(call, function, "gen")
+    inputs = _Inputs(call, (yield from target.ready()), "gen", target.method)
     inputs.hold(0, arguments)
     incoming = _Incoming(call)
     count: int | None = None
@@ -146,13 +154,13 @@ def generate(function: str, call: str, arguments: bytes) -> Operation[None]:
             yield Reconnect()
 
 
-def map_(function: str, call: str, encode: Any, order_outputs: bool, return_exceptions: bool) -> Operation[None]:
+def map_(target: Target, call: str, encode: Any, order_outputs: bool, return_exceptions: bool) -> Operation[None]:
     """Call with many inputs and give their values; `encode` makes an input of what is pulled from the caller.
 
     Never more than `OUTSTANDING_MAX` inputs are on their way or waiting to be taken: the caller's iterable is read
     and results are kept only as fast as he takes them. An exception is raised at its place, or given as a value.
     """
-    inputs = _Inputs(call, function, "map")
+    inputs = _Inputs(call, (yield from target.ready()), "map", target.method)
     results = _Results(order_outputs)
     lost = False
     while True:
@@ -194,8 +202,10 @@ def _tell(header: Header) -> Operation[None]:
 class _Inputs:
     """The inputs of a call that have no output yet. The caller holds them: what a server loses is sent again."""
 
-    def __init__(self, call: str, function: str, kind: str) -> None:
+    def __init__(self, call: str, function: str, kind: str, method: str | None) -> None:
         self._header = {"t": "call.inputs", "call": call, "function": function, "kind": kind}
+        if method is not None:
+            self._header["method"] = method
         self._held: dict[int, tuple[bytes, str | None]] = {}
         self._bytes = 0
         self._arrived: deque[_Output] = deque()

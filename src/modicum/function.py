@@ -51,6 +51,8 @@ class Function(Generic[P, R, O]):
         self.serialized = serialized
         self.include_source = include_source
         self.app = app
+        self.method: str | None = None  # which of a class's methods it is
+        self._find: Callable[[], Operation[str]] | None = None  # how to learn its id, if it is only named
         self._object_id: str | None = None
         self._object_ids: list[str] = []
         self.__doc__ = raw.__doc__
@@ -106,12 +108,24 @@ class Function(Generic[P, R, O]):
             self._object_ids.remove(object_id)
         self._object_id = self._object_ids[-1] if self._object_ids else None
 
+    @property
+    def target(self) -> Function[P, R, O]:
+        """The function as what is called. Raises `ExecutionError` if it is not only named and its app does not run."""
+        if self._find is None:
+            _ = self.object_id
+        return self
+
+    def ready(self) -> Operation[str]:
+        """Return the function's id, asking the server for it if the function is only named."""
+        if self._object_id is None and self._find is not None:
+            self._object_id = yield from self._find()
+        return self.object_id
+
     @both
     def hydrate(self, client: None = None) -> Operation[Function[P, R, O]]:
         """See that the function can be called. Raises `ExecutionError` while its app does not run."""
-        _ = self.object_id
+        yield from self.ready()
         return self
-        yield
 
     def get_raw_f(self) -> Callable[P, O]:
         """Return the function as it was before it was decorated."""
@@ -250,7 +264,7 @@ class Remote(_Way, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         warn_in_loop()
         function, call = self._function, _operations.new_call()
-        operation = _operations.remote(function.object_id, call, function.encode(args, kwargs))
+        operation = _operations.remote(function.target, call, function.encode(args, kwargs))
         return _blocking.run(operation, call)  # type: ignore[no-any-return]
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -258,7 +272,7 @@ class Remote(_Way, Generic[P, R]):
         from modicum import _async
 
         function, call = self._function, _operations.new_call()
-        operation = _operations.remote(function.object_id, call, function.encode(args, kwargs))
+        operation = _operations.remote(function.target, call, function.encode(args, kwargs))
         return await _async.run(operation, call)
 
 
@@ -268,7 +282,7 @@ class RemoteGen(_Way, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         warn_in_loop()
         function, call = self._function, _operations.new_call()
-        operation = _operations.generate(function.object_id, call, function.encode(args, kwargs))
+        operation = _operations.generate(function.target, call, function.encode(args, kwargs))
         return _blocking.iterate(operation, call)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
@@ -276,7 +290,7 @@ class RemoteGen(_Way, Generic[P, R]):
         from modicum import _async
 
         function, call = self._function, _operations.new_call()
-        operation = _operations.generate(function.object_id, call, function.encode(args, kwargs))
+        operation = _operations.generate(function.target, call, function.encode(args, kwargs))
         return _async.iterate(operation, call)
 
 
@@ -286,7 +300,7 @@ class Spawn(_Way, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         warn_in_loop()
         function, call = self._function, _operations.new_call()
-        _blocking.run(_operations.spawn(function.object_id, call, function.encode(args, kwargs)))
+        _blocking.run(_operations.spawn(function.target, call, function.encode(args, kwargs)))
         return FunctionCall(call)
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
@@ -294,7 +308,7 @@ class Spawn(_Way, Generic[P, R]):
         from modicum import _async
 
         function, call = self._function, _operations.new_call()
-        await _async.run(_operations.spawn(function.object_id, call, function.encode(args, kwargs)))
+        await _async.run(_operations.spawn(function.target, call, function.encode(args, kwargs)))
         return FunctionCall(call)
 
 
@@ -350,7 +364,7 @@ class Map(_Way, Generic[R]):
         def encode(arguments: Any) -> bytes:
             return function.encode(tuple(arguments), kwargs)
 
-        return _operations.map_(function.object_id, call, encode, order_outputs, return_exceptions)
+        return _operations.map_(function.target, call, encode, order_outputs, return_exceptions)
 
     def _one(self, iterators: tuple[Any, ...]) -> Any:
         if len(iterators) != 1:

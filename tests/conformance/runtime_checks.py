@@ -57,7 +57,7 @@ class Case:
         """Return a specification with a root of its own."""
         self.count += 1
         common: dict[str, Any] = {"env": {"PATH": "/usr/bin"}, "cwd": "/", "hostname": "box", **fields}
-        return ContainerSpec(f"co-{self.count}", self.fresh_root(), argv, stdout=output, stderr=output, **common)
+        return ContainerSpec(f"ta-{self.count}", self.fresh_root(), argv, stdout=output, stderr=output, **common)
 
 
 async def check_exit_status_and_output(case: Case) -> None:

@@ -141,7 +141,7 @@ class Bench:
     async def begin(self, *argv: str, **fields: Any) -> str:
         """Start a container; return its id."""
         self._count += 1
-        name = f"co-{self._count}"
+        name = f"ta-{self._count}"
         fields["env"] = {"HOME": "/root", "MARK": str(self.layout.home), **fields.get("env", {})}
         await self.server.ask("container.start", container=name, spec=spec(argv, **fields))
         return name

@@ -106,10 +106,10 @@ async def test_a_kill_ends_all_of_it(node: Bench) -> None:
 
 
 async def test_starting_twice_is_starting_once(node: Bench) -> None:
-    await asyncio.gather(*(node.server.ask("container.start", container="co-x", spec=_sleeper()) for _ in range(3)))
-    await node.server.ask("container.kill", container="co-x", reason="test")
-    await node.ended("co-x")
-    assert len(node.server.of("co-x").exits) == 1
+    await asyncio.gather(*(node.server.ask("container.start", container="ta-x", spec=_sleeper()) for _ in range(3)))
+    await node.server.ask("container.kill", container="ta-x", reason="test")
+    await node.ended("ta-x")
+    assert len(node.server.of("ta-x").exits) == 1
 
 
 async def test_many_at_once(node: Bench) -> None:
@@ -135,7 +135,7 @@ os.write(1, b"\x02fc-1:1\x03of the second\n\x1e\x02\x03after\n\x1e alone")
 async def test_a_flush_waits_for_all_that_was_written(node: Bench) -> None:
     container = await node.begin("sh", "-c", "echo one; echo two; touch /run/done; sleep 100")
     await node.until(lambda: list(node.layout.containers.glob("*/upper/run/done")), "the file")
-    await node.server.ask("logs.flush", containers=[container, "co-unknown"])
+    await node.server.ask("logs.flush", containers=[container, "ta-unknown"])
     assert node.server.of(container).text() == "one\ntwo\n"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modicum.node.layout import Layout
 
-_LINK = re.compile(r"/links/(co-\w+) /run/modicum ")
+_LINK = re.compile(r"/links/(ta-\w+) /run/modicum ")
 _NODE_ENTRY = "node"
 
 

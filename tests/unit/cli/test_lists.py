@@ -20,8 +20,8 @@ APPS = [
     {"id": "ap-3", "name": "two", "state": "stopping", "created_at": 3e9, "functions": 1, "containers": 0},
 ]
 CONTAINERS = [
-    {"id": "co-1", "app": "ap-1", "app_name": "one", "function": "f", "state": "ready", "running": 1, "since": 1e9},
-    {"id": "co-2", "app": None, "app_name": None, "function": None, "state": "killed", "running": 0, "since": 1e9},
+    {"id": "ta-1", "app": "ap-1", "app_name": "one", "function": "f", "state": "ready", "running": 1, "since": 1e9},
+    {"id": "ta-2", "app": None, "app_name": None, "function": None, "state": "killed", "running": 0, "since": 1e9},
 ]
 IMAGES = {
     "images": [{"id": "im-1", "layers": 2, "bytes": 1_500_000, "in_use": True}],
@@ -82,10 +82,10 @@ def test_apps(asked: list[Any]) -> None:
 
 def test_containers(asked: list[Any]) -> None:
     lines = run("container", "list").output.splitlines()
-    assert lines[1].split()[:5] == ["co-1", "one", "f", "ready", "1"]
-    assert lines[2].split()[:5] == ["co-2", "-", "-", "killed", "0"]
+    assert lines[1].split()[:5] == ["ta-1", "one", "f", "ready", "1"]
+    assert lines[2].split()[:5] == ["ta-2", "-", "-", "killed", "0"]
     (found,) = json.loads(run("container", "list", "--json", "--app-id", "ap-1").output)
-    assert (found["container_id"], found["inputs_running"], found["state_since"]) == ("co-1", 1, "2001-09-09T01:46:40Z")
+    assert (found["container_id"], found["inputs_running"], found["state_since"]) == ("ta-1", 1, "2001-09-09T01:46:40Z")
 
 
 def test_images(asked: list[Any]) -> None:

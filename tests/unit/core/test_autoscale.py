@@ -52,7 +52,7 @@ def test_without_history_one_container_comes_first(core: Driver) -> None:
 def test_ten_inputs_of_a_second_get_ten_containers_within_a_quarter_of_a_second(core: Driver) -> None:
     core.open(FunctionSpec("f", "app"), cpus=8)
     core.feed(InputsArrived("f", keys(10)))
-    core.feed(ContainerReady("co-t1"), at=0.3)
+    core.feed(ContainerReady("ta-t1"), at=0.3)
     assert len(starts(core.wait(0.3 + 0.05))) == 1  # ⌈10 × 0.05 / 0.3⌉ = 2
     assert len(starts(core.wait(0.3 + 0.16))) == 4  # ⌈10 × 0.16 / 0.3⌉ = 6
     assert len(starts(core.wait(0.3 + 0.28))) == 4  # ⌈10 × 0.28 / 0.3⌉ = 10
@@ -88,25 +88,25 @@ def test_a_fast_cold_start_counts_as_a_fifth_of_a_second(core: Driver) -> None:
 def test_slots_count(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", slots=4), cpus=8)
     core.feed(InputsArrived("f", keys(8)))
-    core.feed(ContainerReady("co-t1"), at=0.3)
+    core.feed(ContainerReady("ta-t1"), at=0.3)
     assert len(starts(core.wait(30.0))) == 1  # 8 inputs fill two containers of 4
 
 
 def test_max_containers_is_never_exceeded_not_even_by_one_that_is_leaving(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", max_containers=2, scaledown_window_s=10.0, timeout_s=5.0))
     core.feed(InputsArrived("f", keys(9)))
-    core.feed(ContainerReady("co-t1"), at=0.3)
+    core.feed(ContainerReady("ta-t1"), at=0.3)
     assert len(starts(core.wait(2.0))) == 1
-    core.feed(ContainerReady("co-t2"))
+    core.feed(ContainerReady("ta-t2"))
     assert starts(core.wait(7.0)) == []  # t1 is killed by its timeout at 5.3
-    assert len(starts(core.feed(gone("co-t1", ExitReason.KILLED)))) == 1
+    assert len(starts(core.feed(gone("ta-t1", ExitReason.KILLED)))) == 1
 
 
 def test_starts_at_once_are_limited_by_the_machines_cpus(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", min_containers=6), cpus=1)
-    assert [each.id for each in core.state.containers()] == ["co-t1", "co-t2"]  # 2 × 1
-    assert len(starts(core.feed(ContainerReady("co-t1")))) == 1
-    assert len(starts(core.feed(gone("co-t2", ExitReason.NODE_LOST)))) == 1
+    assert [each.id for each in core.state.containers()] == ["ta-t1", "ta-t2"]  # 2 × 1
+    assert len(starts(core.feed(ContainerReady("ta-t1")))) == 1
+    assert len(starts(core.feed(gone("ta-t2", ExitReason.NODE_LOST)))) == 1
 
 
 def test_functions_start_in_turn(core: Driver) -> None:
@@ -154,7 +154,7 @@ def test_without_a_node_inputs_wait(core: Driver) -> None:
 
 
 def full(core: Driver, minimum: int = 0) -> None:
-    """A node of one CPU, filled by co-t1 of f and co-t2 of g, both idle; f longer."""
+    """A node of one CPU, filled by ta-t1 of f and ta-t2 of g, both idle; f longer."""
     core.open(
         FunctionSpec("f", "app", cpu=0.5, min_containers=minimum),
         FunctionSpec("g", "app", cpu=0.5),
@@ -164,58 +164,58 @@ def full(core: Driver, minimum: int = 0) -> None:
     for number, function in ((1, "f"), (2, "g")):
         if not minimum or function != "f":
             core.feed(InputsArrived(function, keys(1, function)))
-        [*_] = core.feed(ContainerReady(f"co-t{number}"))
-    core.end("co-t1", ("f:0", 1), at=1.0)
-    core.end("co-t2", ("g:0", 1), at=2.0)
+        [*_] = core.feed(ContainerReady(f"ta-t{number}"))
+    core.end("ta-t1", ("f:0", 1), at=1.0)
+    core.end("ta-t2", ("g:0", 1), at=2.0)
 
 
 def test_the_longest_idle_gives_way(core: Driver) -> None:
     full(core)
-    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("co-t1", "h needs its place")]
+    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("ta-t1", "h needs its place")]
     assert core.feed(InputsArrived("h", keys(1, "d"))) == []  # the room is on its way
-    assert core.feed(gone("co-t1")) == [StartContainer("co-t3", "h", "n", ANY)]
+    assert core.feed(gone("ta-t1")) == [StartContainer("ta-t3", "h", "n", ANY)]
 
 
 def test_a_minimum_does_not_give_way_while_others_can(core: Driver) -> None:
     full(core, minimum=1)
-    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("co-t2", "h needs its place")]
+    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("ta-t2", "h needs its place")]
 
 
 def test_a_minimum_gives_way_to_inputs_that_would_wait_for_ever(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", min_containers=1), FunctionSpec("h", "app", cpu=64.0))
-    core.feed(ContainerReady("co-t1"))
-    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("co-t1", "h needs its place")]
-    assert core.feed(gone("co-t1")) == [StartContainer("co-t2", "h", "n", ANY)]  # and not f again
+    core.feed(ContainerReady("ta-t1"))
+    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("ta-t1", "h needs its place")]
+    assert core.feed(gone("ta-t1")) == [StartContainer("ta-t2", "h", "n", ANY)]  # and not f again
 
 
 def test_only_as_many_give_way_as_must(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", cpu=0.5, min_containers=4), FunctionSpec("h", "app", cpu=1.0), cpus=2)
     for number in range(1, 5):
-        core.feed(ContainerReady(f"co-t{number}"), at=float(number))
+        core.feed(ContainerReady(f"ta-t{number}"), at=float(number))
     core.feed(FunctionAdded(FunctionSpec("f", "app", cpu=0.5)))
-    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("co-t1", ANY), DrainContainer("co-t2", ANY)]
+    assert core.feed(InputsArrived("h", keys(1))) == [DrainContainer("ta-t1", ANY), DrainContainer("ta-t2", ANY)]
 
 
 def test_a_busy_function_shares_with_one_that_has_nothing(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", cpu=0.5, min_containers=2), FunctionSpec("g", "app", cpu=0.5), cpus=1)
     core.feed(FunctionAdded(FunctionSpec("f", "app", cpu=0.5)))
-    core.feed(ContainerReady("co-t1"))
-    core.feed(ContainerReady("co-t2"))
+    core.feed(ContainerReady("ta-t1"))
+    core.feed(ContainerReady("ta-t2"))
     core.feed(InputsArrived("f", keys(100)))
     assert core.feed(InputsArrived("g", keys(1, "g"))) == []
-    first = core.end("co-t1", ("c:0", 1), at=1.0)
-    second = core.end("co-t2", ("c:1", 1), at=1.0)
+    first = core.end("ta-t1", ("c:0", 1), at=1.0)
+    second = core.end("ta-t2", ("c:1", 1), at=1.0)
     drained = [action for action in first + second if isinstance(action, DrainContainer)]
     assert len(drained) == 1
-    assert core.feed(gone(drained[0].container)) == [StartContainer("co-t3", "g", "n", ANY)]
-    assert core.feed(ContainerReady("co-t3")) == [Send("co-t3", (Dispatch("g:0", 1),))]
+    assert core.feed(gone(drained[0].container)) == [StartContainer("ta-t3", "g", "n", ANY)]
+    assert core.feed(ContainerReady("ta-t3")) == [Send("ta-t3", (Dispatch("g:0", 1),))]
 
 
 def test_only_as_many_busy_ones_go_as_must(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", cpu=0.5, min_containers=3), FunctionSpec("g", "app", cpu=0.5), cpus=1.5)
     core.feed(FunctionAdded(FunctionSpec("f", "app", cpu=0.5)))
     for number in (1, 2, 3):
-        core.feed(ContainerReady(f"co-t{number}"))
+        core.feed(ContainerReady(f"ta-t{number}"))
     core.feed(InputsArrived("f", keys(100)))
     core.feed(InputsArrived("g", keys(1, "g")))
     core.feed(InputsArrived("g", keys(1, "h")))
@@ -233,21 +233,21 @@ def test_one_that_becomes_idle_goes_before_one_that_is_to_go_later(core: Driver)
         cpus=1.5,
     )
     core.feed(FunctionAdded(FunctionSpec("f", "app", cpu=0.5)))
-    core.feed(ContainerReady("co-t1"))
-    core.feed(ContainerReady("co-t2"))
+    core.feed(ContainerReady("ta-t1"))
+    core.feed(ContainerReady("ta-t2"))
     core.feed(InputsArrived("f", keys(100)))
     core.feed(InputsArrived("g", keys(1, "g")))
-    core.feed(ContainerReady("co-t3"))
+    core.feed(ContainerReady("ta-t3"))
     assert core.feed(InputsArrived("h", keys(1, "h"))) == []  # one of f is to go for it
-    assert core.end("co-t3", ("g:0", 1), at=1.0)[1:] == [DrainContainer("co-t3", "h needs its place")]
-    assert core.feed(gone("co-t3")) == [StartContainer("co-t4", "h", "n", ANY)]
+    assert core.end("ta-t3", ("g:0", 1), at=1.0)[1:] == [DrainContainer("ta-t3", "h needs its place")]
+    assert core.feed(gone("ta-t3")) == [StartContainer("ta-t4", "h", "n", ANY)]
 
 
 def test_inputs_look_for_room_although_their_minimum_did_in_vain(core: Driver) -> None:
     core.open(FunctionSpec("g", "app", cpu=64.0, min_containers=1), cpus=1)
-    core.feed(ContainerReady("co-t1"))
+    core.feed(ContainerReady("ta-t1"))
     assert core.feed(FunctionAdded(FunctionSpec("f", "app", min_containers=1))) == []
-    assert core.feed(InputsArrived("f", keys(1))) == [DrainContainer("co-t1", "f needs its place")]
+    assert core.feed(InputsArrived("f", keys(1))) == [DrainContainer("ta-t1", "f needs its place")]
 
 
 def test_whole_machines_are_shared_by_time(core: Driver) -> None:
@@ -262,10 +262,10 @@ def test_whole_machines_are_shared_by_time(core: Driver) -> None:
 def test_an_ended_wish_lets_others_have_the_room(core: Driver) -> None:
     """Room that is made for one is not left empty when he is gone."""
     core.open(FunctionSpec("f", "app", cpu=0.5, min_containers=2), FunctionSpec("h", "app", cpu=64.0), cpus=1)
-    core.feed(ContainerReady("co-t1"))
-    core.feed(ContainerReady("co-t2"))
+    core.feed(ContainerReady("ta-t1"))
+    core.feed(ContainerReady("ta-t2"))
     core.feed(InputsArrived("h", keys(1)))
-    core.feed(gone("co-t1"))
+    core.feed(gone("ta-t1"))
     assert len(starts(core.feed(InputsCancelled("h", ("c:0",))))) == 1
 
 
@@ -277,29 +277,29 @@ def test_the_way_to_a_container_is_explained(core: Driver) -> None:
     core.open(spec)
     core.feed(InputsArrived("f", keys(3)))
     assert core.state.why_waiting("f") == "1 container of it is starting"
-    core.feed(ContainerReady("co-t1"))
+    core.feed(ContainerReady("ta-t1"))
     assert core.state.why_waiting("f") == "its 1 container is busy"
-    core.feed(gone("co-t1", ExitReason.CRASHED))
-    core.feed(gone("co-t2", ExitReason.CRASHED))
+    core.feed(gone("ta-t1", ExitReason.CRASHED))
+    core.feed(gone("ta-t2", ExitReason.CRASHED))
     assert core.state.why_waiting("f").startswith("its last container failed, the next starts after a pause")
 
 
 def test_containers_are_shown(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", min_containers=1))
-    core.feed(ContainerReady("co-t1"), at=0.5)
+    core.feed(ContainerReady("ta-t1"), at=0.5)
     core.feed(InputsArrived("f", keys(1)), at=1.0)
-    assert [tuple(each) for each in core.state.containers()] == [("co-t1", "f", "n", "ready", 1, 0.5)]
-    assert core.state.function_of("co-t1") == "f"
+    assert [tuple(each) for each in core.state.containers()] == [("ta-t1", "f", "n", "ready", 1, 0.5)]
+    assert core.state.function_of("ta-t1") == "f"
 
 
 def test_ids_count_in_base_36(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", min_containers=40), cpus=20)
-    assert [each.id for each in core.state.containers()][34:37] == ["co-tz", "co-t10", "co-t11"]
+    assert [each.id for each in core.state.containers()][34:37] == ["ta-tz", "ta-t10", "ta-t11"]
 
 
 def test_ticks_are_rare_when_nothing_happens(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", min_containers=1, scaledown_window_s=60.0))
-    core.feed(ContainerReady("co-t1"))
+    core.feed(ContainerReady("ta-t1"))
     ticks = 0
     while (due := core.state.next_deadline()) is not None and due < 3600.0:
         core.feed(Tick(), due)

@@ -33,10 +33,10 @@ F = FunctionSpec("f", "app", scaledown_window_s=10.0)
 
 
 def two_ready(core: Driver, max_containers: int | None = 2) -> None:
-    """Two idle containers, co-t1 the longer, and no history."""
+    """Two idle containers, ta-t1 the longer, and no history."""
     core.open(FunctionSpec("f", "app", min_containers=2, max_containers=max_containers, scaledown_window_s=10.0))
-    core.feed(ContainerReady("co-t1"), at=0.1)
-    core.feed(ContainerReady("co-t2"), at=0.1)
+    core.feed(ContainerReady("ta-t1"), at=0.1)
+    core.feed(ContainerReady("ta-t2"), at=0.1)
 
 
 def measured(core: Driver, run_s: float) -> None:
@@ -54,9 +54,9 @@ def sent(container: str, *keys: str, attempt: int = 1) -> Send:
 
 def test_the_first_input_starts_a_container_which_gets_it_when_ready(core: Driver) -> None:
     core.open(F)
-    assert core.feed(InputsArrived("f", ("c:0",))) == [StartContainer("co-t1", "f", "n", ANY)]
-    assert core.feed(ContainerReady("co-t1"), at=0.05) == [sent("co-t1", "c:0")]
-    assert core.end("co-t1", ("c:0", 1), at=0.1) == [Accept(("c:0",))]
+    assert core.feed(InputsArrived("f", ("c:0",))) == [StartContainer("ta-t1", "f", "n", ANY)]
+    assert core.feed(ContainerReady("ta-t1"), at=0.05) == [sent("ta-t1", "c:0")]
+    assert core.end("ta-t1", ("c:0", 1), at=0.1) == [Accept(("c:0",))]
 
 
 def test_nothing_happens_before_the_nodes_have_reported(core: Driver) -> None:
@@ -65,25 +65,25 @@ def test_nothing_happens_before_the_nodes_have_reported(core: Driver) -> None:
     assert core.feed(InputsArrived("f", ("c:0",))) == []
     assert core.state.next_deadline() is None
     assert core.feed(Tick(), at=400.0) == []
-    assert core.feed(Recovered()) == [StartContainer("co-t1", "f", "n", ANY)]
+    assert core.feed(Recovered()) == [StartContainer("ta-t1", "f", "n", ANY)]
 
 
 def test_inputs_run_in_the_order_of_their_arrival(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", max_containers=1))
     core.feed(InputsArrived("f", ("a:0", "a:1")))
     core.feed(InputsArrived("f", ("b:0",)))
-    assert core.feed(ContainerReady("co-t1")) == [sent("co-t1", "a:0")]
-    assert core.end("co-t1", ("a:0", 1)) == [Accept(("a:0",)), sent("co-t1", "a:1")]
-    assert core.end("co-t1", ("a:1", 1)) == [Accept(("a:1",)), sent("co-t1", "b:0")]
+    assert core.feed(ContainerReady("ta-t1")) == [sent("ta-t1", "a:0")]
+    assert core.end("ta-t1", ("a:0", 1)) == [Accept(("a:0",)), sent("ta-t1", "a:1")]
+    assert core.end("ta-t1", ("a:1", 1)) == [Accept(("a:1",)), sent("ta-t1", "b:0")]
 
 
 def test_known_keys_are_not_run_twice(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", max_containers=1))
     core.feed(InputsArrived("f", ("c:0", "c:1")))
-    core.feed(ContainerReady("co-t1"))
+    core.feed(ContainerReady("ta-t1"))
     assert core.feed(InputsArrived("f", ("c:0", "c:1"))) == []
-    assert core.end("co-t1", ("c:0", 1)) == [Accept(("c:0",)), sent("co-t1", "c:1")]
-    assert core.end("co-t1", ("c:1", 1)) == [Accept(("c:1",))]
+    assert core.end("ta-t1", ("c:0", 1)) == [Accept(("c:0",)), sent("ta-t1", "c:1")]
+    assert core.end("ta-t1", ("c:1", 1)) == [Accept(("c:1",))]
 
 
 def test_inputs_of_a_removed_function_fail(core: Driver) -> None:
@@ -94,9 +94,9 @@ def test_inputs_of_a_removed_function_fail(core: Driver) -> None:
 def test_an_input_goes_to_the_container_that_was_busy_last(core: Driver) -> None:
     """So that the others may idle out."""
     two_ready(core)
-    assert core.feed(InputsArrived("f", ("c:0",))) == [sent("co-t2", "c:0")]
-    core.end("co-t2", ("c:0", 1), at=0.2)
-    assert core.feed(InputsArrived("f", ("c:1",))) == [sent("co-t2", "c:1")]
+    assert core.feed(InputsArrived("f", ("c:0",))) == [sent("ta-t2", "c:0")]
+    core.end("ta-t2", ("c:0", 1), at=0.2)
+    assert core.feed(InputsArrived("f", ("c:1",))) == [sent("ta-t2", "c:1")]
 
 
 def test_no_input_waits_inside_a_container_before_eight_runs_are_measured(core: Driver) -> None:
@@ -104,11 +104,11 @@ def test_no_input_waits_inside_a_container_before_eight_runs_are_measured(core: 
     actions = core.feed(InputsArrived("f", tuple(f"c:{number}" for number in range(12))))
     runs = {action.container: action.inputs[0].key for action in actions if isinstance(action, Send)}
     for number in range(2, 9):  # seven runs
-        [_, send] = core.end("co-t1", (runs["co-t1"], 1), run_s=0.0001)
-        assert send == sent("co-t1", f"c:{number}")
-        runs["co-t1"] = f"c:{number}"
-    actions = core.end("co-t2", (runs["co-t2"], 1), run_s=0.0001)  # the eighth; 9, 10 and 11 wait, one runs in t1
-    assert actions == [ANY, sent("co-t2", "c:9", "c:10"), sent("co-t1", "c:11")]
+        [_, send] = core.end("ta-t1", (runs["ta-t1"], 1), run_s=0.0001)
+        assert send == sent("ta-t1", f"c:{number}")
+        runs["ta-t1"] = f"c:{number}"
+    actions = core.end("ta-t2", (runs["ta-t2"], 1), run_s=0.0001)  # the eighth; 9, 10 and 11 wait, one runs in t1
+    assert actions == [ANY, sent("ta-t2", "c:9", "c:10"), sent("ta-t1", "c:11")]
 
 
 def test_short_inputs_are_poured_evenly_over_all_containers(core: Driver) -> None:
@@ -138,20 +138,20 @@ def test_inputs_longer_than_five_milliseconds_wait_in_the_queue(core: Driver) ->
 def test_the_emptiest_is_filled_first(core: Driver) -> None:
     measured(core, 0.0001)
     core.feed(InputsArrived("f", tuple(f"a:{number}" for number in range(20))))  # 10 each
-    core.end("co-t1", *((f"a:{number}", 1) for number in range(8)), run_s=0.0001)  # 2 and 10
+    core.end("ta-t1", *((f"a:{number}", 1) for number in range(8)), run_s=0.0001)  # 2 and 10
     [first, *others] = core.feed(InputsArrived("f", tuple(f"b:{number}" for number in range(8))))
     assert isinstance(first, Send)
-    assert (first.container, len(first.inputs), others) == ("co-t1", 8, [])  # 2 + 8 = 10
+    assert (first.container, len(first.inputs), others) == ("ta-t1", 8, [])  # 2 + 8 = 10
 
 
 def test_outputs_of_another_attempt_change_nothing(core: Driver) -> None:
     two_ready(core)
     core.feed(InputsArrived("f", ("c:0",)))
-    assert core.feed(ContainerReady("co-t2")) == [sent("co-t2", "c:0", attempt=2)]  # it got lost on the way
-    assert core.end("co-t2", ("c:0", 1)) == []
-    assert core.end("co-t1", ("c:0", 2)) == []
-    assert core.end("co-t2", ("c:0", 2)) == [Accept(("c:0",))]
-    assert core.end("co-t2", ("c:0", 2)) == []
+    assert core.feed(ContainerReady("ta-t2")) == [sent("ta-t2", "c:0", attempt=2)]  # it got lost on the way
+    assert core.end("ta-t2", ("c:0", 1)) == []
+    assert core.end("ta-t1", ("c:0", 2)) == []
+    assert core.end("ta-t2", ("c:0", 2)) == [Accept(("c:0",))]
+    assert core.end("ta-t2", ("c:0", 2)) == []
 
 
 def ten_poured(core: Driver, run_s: float) -> None:
@@ -162,82 +162,82 @@ def ten_poured(core: Driver, run_s: float) -> None:
 
 def test_half_of_what_waits_is_taken_back_when_another_idles(core: Driver) -> None:
     ten_poured(core, 0.001)
-    actions = core.end("co-t1", *((f"c:{number}", 1) for number in range(5)), run_s=0.001)
+    actions = core.end("ta-t1", *((f"c:{number}", 1) for number in range(5)), run_s=0.001)
     assert actions == [
         Accept(tuple(f"c:{number}" for number in range(5))),
-        TakeBack("co-t2", 2),
+        TakeBack("ta-t2", 2),
     ]  # c:6 to c:9 wait in t2
-    assert core.feed(InputsTakenBack("co-t2", ("c:9", "c:8"))) == [sent("co-t1", "c:8", "c:9", attempt=2)]
-    assert core.end("co-t1", ("c:8", 2), ("c:9", 2), run_s=0.001) == [Accept(("c:8", "c:9")), TakeBack("co-t2", 1)]
+    assert core.feed(InputsTakenBack("ta-t2", ("c:9", "c:8"))) == [sent("ta-t1", "c:8", "c:9", attempt=2)]
+    assert core.end("ta-t1", ("c:8", 2), ("c:9", 2), run_s=0.001) == [Accept(("c:8", "c:9")), TakeBack("ta-t2", 1)]
 
 
 def test_work_of_less_than_a_millisecond_is_left_where_it_is(core: Driver) -> None:
     ten_poured(core, 0.0001)  # 4 × 0.1 ms wait
-    assert core.end("co-t1", *((f"c:{number}", 1) for number in range(5)), run_s=0.0001) == [ANY]
+    assert core.end("ta-t1", *((f"c:{number}", 1) for number in range(5)), run_s=0.0001) == [ANY]
 
 
 def test_a_refused_request_is_not_repeated_before_the_next_output(core: Driver) -> None:
     ten_poured(core, 0.001)
-    core.end("co-t1", *((f"c:{number}", 1) for number in range(5)), run_s=0.001)
-    assert core.feed(InputsTakenBack("co-t2", ())) == []
+    core.end("ta-t1", *((f"c:{number}", 1) for number in range(5)), run_s=0.001)
+    assert core.feed(InputsTakenBack("ta-t2", ())) == []
     assert core.feed(Tick()) == []
-    assert core.end("co-t2", ("c:5", 1), run_s=0.001) == [Accept(("c:5",)), TakeBack("co-t2", 2)]
+    assert core.end("ta-t2", ("c:5", 1), run_s=0.001) == [Accept(("c:5",)), TakeBack("ta-t2", 2)]
 
 
 def test_all_that_waits_behind_a_slow_input_is_taken_back(core: Driver) -> None:
     ten_poured(core, 0.0001)
-    core.end("co-t1", ("c:0", 1), ("c:1", 1), ("c:2", 1), run_s=0.0001, at=0.13)
-    assert core.wait(0.151) == [TakeBack("co-t2", 4)]
-    assert core.feed(InputsTakenBack("co-t2", ("c:9", "c:8", "c:7", "c:6"))) == [
-        sent("co-t1", "c:6", "c:7", "c:8", "c:9", attempt=2)
+    core.end("ta-t1", ("c:0", 1), ("c:1", 1), ("c:2", 1), run_s=0.0001, at=0.13)
+    assert core.wait(0.151) == [TakeBack("ta-t2", 4)]
+    assert core.feed(InputsTakenBack("ta-t2", ("c:9", "c:8", "c:7", "c:6"))) == [
+        sent("ta-t1", "c:6", "c:7", "c:8", "c:9", attempt=2)
     ]
 
 
 def test_an_input_is_slow_once_it_has_run_for_fifty_milliseconds(core: Driver) -> None:
     ten_poured(core, 0.0001)
     assert core.wait(0.1499) == []
-    assert core.wait(0.1501) == [TakeBack("co-t1", 4), TakeBack("co-t2", 4)]
+    assert core.wait(0.1501) == [TakeBack("ta-t1", 4), TakeBack("ta-t2", 4)]
 
 
 def test_nothing_is_sent_behind_a_slow_input(core: Driver) -> None:
     measured(core, 0.0001)
     core.feed(InputsArrived("f", ("c:0", "c:1")))
     assert core.feed(InputsArrived("f", ("c:2",)), at=0.2) == []
-    assert core.end("co-t1", ("c:1", 1), at=0.3) == [Accept(("c:1",)), sent("co-t1", "c:2")]
-    assert core.feed(InputsArrived("f", ("c:3", "c:4", "c:5")), at=0.3) == [sent("co-t1", "c:3", "c:4", "c:5")]
+    assert core.end("ta-t1", ("c:1", 1), at=0.3) == [Accept(("c:1",)), sent("ta-t1", "c:2")]
+    assert core.feed(InputsArrived("f", ("c:3", "c:4", "c:5")), at=0.3) == [sent("ta-t1", "c:3", "c:4", "c:5")]
 
 
 def test_a_cancelled_input_vanishes_from_the_queue(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", max_containers=1))
     core.feed(InputsArrived("f", ("c:0", "c:1", "c:2")))
-    core.feed(ContainerReady("co-t1"))
+    core.feed(ContainerReady("ta-t1"))
     assert core.feed(InputsCancelled("f", ("c:1",))) == []
-    assert core.end("co-t1", ("c:0", 1)) == [Accept(("c:0",)), sent("co-t1", "c:2")]
+    assert core.end("ta-t1", ("c:0", 1)) == [Accept(("c:0",)), sent("ta-t1", "c:2")]
 
 
 def test_a_cancelled_input_that_runs_keeps_its_slot_until_it_ends(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", max_containers=1))
     core.feed(InputsArrived("f", ("c:0", "c:1")))
-    core.feed(ContainerReady("co-t1"))
-    assert core.feed(InputsCancelled("f", ("c:0",))) == [CancelInputs("co-t1", ("c:0",))]
+    core.feed(ContainerReady("ta-t1"))
+    assert core.feed(InputsCancelled("f", ("c:0",))) == [CancelInputs("ta-t1", ("c:0",))]
     assert core.feed(InputsCancelled("f", ("c:0", "unknown"))) == []
-    assert core.end("co-t1", ("c:0", 1)) == [sent("co-t1", "c:1")]
+    assert core.end("ta-t1", ("c:0", 1)) == [sent("ta-t1", "c:1")]
 
 
 def test_an_input_cancelled_and_asked_for_again_runs_again(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", max_containers=1))
     core.feed(InputsArrived("f", ("c:0",)))
-    core.feed(ContainerReady("co-t1"))
+    core.feed(ContainerReady("ta-t1"))
     core.feed(InputsCancelled("f", ("c:0",)))
     assert core.feed(InputsArrived("f", ("c:0",))) == []
-    assert core.end("co-t1", ("c:0", 1)) == [sent("co-t1", "c:0", attempt=2)]
+    assert core.end("ta-t1", ("c:0", 1)) == [sent("ta-t1", "c:0", attempt=2)]
 
 
 def test_slots_run_side_by_side(core: Driver) -> None:
     core.open(FunctionSpec("f", "app", slots=3, max_containers=1, timeout_s=5.0))
     core.feed(InputsArrived("f", tuple(f"c:{number}" for number in range(5))))
-    assert core.feed(ContainerReady("co-t1")) == [sent("co-t1", "c:0", "c:1", "c:2")]
-    assert core.end("co-t1", ("c:1", 1)) == [Accept(("c:1",)), sent("co-t1", "c:3")]
+    assert core.feed(ContainerReady("ta-t1")) == [sent("ta-t1", "c:0", "c:1", "c:2")]
+    assert core.end("ta-t1", ("c:1", 1)) == [Accept(("c:1",)), sent("ta-t1", "c:3")]
 
 
 def test_one_slow_input_does_not_hold_up_a_map(core: Driver) -> None:
@@ -269,6 +269,6 @@ def test_a_thousand_calls_keep_two_containers_busy(core: Driver) -> None:
 
 def test_outputs_of_unknown_containers_change_nothing(core: Driver) -> None:
     core.open(F)
-    assert core.feed(OutputsArrived("co-x", (Output("c:0", 1, True, 0.1),))) == []
-    assert core.feed(ContainerReady("co-x")) == []
-    assert core.feed(InputsTakenBack("co-x", ("c:0",))) == []
+    assert core.feed(OutputsArrived("ta-x", (Output("c:0", 1, True, 0.1),))) == []
+    assert core.feed(ContainerReady("ta-x")) == []
+    assert core.feed(InputsTakenBack("ta-x", ("c:0",))) == []

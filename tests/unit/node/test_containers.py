@@ -44,7 +44,7 @@ async def test_files_are_in_use_before_they_are_let_go(tmp_path: Path) -> None:
     images.containers = Containers(Layout(tmp_path), Launcher(), images, lambda *_: None)  # type: ignore[arg-type]
     with pytest.raises(RemoteFailure, match="/layers/fs-1-im-base /layers/im-top /layers/im-base"):
         await images.containers.start(
-            "co-1", {"layers": ["im-top", "im-base"], "files": ["fs-1"], "env": {}, "argv": ["true"]}
+            "ta-1", {"layers": ["im-top", "im-base"], "files": ["fs-1"], "env": {}, "argv": ["true"]}
         )
     assert images.in_use == ["fs-1-im-base", "im-base", "im-top"]
     assert images.containers.layers() == []

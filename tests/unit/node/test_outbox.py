@@ -9,7 +9,7 @@ import pytest
 from modicum.node.outbox import BUFFERED_BYTES_MAX, Outbox
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
 
-LAST: Header = {"t": "node.exited", "container": "co-1"}
+LAST: Header = {"t": "node.exited", "container": "ta-1"}
 
 
 class Line:
@@ -36,7 +36,7 @@ async def settle() -> None:
 
 
 async def test_in_order_and_the_end_last(line: Line) -> None:
-    outbox = Outbox("co-1", line.deliver, lambda _: None)
+    outbox = Outbox("ta-1", line.deliver, lambda _: None)
     outbox.add("stdout", b"a\x1e\x02k\x03b")
     outbox.add("stderr", b"c\x1e")
     outbox.end(LAST)
@@ -48,7 +48,7 @@ async def test_in_order_and_the_end_last(line: Line) -> None:
 
 
 async def test_frames_stay_within_their_limit(line: Line) -> None:
-    outbox = Outbox("co-1", line.deliver, lambda _: None)
+    outbox = Outbox("ta-1", line.deliver, lambda _: None)
     for _ in range(40):
         outbox.add("stdout", b"x" * 65536)
     outbox.end(LAST)
@@ -60,7 +60,7 @@ async def test_frames_stay_within_their_limit(line: Line) -> None:
 
 async def test_reading_stops_when_too_much_waits(line: Line) -> None:
     said: list[bool] = []
-    outbox = Outbox("co-1", line.deliver, said.append)
+    outbox = Outbox("ta-1", line.deliver, said.append)
     line.open.clear()
     running = asyncio.ensure_future(outbox.run())
     for _ in range(BUFFERED_BYTES_MAX // 65536):
@@ -74,7 +74,7 @@ async def test_reading_stops_when_too_much_waits(line: Line) -> None:
 
 
 async def test_flushed_means_acknowledged(line: Line) -> None:
-    outbox = Outbox("co-1", line.deliver, lambda _: None)
+    outbox = Outbox("ta-1", line.deliver, lambda _: None)
     await outbox.flushed()
     line.open.clear()
     running = asyncio.ensure_future(outbox.run())

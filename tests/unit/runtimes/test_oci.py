@@ -12,7 +12,7 @@ from modicum.runtimes.oci import seccomp
 from modicum.runtimes.oci.config import build_config, open_files_for
 from modicum.runtimes.oci.runtime import Binary, close_door, exit_of
 
-SPEC = ContainerSpec("co-1", Path("/r"), ("python3",), {"A": "b=c"}, "/root", "box", 1, 2)
+SPEC = ContainerSpec("ta-1", Path("/r"), ("python3",), {"A": "b=c"}, "/root", "box", 1, 2)
 
 
 def config_of(spec: ContainerSpec) -> dict[str, object]:

@@ -15,15 +15,15 @@ from modicum.runtimes.process import descendants as module
 from modicum.runtimes.process.descendants import descendants, end_descendants, end_marked
 from modicum.runtimes.process.runtime import Locator
 
-ROOT = Path("/h/containers/co-1/files")
+ROOT = Path("/h/containers/ta-1/files")
 
 
 def locator(*mounts: BindMount) -> Locator:
     env = {"HOME": "/root"}
-    return Locator(ContainerSpec("co-1", ROOT, (), env, "/root", "box", 1, 2, mounts=mounts))
+    return Locator(ContainerSpec("ta-1", ROOT, (), env, "/root", "box", 1, 2, mounts=mounts))
 
 
-LINK = BindMount(Path("/h/links/co-1"), "/run/modicum")
+LINK = BindMount(Path("/h/links/ta-1"), "/run/modicum")
 AGENT = BindMount(Path("/h/agent/b1"), "/run/modicum-agent")
 BUILD = BindMount(Path("/h/view"), "/run/modicum-build")
 CACHE = BindMount(Path("/h/cache/pip"), "/run/modicum-build/cache/pip")
@@ -32,7 +32,7 @@ CACHE = BindMount(Path("/h/cache/pip"), "/run/modicum-build/cache/pip")
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("/run/modicum", "/h/links/co-1"),
+        ("/run/modicum", "/h/links/ta-1"),
         ("/run/modicum-agent/modicum/agent/boot.py", "/h/agent/b1/modicum/agent/boot.py"),
         ("touch /run/modicum-build/started; exit 0", "touch /h/view/started; exit 0"),
         ("/run/modicum-build/cache/pip:/run/modicum-build/cache/uv", "/h/cache/pip:/h/view/cache/uv"),
@@ -56,7 +56,7 @@ def test_an_argument_below_the_home_is_below_the_root(word: str, found: str) -> 
 
 def test_a_directory_is_below_the_root_or_in_a_mount() -> None:
     assert locator(LINK).directory("/app") == f"{ROOT}/app"
-    assert locator(LINK).directory("/run/modicum") == "/h/links/co-1"
+    assert locator(LINK).directory("/run/modicum") == "/h/links/ta-1"
     assert locator().directory("/run/modicum") == f"{ROOT}/run/modicum"
 
 

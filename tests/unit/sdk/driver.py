@@ -25,6 +25,19 @@ LIMIT = 1000
 """Larger values are blobs here; so little because many tests send them."""
 
 
+class Named:
+    """A function that is known by its id."""
+
+    method: str | None = None
+
+    def __init__(self, object_id: str) -> None:
+        self._object_id = object_id
+
+    def ready(self) -> Operation[str]:
+        return self._object_id
+        yield
+
+
 class Server:
     """Runs `function` on what arrives. `lose_at` are the numbers of the steps at which the connection ends.
 

@@ -97,12 +97,12 @@ def test_nothing_is_drawn_behind_an_unfinished_line(terminal: Terminal) -> None:
     display = Display()
     display.begins("waiting")
     for text in (b"10 %\r", b"20 %\r"):
-        display("stderr", "co-1", text)
+        display("stderr", "ta-1", text)
         assert drawn(display) == ""
-    display("stdout", "co-1", b"name? ")
+    display("stdout", "ta-1", b"name? ")
     display.rest()
     assert drawn(display) == ""
-    display("stdout", "co-1", b"\n")
+    display("stdout", "ta-1", b"\n")
     assert drawn(display) == "waiting · 4 s"
 
 
@@ -153,7 +153,7 @@ def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     quiet = Display(quiet=True)
     quiet.created("ap-1", "mine", 1, 2)
     quiet("system", "im-1", b"Step 1/1: x\n")
-    quiet("stdout", "co-1", b"of the program\n")
+    quiet("stdout", "ta-1", b"of the program\n")
     assert capsys.readouterr() == ("of the program\n", "")
 
 

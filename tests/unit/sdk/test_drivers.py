@@ -16,7 +16,7 @@ from modicum import _async, _blocking, _context, _operations, _server
 from modicum._exchange import ConnectionLost, Item, Reconnect, Request, Send, Stream
 from modicum.exception import ConnectionError, NotFoundError
 from modicum.wire.values import dumps
-from tests.unit.sdk.driver import LIMIT, Peer, Server
+from tests.unit.sdk.driver import LIMIT, Named, Peer, Server
 
 CALL = "fc-1"
 Connect = Callable[..., Peer]
@@ -58,12 +58,12 @@ def double(x: Any) -> Any:
 
 
 def remote(value: Any) -> Any:
-    return _operations.remote("fu-1", CALL, dumps(((value,), {})))
+    return _operations.remote(Named("fu-1"), CALL, dumps(((value,), {})))
 
 
 def mapped(**options: bool) -> Any:
     settings = {"order_outputs": True, "return_exceptions": False, **options}
-    return _operations.map_("fu-1", CALL, lambda value: dumps(((value,), {})), **settings)
+    return _operations.map_(Named("fu-1"), CALL, lambda value: dumps(((value,), {})), **settings)
 
 
 def test_a_connection_serves_one_operation_after_the_other(connect: Connect) -> None:
@@ -309,7 +309,7 @@ async def test_what_was_printed_is_shown_before_an_async_caller_goes_on(connect:
 async def test_a_loops_operations_share_one_connection(connect: Connect) -> None:
     peer = connect(double)
     calls = [f"fc-{n}" for n in range(20)]
-    operations = [_operations.remote("fu-1", call, dumps(((n,), {}))) for n, call in enumerate(calls)]
+    operations = [_operations.remote(Named("fu-1"), call, dumps(((n,), {}))) for n, call in enumerate(calls)]
     got = await asyncio.gather(*(_async.run(o, c) for o, c in zip(operations, calls)))
     assert got == list(range(0, 40, 2))
     assert peer.connections == 1

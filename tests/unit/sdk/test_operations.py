@@ -19,7 +19,7 @@ from modicum.exception import (
 )
 from modicum.wire.messages import AHEAD_PIECES
 from modicum.wire.values import dump_exception, dumps
-from tests.unit.sdk.driver import LIMIT, Server
+from tests.unit.sdk.driver import LIMIT, Named, Server
 
 CALL = "fc-1"
 LARGE = 3 * LIMIT + 5
@@ -48,7 +48,7 @@ def mapped(
     server: Server, inputs: Iterator[Any], order_outputs: bool = True, return_exceptions: bool = False
 ) -> Generator[Any, None, Any]:
     server.values = inputs
-    return server.drive(_operations.map_("fu-1", CALL, encode, order_outputs, return_exceptions))
+    return server.drive(_operations.map_(Named("fu-1"), CALL, encode, order_outputs, return_exceptions))
 
 
 def steps_of(run: Any) -> int:
@@ -63,7 +63,7 @@ def steps_of(run: Any) -> int:
 
 def test_remote_sends_one_frame() -> None:
     server = Server(double)
-    assert server.run(_operations.remote("fu-1", CALL, arguments(21))) == 42
+    assert server.run(_operations.remote(Named("fu-1"), CALL, arguments(21))) == 42
     ((header, payload),) = server.sent
     assert header == {
         "t": "call.inputs",
@@ -79,7 +79,7 @@ def test_remote_sends_one_frame() -> None:
 @pytest.mark.parametrize("lost", range(1, 12))
 def test_remote_with_large_values_survives_a_loss_at_every_step(lost: int) -> None:
     def run(server: Server) -> None:
-        assert server.run(_operations.remote("fu-1", CALL, arguments(bytes(LARGE)))) == bytes(2 * LARGE)
+        assert server.run(_operations.remote(Named("fu-1"), CALL, arguments(bytes(LARGE)))) == bytes(2 * LARGE)
 
     assert steps_of(run) < 12
     server = Server(double, lose_at=(lost,))
@@ -99,7 +99,7 @@ class Forgetful(Server):
 
 def test_remote_runs_again_if_its_large_value_went_with_the_server() -> None:
     server = Forgetful(bytes, lose_at=(3,))
-    assert server.run(_operations.remote("fu-1", CALL, arguments(LARGE))) == bytes(LARGE)
+    assert server.run(_operations.remote(Named("fu-1"), CALL, arguments(LARGE))) == bytes(LARGE)
     assert server.ran == [(CALL, 0)] * 2
 
 
@@ -113,25 +113,25 @@ def test_map_runs_again_only_what_went_with_the_server() -> None:
 
 def test_remote_tells_when_its_large_value_may_go() -> None:
     server = Server(double)
-    server.run(_operations.remote("fu-1", CALL, arguments(bytes(LIMIT))))
+    server.run(_operations.remote(Named("fu-1"), CALL, arguments(bytes(LIMIT))))
     assert server.sent[-1][0] == {"t": "call.forget", "call": CALL}
 
 
 def test_remote_survives_losses_in_a_row() -> None:
     server = Server(double, lose_at=(1, 3, 6))
-    assert server.run(_operations.remote("fu-1", CALL, arguments(1))) == 2
+    assert server.run(_operations.remote(Named("fu-1"), CALL, arguments(1))) == 2
     assert server.reconnects == 3
 
 
 def test_remote_raises_what_the_function_raised() -> None:
     server = Server(lambda x: 1 // x)
     with pytest.raises(ZeroDivisionError):
-        server.run(_operations.remote("fu-1", CALL, arguments(0)))
+        server.run(_operations.remote(Named("fu-1"), CALL, arguments(0)))
 
 
 def answer_with(header: dict[str, Any], payload: bytes = b"") -> Any:
     """Run a remote call that is answered with this frame."""
-    operation = _operations.remote("fu-1", CALL, b"")
+    operation = _operations.remote(Named("fu-1"), CALL, b"")
     assert isinstance(next(operation), Send)
     assert isinstance(operation.send(None), Receive)
     try:
@@ -176,7 +176,7 @@ def test_exception_that_cannot_be_pickled() -> None:
 
 
 def test_spawn_returns_when_it_is_answered() -> None:
-    operation = _operations.spawn("fu-1", CALL, arguments(1))
+    operation = _operations.spawn(Named("fu-1"), CALL, arguments(1))
     exchange = next(operation)
     assert isinstance(exchange, Request)
     assert exchange.messages[0][0]["kind"] == "spawn"
@@ -187,14 +187,14 @@ def test_spawn_returns_when_it_is_answered() -> None:
 @pytest.mark.parametrize("lost", range(1, 8))
 def test_spawn_and_get_survive_a_loss_at_every_step(lost: int) -> None:
     server = Server(double, lose_at=(lost,))
-    server.run(_operations.spawn("fu-1", CALL, arguments(bytes(LARGE))))
+    server.run(_operations.spawn(Named("fu-1"), CALL, arguments(bytes(LARGE))))
     assert server.run(_operations.get(CALL, 0, None)) == bytes(2 * LARGE)
     assert list(server.stored) == [(CALL, 0)]
 
 
 def test_get_does_not_free_the_value() -> None:
     server = Server(double)
-    server.run(_operations.spawn("fu-1", CALL, arguments(bytes(LARGE))))
+    server.run(_operations.spawn(Named("fu-1"), CALL, arguments(bytes(LARGE))))
     server.run(_operations.get(CALL, 0, None))
     server.run(_operations.get(CALL, 0, 0))
     assert not [header for header, _ in server.sent if header["t"] in ("blob.free", "call.forget")]
@@ -243,7 +243,7 @@ def test_map_survives_a_loss_at_every_step(lost: int, ordered: bool) -> None:
 
 def test_map_sends_again_exactly_what_has_no_answer() -> None:
     server = Server(double)
-    operation = _operations.map_("fu-1", CALL, encode, True, False)
+    operation = _operations.map_(Named("fu-1"), CALL, encode, True, False)
     answer: Any = None
     server.values = iter(range(10))
     while not isinstance(exchange := operation.send(answer), Receive):
@@ -264,7 +264,7 @@ def test_map_sends_again_exactly_what_has_no_answer() -> None:
 
 def test_map_takes_what_has_come_before_it_sends_again() -> None:
     """Around a lost connection: the rest of a frame, and the frames behind it."""
-    operation = _operations.map_("fu-1", CALL, encode, True, False)
+    operation = _operations.map_(Named("fu-1"), CALL, encode, True, False)
     next(operation)
     operation.send(([1, 2, 3], True))
     operation.send(None)
@@ -286,7 +286,7 @@ def test_map_takes_what_has_come_before_it_sends_again() -> None:
 
 def test_map_gives_what_it_has_before_it_reconnects() -> None:
     """An output was taken from a frame whose next output is a blob, which cannot be read any longer."""
-    operation = _operations.map_("fu-1", CALL, encode, True, False)
+    operation = _operations.map_(Named("fu-1"), CALL, encode, True, False)
     assert isinstance(next(operation), Pull)
     assert isinstance(operation.send(([1, 2], True)), Send)
     operation.send(None)
@@ -345,7 +345,7 @@ def test_map_holds_few_bytes() -> None:
             yield bytes(900)
 
     server = Server(len)
-    operation = _operations.map_("fu-1", CALL, encode, True, False)
+    operation = _operations.map_(Named("fu-1"), CALL, encode, True, False)
     server.values = endless()
     answer: Any = None
     while not (isinstance(exchange := operation.send(answer), Receive) and exchange.timeout_s is None):
@@ -390,7 +390,8 @@ def test_neighbours_share_a_frame_until_it_is_full() -> None:
 @pytest.mark.parametrize("lost", range(1, 60))
 def test_generator_survives_a_loss_at_every_step(lost: int) -> None:
     server = Server(lambda n: (f"item {k}" for k in range(n)), (lost, lost + 5))
-    assert list(server.drive(_operations.generate("fu-1", CALL, arguments(12)))) == [f"item {k}" for k in range(12)]
+    items = list(server.drive(_operations.generate(Named("fu-1"), CALL, arguments(12))))
+    assert items == [f"item {k}" for k in range(12)]
     asked = [header["pieces"] for header, _ in server.sent if header["t"] == "call.inputs"]
     assert asked == sorted(asked)
 
@@ -398,7 +399,7 @@ def test_generator_survives_a_loss_at_every_step(lost: int) -> None:
 def test_generator_acknowledges_before_the_window_is_full() -> None:
     count = 2 * AHEAD_PIECES
     server = Server(lambda n: (f"item {k}" for k in range(n)))
-    assert len(list(server.drive(_operations.generate("fu-1", CALL, arguments(count))))) == count
+    assert len(list(server.drive(_operations.generate(Named("fu-1"), CALL, arguments(count))))) == count
     acknowledged = [header["pieces"] for header, _ in server.sent if header["t"] == "call.ack"]
     gaps = [after - before for before, after in zip([0, *acknowledged], acknowledged)]
     assert acknowledged
@@ -406,7 +407,7 @@ def test_generator_acknowledges_before_the_window_is_full() -> None:
 
 
 def test_generator_that_fails() -> None:
-    operation = _operations.generate("fu-1", CALL, b"")
+    operation = _operations.generate(Named("fu-1"), CALL, b"")
     next(operation)
     operation.send(None)
     payload = dump_exception(ValueError("enough"))
@@ -415,7 +416,7 @@ def test_generator_that_fails() -> None:
 
 
 def test_generator_whose_end_comes_before_its_last_items() -> None:
-    operation = _operations.generate("fu-1", CALL, b"")
+    operation = _operations.generate(Named("fu-1"), CALL, b"")
     next(operation)
     operation.send(None)
     end = dumps(2)

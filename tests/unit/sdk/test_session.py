@@ -33,7 +33,7 @@ class Logs(Server):
             raise from_code("internal", "the disk is full")
         if cursor == 3:
             return {"entries": [], "cursor": 3, "ended": True}, b""
-        return {"entries": [["stdout", "co-1", 2]], "cursor": cursor + 1, "ended": False}, b"x\n"
+        return {"entries": [["stdout", "ta-1", 2]], "cursor": cursor + 1, "ended": False}, b"x\n"
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_all_output_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         followed(monkeypatch, Logs(), lambda *args: shown.append(args))
-    assert shown == [("stdout", "co-1", b"x\n")] * 3
+    assert shown == [("stdout", "ta-1", b"x\n")] * 3
 
 
 def test_it_stays_attached_when_nothing_can_be_shown_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:

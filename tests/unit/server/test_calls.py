@@ -180,12 +180,12 @@ async def test_a_container_speaks_of_its_own_inputs_alone(world: World) -> None:
     await world.tell(agent, forged, b"xy")
     assert not of(world.user.take(), "call.outputs")
     with pytest.raises(RemoteFailure, match="not expected"):
-        await world.tell(Wire("container", "co-other"), outputs(1, ["fc-1:0", 1, "ok", 0.0, 1, None]), b"x")
+        await world.tell(Wire("container", "ta-other"), outputs(1, ["fc-1:0", 1, "ok", 0.0, 1, None]), b"x")
 
 
 async def test_somebody_elses_call(world: World) -> None:
     await world.inputs("fc-1", "map", 2)
-    other = Wire("container", "co-other")
+    other = Wire("container", "ta-other")
     with pytest.raises(RemoteFailure, match="somebody else's") as caught:
         await world.inputs("fc-1", "map", 2, channel=other)
     assert caught.value.code == "permission_denied"
@@ -307,8 +307,8 @@ async def test_a_caller_who_comes_back_gets_what_he_has_not(world: World) -> Non
 async def adopted(world: World, holding: list[list[Any]]) -> Wire:
     """A container of the server before this one connects, as its node reports it."""
     world.node = Wire("node")
-    await world.tell(world.node, {**NODE, "containers": [{"id": "co-old", "function": world.function}]})
-    return await world.agent("co-old", holding)
+    await world.tell(world.node, {**NODE, "containers": [{"id": "ta-old", "function": world.function}]})
+    return await world.agent("ta-old", holding)
 
 
 async def test_an_adopted_generator_goes_on_for_a_caller_who_is_there_first(world: World) -> None:
@@ -380,7 +380,7 @@ async def test_generator_whose_caller_has_items_is_not_begun_again(world: World)
 
 async def test_a_node_cannot_name_a_path_as_a_container(world: World, tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
-    for name in ("../../victim", str(tmp_path / "victim"), "co-../x", "node", ""):
+    for name in ("../../victim", str(tmp_path / "victim"), "ta-../x", "node", ""):
         evil = Wire("node")
         with pytest.raises(RemoteFailure, match="no id of a container"):
             await world.tell(evil, {**NODE, "node": "evil", "containers": [{"id": name, "function": "fu-1"}]})

@@ -28,8 +28,8 @@ class World:
         self.database = Database(f"sqlite:///{folder}/store.db")
         self.blobs = LocalBlobs(folder / "blobs")
         self.deliveries = Deliveries(self.blobs, self.database)
-        self.caller, self.agent = Wire("user"), Wire("container", "co-1")
-        self.container = Container("co-1", "fu-1", "ap-1", "node", self.agent)
+        self.caller, self.agent = Wire("user"), Wire("container", "ta-1")
+        self.container = Container("ta-1", "fu-1", "ap-1", "node", self.agent)
         self.seq = 0
 
     def call(self, kind: str, count: int = 1, name: str = "fc-1") -> Call:

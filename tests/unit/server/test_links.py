@@ -43,12 +43,12 @@ async def test_a_socket_says_who_speaks_however_long_its_path(tmp_path: Path) ->
     listeners = [
         await links.listen_user(),
         await links.listen_node(os.getuid()),
-        await links.listen_container("co-1", os.getuid()),
+        await links.listen_container("ta-1", os.getuid()),
     ]
     for folder, principal, name in (
         ("sock", "user", "user"),
         ("links/node", "node", "node"),
-        ("links/co-1", "container", "co-1"),
+        ("links/ta-1", "container", "ta-1"),
     ):
         channel = await connect(str(home / folder), ignore)
         header, _ = await channel.request({"t": "who", "principal": "user", "name": "somebody else"})
@@ -59,9 +59,9 @@ async def test_a_socket_says_who_speaks_however_long_its_path(tmp_path: Path) ->
         assert (ended.principal, ended.name, ended.closed) == (principal, name, True)
         assert stat.S_IMODE((home / folder / "s").stat().st_mode) == 0o600
         assert stat.S_IMODE((home / folder).stat().st_mode) == 0o700
-    assert links.containers() == ["co-1"]
-    links.remove("co-1")
-    links.remove("co-1")
+    assert links.containers() == ["ta-1"]
+    links.remove("ta-1")
+    links.remove("ta-1")
     assert links.containers() == []
     for listener in listeners:
         listener.close()

@@ -28,11 +28,11 @@ async def test_what_the_last_agent_holds_is_known_before_anything_is_dispatched(
     options = {**OPTIONS, "max_containers": 2}
     function = (await ask(router, user, {**CREATE, "app": app, "options": options}, b"code"))["function"]
     recovering = asyncio.create_task(server._recover(parts))
-    containers = [{"id": name, "function": function} for name in ("co-1", "co-2")]
+    containers = [{"id": name, "function": function} for name in ("ta-1", "ta-2")]
     await ask(router, Wire("node"), {**NODE, "containers": containers})
     inputs = {"t": "call.inputs", "call": "fc-1", "function": function, "kind": "map", "first": 0, "sizes": [1, 1]}
     await ask(router, user, inputs, b"xx")
-    free, busy = Wire("container", "co-1"), Wire("container", "co-2")
+    free, busy = Wire("container", "ta-1"), Wire("container", "ta-2")
     for agent, holding in ((free, []), (busy, [["fc-1:0", 1]])):
         assert not recovering.done()
         await ask(router, agent, {"t": "agent.hello", "build": "x", "holding": holding})

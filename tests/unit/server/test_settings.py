@@ -47,8 +47,8 @@ def test_each_setting_is_explained(each: object) -> None:
 
 def test_log_lines_carry_their_fields() -> None:
     record = logging.makeLogRecord(
-        {"name": "modicum.x", "levelname": "INFO", "msg": "started", "container": "co-1", "n": 2}
+        {"name": "modicum.x", "levelname": "INFO", "msg": "started", "container": "ta-1", "n": 2}
     )
     line = _Lines().format(record)
-    assert line.endswith("INFO modicum.x started container='co-1' n=2")
+    assert line.endswith("INFO modicum.x started container='ta-1' n=2")
     assert "\n" not in line

@@ -6,7 +6,7 @@ import re
 from math import inf
 from typing import Any
 
-_CONTAINER = re.compile(r"co-[0-9a-z]{1,40}")
+_CONTAINER = re.compile(r"ta-[0-9a-z]{1,40}")
 _VALUE = re.compile(r"bl-[0-9a-f]{16,64}")
 
 

@@ -66,7 +66,7 @@ class Cluster:
     def new_id(self) -> str:
         """An id that no other container has, of this server or, thanks to the prefix, of another."""
         self._named += 1
-        return f"co-{self._prefix}{_base36(self._named)}"
+        return f"ta-{self._prefix}{_base36(self._named)}"
 
     def join(self, node_id: str, cpus: float, memory_mib: int) -> Node:
         """A node offers itself, or offers something else than before."""
