@@ -176,7 +176,7 @@ class Lifecycle:
                 self.end(turn, container, NEWER)
             elif container.state not in ENDING:
                 pool.old[container.id] = container
-        pool.failures = 0
+        pool.failures = pool.broken = pool.streak = 0
         pool.retry_at = -inf  # what failed before may be mended
         self.respec(turn, pool, spec)
 
@@ -200,7 +200,7 @@ class Lifecycle:
             return
         if container.state is not ContainerState.ADOPTED:
             pool.experience.learn_start(turn.now - container.born)
-            pool.failures = 0
+            pool.failures = pool.broken = 0
         elif pool.spec.single_use:
             container.yielding = "it is used once, and may have been"
         self._enter(turn, container, ContainerState.READY)
