@@ -9,6 +9,7 @@ import pytest
 
 from modicum.server.core.actions import (
     Accept,
+    Action,
     Dispatch,
     DrainContainer,
     FailInputs,
@@ -219,6 +220,7 @@ def test_the_startup_timeout_counts_to_the_end_of_loading(core: Driver) -> None:
 def test_one_that_dies_while_it_loads_has_failed_to_start(core: Driver) -> None:
     core.open(replace(F, max_containers=1))
     core.feed(InputsArrived("f", keys(1)))
+    actions: list[Action] = []
     for number in (1, 2, 3):
         core.feed(ContainerReady(f"ta-t{number}", loaded=False))
         actions = core.feed(gone(f"ta-t{number}", ExitReason.CRASHED))
@@ -255,7 +257,7 @@ def test_inputs_are_taken_from_the_store_when_few_are_queued(core: Driver) -> No
     assert core.feed(InputsArrived("f", keys(1000, "d"))) == []
     assert core.state.queued("f") == 1000
     assert core.feed(BacklogChanged("f", 4000)) == []
-    [accepted, send, load] = core.end("ta-t1", ("c:0", 1))
+    [*_, load] = core.end("ta-t1", ("c:0", 1))
     assert load == LoadInputs("f", 1000)
     core.feed(BacklogChanged("f", 3))
     assert core.feed(BacklogChanged("f", 2))[0] == LoadInputs("f", 2)

@@ -24,8 +24,8 @@ def note(pool: Pool, now: float) -> None:
 def wanted(pool: Pool, now: float) -> int:
     """How many containers the pool should have, those included that finish what they run and go.
 
-    As many as its load wants; the buffer beside those that are busy, while any are; its minimum at least and its maximum
-    at most.
+    As many as its load wants; the buffer beside those that are busy, while any are; its minimum at least and its
+    maximum at most.
     """
     spec = pool.spec
     count = _for_load(pool, now)
