@@ -48,6 +48,7 @@ class Lifecycle:
             self._admit(turn, container)
         elif container.state is not ContainerState.READY:
             self._enter(turn, container, ContainerState.LOADING)
+            container.pool.index(turn, container)
         if any(_is_overtaken(container, each) for each in hello.held):
             self.kill(turn, container, "it runs an input that has been given to another container since")
         elif container.state is ContainerState.READY:
