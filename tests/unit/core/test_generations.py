@@ -126,6 +126,16 @@ def test_the_new_find_room_where_the_old_fill_the_machine(core: Driver) -> None:
     assert core.feed(InputsArrived("f", keys(1, "d"))) == [started(2)]
 
 
+def test_the_new_find_room_although_the_old_never_idle(core: Driver) -> None:
+    spec = replace(F, cpu=64.0)
+    working(core, spec)
+    core.feed(InputsArrived("f", keys(9, "d")))
+    core.feed(newer(spec))
+    assert core.end("ta-t1", ("c:0", 1)) == [Accept(("c:0",)), DrainContainer("ta-t1", ANY)]
+    assert core.feed(gone("ta-t1")) == [started(2)]
+    assert core.feed(ContainerReady("ta-t2")) == [sent("ta-t2", "d:0")]
+
+
 def test_a_minimum_is_of_the_new_definition_in_the_end(core: Driver) -> None:
     spec = replace(F, min_containers=2)
     working(core, spec, busy=0, idle=2)

@@ -182,7 +182,8 @@ class Autoscaler:
             if victim.load:
                 self._lifecycle.give_way(turn, victim, GIVES_WAY)
             else:
-                self._lifecycle.drain(turn, victim, f"{pool.spec.id} needs its place")
+                reason = NEWER if victim.pool is pool else f"{pool.spec.id} needs its place"
+                self._lifecycle.drain(turn, victim, reason)
 
     def _candidates(self, pool: Pool, now: float) -> Iterator[tuple[list[Container], bool]]:
         """Who may have to go for this pool, and whether it must be patient: longer lists, better candidates first.

@@ -80,13 +80,12 @@ def _for_load(pool: Pool, now: float) -> int:
 def _most(pool: Pool) -> int:
     """How many containers its inputs could fill. Nothing is added to one that is leaving, nor to a batch that runs."""
     spec = pool.spec
-    most = ceil(pool.load / spec.aim)
     if spec.slots == 1:
-        return most
+        return pool.load
     batched = bool(spec.batch_size)
     closed = [each for each in pool.containers.values() if each.load and (each.yielding or (batched and each.slow))]
     elsewhere = pool.load - sum(len(each.load) for each in closed)
-    return max(most, len(closed) + ceil(elsewhere / spec.aim))
+    return len(closed) + ceil(elsewhere / spec.aim)
 
 
 def _busy(pool: Pool) -> int:

@@ -72,8 +72,7 @@ class Lifecycle:
         if before in (ContainerState.STARTING, ContainerState.LOADING) and reason not in _BLAMELESS:
             count_start_failure(turn, pool, detail)
         elif before is ContainerState.READY:
-            is_over = reason is ExitReason.FINISHED and container.yielding and not container.load
-            if reason not in _BLAMELESS and not is_over:
+            if reason not in _BLAMELESS:
                 blame(turn, container, reason, detail)
             _spill(container)
         turn.freed = True
