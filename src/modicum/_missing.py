@@ -17,9 +17,9 @@ def _names(words: str) -> frozenset[str]:
 NOT_YET = {
     "modal": _names(
         "Client CloudBucketMount Cls Cluster Cron Dict Environment NetworkFileSystem Period Probe "
-        "Proxy Queue Retries Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
+        "Proxy Queue Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
         "asgi_app batched billing clustered concurrent container_process enter exit experimental "
-        "fastapi_endpoint forward gpu interact io_streams method parameter sessioned types web_endpoint web_server "
+        "fastapi_endpoint forward gpu interact io_streams method parameter sessioned web_endpoint web_server "
         "wsgi_app"
     ),
     "modal.exception": _names(
