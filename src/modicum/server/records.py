@@ -30,13 +30,27 @@ class App:
 
 @dataclass(slots=True)
 class Function:
-    """A function of an app: what a container of it needs to know."""
+    """A function of an app, or a variant of one: what a container of it needs to know.
+
+    A variant has a `parent`; its definition is the parent's but for its `settings` and `parameters` (base64). A
+    function that is nobody's variant knows its `variants`. `overrides` are what the autoscaler was told meanwhile.
+    """
 
     id: str
     app: str
     name: str
     definition: dict[str, Any]
     serialized: bytes
+    parent: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    parameters: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    variants: list[str] = field(default_factory=list)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it asks of the platform now."""
+        return {**self.definition["options"], **self.overrides}
 
 
 @dataclass(slots=True)
