@@ -126,13 +126,13 @@ class Configurable(Generic[P, R, O]):
             "buffer_containers": buffer_containers,
             "scaledown_window": scaledown_window,
         }
-        return (yield from _configure(self, {name: value for name, value in given.items() if value is not None}))
+        return _configure(self, {name: value for name, value in given.items() if value is not None})
 
     @both
-    def keep_warm(self, warm_pool_size: int) -> Operation[None]:
+    def keep_warm(self, warm_pool_size: int) -> Operation[FunctionAutoscalerSettings]:
         """Change how many containers there are at least."""
         say("Function.keep_warm(…)", "Function.autoscaler.update(min_containers=…)")
-        yield from _configure(self, {"min_containers": warm_pool_size})
+        return _configure(self, {"min_containers": warm_pool_size})
 
 
 class FunctionAutoscaler:

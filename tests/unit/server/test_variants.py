@@ -245,7 +245,9 @@ async def test_a_minimum_above_the_maximum_is_refused_and_changes_nothing(world:
     assert (await configure(world))["overrides"] == {}
 
 
-@pytest.mark.parametrize("told", [{"timeout": 5}, {"max_containers": 0}, {"min_containers": -1}, {"scaledown_window": 0}])
+@pytest.mark.parametrize(
+    "told", [{"timeout": 5}, {"max_containers": 0}, {"min_containers": -1}, {"scaledown_window": 0}], ids=repr
+)
 async def test_the_autoscaler_is_not_told_nonsense(world: World, told: dict[str, Any]) -> None:
     with pytest.raises(RemoteFailure) as caught:
         await configure(world, **told)
@@ -272,6 +274,7 @@ async def test_what_a_function_is(world: World) -> None:
         ("b/f", "not_found", "no app named 'b' is there"),
         ("a/g", "not_found", "the app 'a' has no function 'g'; it has f"),
     ],
+    ids=["id", "no app", "other app", "other function"],
 )
 async def test_functions_that_are_not_there(world: World, named: str, code: str, reason: str) -> None:
     with pytest.raises(RemoteFailure, match=reason) as caught:
