@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modicum.blobs.base import BlobMissing
-from modicum.server.api.fields import value_blob, whole
+from modicum.server.api.fields import value_blob
 from modicum.server.api.options import check_definition
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
