@@ -67,19 +67,25 @@ class Configurable(Generic[P, R, O]):
         from modicum import options
 
         given = {**locals()}
-        return _varied(self, options.read_overrides("with_options", given))
+        return self.variant(options.read_overrides("with_options", given))
 
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Function[P, R, O]:
         """Return this function as `@modal.concurrent` would have made it; it has containers of its own."""
         from modicum import options
 
-        return _varied(self, {"concurrency": options.read_concurrency("with_concurrency", max_inputs, target_inputs)})
+        return self.variant({"concurrency": options.read_concurrency("with_concurrency", max_inputs, target_inputs)})
 
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R, O]:
         """Return this function as `@modal.batched` would have made it; it has containers of its own."""
         from modicum import options
 
-        return _varied(self, {"batching": options.read_batching(max_batch_size, wait_ms)})
+        return self.variant({"batching": options.read_batching(max_batch_size, wait_ms)})
+
+    def variant(self, settings: dict[str, Any], parameters: bytes = b"") -> Function[P, R, O]:
+        """Return this function with settings, as they are sent, and a class's with parameters of its own."""
+        from modicum._variants import Variant  # few programs have any
+
+        return Variant(self, settings, parameters)  # type: ignore[arg-type]  # whatever is configurable is a function
 
     @property
     def autoscaler(self) -> FunctionAutoscaler:
@@ -167,12 +173,6 @@ class FunctionAutoscaler:
             "scaledown_window": scaledown_window,
         }
         return _configure(self._function, {name: value for name, value in given.items() if value is not UNSET})
-
-
-def _varied(base: Configurable[P, R, O], settings: dict[str, Any]) -> Function[P, R, O]:
-    from modicum._variants import Variant  # few programs have any
-
-    return Variant(base, settings)  # type: ignore[arg-type]  # whatever is configurable is a function
 
 
 def _ask(function: Any, kind: str, **fields: Any) -> Operation[Any]:

@@ -6,6 +6,7 @@ The server makes the same variant of the same settings, so that programs which a
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum.exception import ExecutionError, InvalidError
@@ -21,23 +22,8 @@ if TYPE_CHECKING:
 BOUND_MAX = 1000
 """So many variants are remembered, so that calling one again asks for nothing."""
 
-_bound: dict[tuple[str, str, str | None], Header] = {}
-
-
-def bind(base: str, settings: dict[str, Any], parameters: str | None = None) -> Operation[Header]:
-    """Return what the server says of a function's variant: `function` (its id), `spec` and `options`.
-
-    `parameters` are those of a class, base64. One that was asked for before is known: its id is made of what it is.
-    """
-    what = base, json.dumps(settings, sort_keys=True), parameters
-    found = _bound.get(what)
-    if found is None:
-        header = {"t": "function.bind", "function": base, "options": settings, "parameters": parameters}
-        ((found, _),) = yield from ask(header)
-        if len(_bound) >= BOUND_MAX:
-            _bound.clear()
-        _bound[what] = found
-    return found
+_bound: dict[tuple[str, str], str] = {}
+"""The id of a variant, by the id of its function and what it has of its own."""
 
 
 def ask(header: Header) -> Operation[Any]:
@@ -50,27 +36,36 @@ def ask(header: Header) -> Operation[Any]:
 
 
 class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is a variant of
-    """A function that differs from another by its settings alone. Made by `with_options` and its like."""
+    """A function that differs from another by its settings, or a class's by its parameters. See `Function.variant`."""
 
     _base: Function[Any, Any, Any]
-    _settings: dict[str, Any]
+    _own: dict[str, Any]
 
-    def __init__(self, base: Function[Any, Any, Any], settings: dict[str, Any]) -> None:
+    def __init__(self, base: Function[Any, Any, Any], settings: dict[str, Any], parameters: bytes = b"") -> None:
+        own: dict[str, Any] = {"options": settings, "parameters": b64encode(parameters).decode() or None}
         if isinstance(base, Variant):
-            settings = {**base._settings, **settings}
+            own["options"] = {**base._own["options"], **settings}
+            own["parameters"] = own["parameters"] or base._own["parameters"]
             base = base._base
         if base.is_generator and settings.get("retries") is not None:
             raise InvalidError(f"{base.name!r} is a generator function: it cannot have retries; leave them out")
         self.__dict__.update(base.__dict__)
         self.__dict__.pop("_find", None)
         self._base = base
-        self._settings = settings
+        self._own = own
+        self._what = json.dumps(own, sort_keys=True)
         self._object_id = None
         self._object_ids = []
 
     def _find(self) -> Operation[str]:
-        found = yield from bind((yield from self._base.ready()), self._settings)
-        return found["function"]  # type: ignore[no-any-return]
+        base = yield from self._base.ready()
+        found = _bound.get((base, self._what))
+        if found is None:
+            ((answer, _),) = yield from ask({"t": "function.bind", "function": base, **self._own})
+            if len(_bound) >= BOUND_MAX:
+                _bound.clear()
+            found = _bound[base, self._what] = answer["function"]
+        return found
 
     def ready(self) -> Operation[str]:
         """Return the variant's id. It is another whenever the function itself is another, in each run of its app."""
@@ -87,4 +82,5 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
         return self._object_id
 
     def __repr__(self) -> str:
-        return f"modicum.Function({self.name!r}, {', '.join(f'{n}={v!r}' for n, v in self._settings.items())})"
+        settings = [f"{name}={value!r}" for name, value in self._own["options"].items()]
+        return f"modicum.Function({', '.join([repr(self.name), *settings])})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 from typing import Any
 
 import click
@@ -117,7 +119,7 @@ def variants(function: str, limit: int, as_json: bool) -> None:
     rows = [
         {
             "function_id": each["id"],
-            "parameters": each["parameters"],
+            "parameters": _parameters(each["parameters"], as_json),
             "options": each["settings"] if as_json else _words(each["settings"]),
             "containers": each["runners"],
         }
@@ -127,6 +129,14 @@ def variants(function: str, limit: int, as_json: bool) -> None:
     if any(row["parameters"] is not None for row in rows):
         columns = {"function_id": "Function", "parameters": "Parameters", **columns}
     tables.show(rows, columns, as_json, f"{answer['function']} has no variants")
+
+
+def _parameters(encoded: str | None, as_json: bool) -> Any:
+    """Return a class's parameters, which travel as JSON."""
+    if encoded is None:
+        return None
+    found = json.loads(base64.b64decode(encoded))
+    return found if as_json else ", ".join(f"{name}={value!r}" for name, value in found.items())
 
 
 def _words(settings: dict[str, Any]) -> str:

@@ -44,6 +44,7 @@ class Apps:
         self._logs = logs
         self.by_id: dict[str, App] = {}
         self._by_key: dict[str, App] = {}
+        self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str]) -> App:
         """Return the app of a key, made now if there is none."""
@@ -157,7 +158,7 @@ class Apps:
         """Return the ids of an app's functions, each followed by its variants."""
         found = []
         for function in app.functions.values():
-            found += [function, *self._fleet.functions[function].variants]
+            found += [function, *self.variants.get(function, ())]
         return found
 
     async def stop(self, app_id: str) -> None:
@@ -183,6 +184,7 @@ class Apps:
         self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
         for function in functions:
             self._fleet.functions.pop(function, None)
+            self.variants.pop(function, None)
             for call in [c for c in self._deliveries.calls.values() if c.function == function]:
                 self._deliveries.forget(call)
         self._logs.finish(app.id)

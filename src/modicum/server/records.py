@@ -32,8 +32,8 @@ class App:
 class Function:
     """A function of an app, or a variant of one: what a container of it needs to know.
 
-    A variant has a `parent`; its definition is the parent's but for its `settings` and `parameters` (base64). A
-    function that is nobody's variant knows its `variants`. `overrides` are what the autoscaler was told meanwhile.
+    A variant has a `parent`; its definition is the parent's but for its `settings` and `parameters` (base64).
+    `overrides` are what the autoscaler was told meanwhile.
     """
 
     id: str
@@ -45,7 +45,6 @@ class Function:
     settings: dict[str, Any] = field(default_factory=dict)
     parameters: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
-    variants: list[str] = field(default_factory=list)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 from modicum.server.apps import Apps, spec_of
@@ -62,7 +63,7 @@ class Variants:
 
     async def _add(self, base: Function, settings: dict[str, Any], parameters: str | None) -> Function:
         self._apps.get(base.app)
-        if len(base.variants) >= VARIANTS_MAX:
+        if len(self.of(base)) >= VARIANTS_MAX:
             raise RemoteFailure(
                 "resource_exhausted",
                 f"the function {base.name!r} has {VARIANTS_MAX} variants, each with settings or parameters of its own; "
@@ -78,7 +79,7 @@ class Variants:
         return variant
 
     def _take_in(self, base: Function, variant: Function) -> None:
-        base.variants.append(variant.id)
+        self._apps.variants.setdefault(base.id, []).append(variant.id)
         self._fleet.functions[variant.id] = variant
         self._fleet.on_event(ev.FunctionAdded(spec_of(variant)))
 
@@ -104,14 +105,28 @@ class Variants:
             function.serialized = base.serialized
             self._take_in(base, function)
 
-    def rebase(self, base: Function) -> list[Function]:
-        """Give a function's variants its new definition; return them. What the autoscaler was told is forgotten."""
-        variants = [self._fleet.functions[each] for each in base.variants]
-        for variant in variants:
-            variant.definition = vary(base.definition, variant.settings, variant.parameters)
-            variant.serialized = base.serialized
-            variant.overrides = {}
-        return variants
+    def of(self, function: Function) -> list[str]:
+        """Return the ids of a function's variants, the newest last."""
+        return self._apps.variants.get(function.id, [])
+
+    def redefined(self, base: Function) -> None:
+        """A function is defined anew, and so are its variants. What the autoscaler was told of them is forgotten."""
+        for each in self.of(base):
+            variant = self._fleet.functions[each]
+            changed = replace(
+                variant,
+                definition=vary(base.definition, variant.settings, variant.parameters),
+                serialized=base.serialized,
+                overrides={},
+            )
+            self._fleet.functions[each] = changed
+            self._fleet.on_event(ev.FunctionAdded(spec_of(changed)))
+
+    def removed(self, base: str) -> None:
+        """A function is there no longer, and so are its variants."""
+        for each in self._apps.variants.pop(base, []):
+            self._fleet.functions.pop(each, None)
+            self._fleet.on_event(ev.FunctionRemoved(each))
 
     async def configure(self, function: Function, told: dict[str, int | None]) -> None:
         """Tell the autoscaler of a function, until it is defined anew. None stands for what there is without a word."""

@@ -88,6 +88,10 @@ def test_variants(asked: list[Any], answers: dict[str, Any]) -> None:
     assert lines[1].split() == ["fu-2", "timeout=5,", "max_retries=2,", "backoff_coefficient=1.0", "2"]
     found = json.loads(run("variants", "shop/f", "--json").output)
     assert found[0]["options"] == {"timeout": 5, "retries": {"max_retries": 2, "backoff_coefficient": 1.0}}
+    answers["function.variants"]["variants"][0]["parameters"] = "eyJ4IjogImEiLCAibiI6IDN9"
+    lines = run("variants", "shop/f").output.splitlines()
+    assert lines[1].split()[:3] == ["fu-2", "x='a',", "n=3"]
+    assert json.loads(run("variants", "shop/f", "--json").output)[0]["parameters"] == {"x": "a", "n": 3}
     answers["function.variants"]["variants"] = []
     assert run("variants", "shop/f").output == "fu-1 has no variants\n"
 

@@ -101,6 +101,13 @@ def test_later_settings_replace_earlier_ones_and_none_replaces_nothing(server: S
     }
 
 
+def test_a_classs_parameters_stay_through_further_settings(server: Server) -> None:
+    double.variant({}, b"A").with_options(timeout=5).hydrate()
+    double.with_options(timeout=5).variant({}, b"A").hydrate()
+    ((header, _),) = server.sent
+    assert (header["options"], header["parameters"]) == ({"timeout": 5}, "QQ==")
+
+
 def test_a_lost_connection_binds_again() -> None:
     server = Server(lose_at=(1,))
     double.hydrate_with("fu-lost")
@@ -140,7 +147,7 @@ def test_it_may_travel(server: Server) -> None:
     variant = double.with_options(timeout=5)
     variant.hydrate()
     there = values.loads(values.dumps(variant))
-    assert there._settings == {"timeout": 5}
+    assert there._own == {"options": {"timeout": 5}, "parameters": None}
     assert there.app is None
     with pytest.raises(ExecutionError, match="has no id yet"):
         _ = there.object_id

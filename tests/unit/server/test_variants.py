@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ async def test_variants_come_back_with_the_next_server(world: World, tmp_path: P
     assert (back.options["timeout"], back.options["min_containers"]) == (5, 1)
     assert (back.serialized, back.definition["parameters"]) == (b"code", "QQ==")
     assert parts.fleet.functions[world.function].options["max_containers"] == 7
-    assert parts.fleet.functions[world.function].variants == [variant]
+    assert parts.apps.variants == {world.function: [variant]}
     assert "fc-9" in parts.deliveries.calls
     again = World(server, parts, router)
     again.function = world.function
@@ -129,13 +130,23 @@ async def test_variants_come_back_with_the_next_server(world: World, tmp_path: P
 async def test_a_function_that_is_defined_anew_takes_its_variants_along(world: World) -> None:
     variant = (await bind(world, {"timeout": 5}))["function"]
     await configure(world, variant, min_containers=1)
-    base = world.parts.fleet.functions[world.function]
-    base.definition = {**base.definition, "image": "im-2", "options": {**OPTIONS, "startup_timeout": 9}}
-    base.serialized = b"newer"
-    (changed,) = world.parts.variants.rebase(base)
+    base, before = world.parts.fleet.functions[world.function], world.parts.fleet.functions[variant]
+    definition = {**base.definition, "image": "im-2", "options": {**OPTIONS, "startup_timeout": 9}}
+    world.parts.variants.redefined(replace(base, definition=definition, serialized=b"newer"))
+    changed = world.parts.fleet.functions[variant]
     assert (changed.id, changed.serialized, changed.definition["image"]) == (variant, b"newer", "im-2")
     assert (changed.options["timeout"], changed.options["startup_timeout"]) == (5, 9)
     assert (changed.options["min_containers"], changed.overrides) == (0, {})
+    assert before.definition["image"] == "im-1", "its containers were made of it"
+    assert spec_of(world, variant).startup_timeout_s == 9
+
+
+async def test_variants_go_with_their_function(world: World) -> None:
+    variant = (await bind(world, {"timeout": 5}))["function"]
+    world.parts.variants.removed(world.function)
+    assert list(world.parts.fleet.functions) == list(world.parts.controller.state.pools) == [world.function]
+    with pytest.raises(RemoteFailure, match="does not exist"):
+        await bind(world, {"timeout": 6}, function=variant)
 
 
 async def test_a_batched_variant_says_so(world: World) -> None:

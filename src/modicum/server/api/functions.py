@@ -95,7 +95,7 @@ def variants(parts: Parts, channel: Channel, header: Header, payload: bytes) -> 
     """Tell which variants a function has, those with most containers first, or the newest, as `limit` is 0."""
     function = find(parts, channel, header["function"])
     base = function if function.parent is None else parts.fleet.functions[function.parent]
-    found = [_variant(parts, parts.fleet.functions[each]) for each in reversed(base.variants)]
+    found = [_variant(parts, parts.fleet.functions[each]) for each in reversed(parts.variants.of(base))]
     if header["limit"]:
         found = sorted(found, key=lambda each: -each["runners"])[: header["limit"]]
     return {"function": base.id, "variants": found}
