@@ -41,6 +41,7 @@ class Function:
     name: str
     definition: dict[str, Any]
     serialized: bytes
+    generation: int = 0  # the version of its app in which it changed last
     parent: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     parameters: str | None = None
@@ -89,6 +90,7 @@ class Call:
     container: str | None = None
     pieces: int = 0  # of a generator: how many its caller had when he last said so
     begun: bool = False  # of a generator: its caller may have some
+    method: str | None = None  # of a class
 
     @property
     def durable(self) -> bool:

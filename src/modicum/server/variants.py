@@ -11,10 +11,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from modicum.server.apps import Apps, spec_of
+from modicum.server.apps import Apps
 from modicum.server.core import events as ev
 from modicum.server.fleet import Fleet
 from modicum.server.records import Function
+from modicum.server.specs import spec_of
 from modicum.stores import variants as stored_variants
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredFunction
@@ -70,8 +71,17 @@ class Variants:
                 "pass what differs as arguments",
             )
         definition = vary(base.definition, settings, parameters)
-        variant_ = variant_id(base.id, settings, parameters)
-        variant = Function(variant_, base.app, base.name, definition, base.serialized, base.id, settings, parameters)
+        variant = Function(
+            variant_id(base.id, settings, parameters),
+            base.app,
+            base.name,
+            definition,
+            base.serialized,
+            base.generation,
+            base.id,
+            settings,
+            parameters,
+        )
         self._take_in(base, variant)
         # The store keeps the order of what it is given: an input of this variant never comes before it.
         row = stored_variants.add_variant(variant.id, base.id, base.app, base.name, settings, parameters)
@@ -91,10 +101,10 @@ class Variants:
             stored.name,
             stored.definition,
             stored.serialized,
-            stored.parent,
-            stored.settings,
-            stored.parameters,
-            stored.overrides,
+            parent=stored.parent,
+            settings=stored.settings,
+            parameters=stored.parameters,
+            overrides=stored.overrides,
         )
         if function.parent is None:
             self._apps.restore_function(function)
@@ -102,7 +112,7 @@ class Variants:
         base = self._fleet.functions.get(function.parent)
         if base is not None:  # else it went, and its variants go with the app
             function.definition = vary(base.definition, function.settings, function.parameters)
-            function.serialized = base.serialized
+            function.serialized, function.generation = base.serialized, base.generation
             self._take_in(base, function)
 
     def of(self, function: Function) -> list[str]:
@@ -117,6 +127,7 @@ class Variants:
                 variant,
                 definition=vary(base.definition, variant.settings, variant.parameters),
                 serialized=base.serialized,
+                generation=base.generation,
                 overrides={},
             )
             self._fleet.functions[each] = changed
