@@ -15,8 +15,9 @@ from modicum.server.main import Server
 from modicum.server.parts import Parts
 from modicum.stores import queries
 from modicum.wire.channel import RemoteFailure
-from tests.unit.server.parts import Wire, assemble
+from tests.unit.server.parts import Wire
 from tests.unit.server.test_calls import CREATE, OPTIONS, SPEC, World, of, run_of
+from tests.unit.server.test_recovery import taking_over
 
 RETRIES = {"max_retries": 2, "backoff_coefficient": 1.0, "initial_delay": 1.0, "max_delay": 60.0}
 
@@ -111,20 +112,18 @@ async def test_variants_come_back_with_the_next_server(world: World, tmp_path: P
     await configure(world, max_containers=7)
     await configure(world, variant, min_containers=1)
     await world.inputs("fc-9", "spawn", function=variant)
-    server, parts, router = assemble(tmp_path)
-    await server._restore(parts)
-    back = parts.fleet.functions[variant]
-    assert (back.parent, back.settings, back.parameters) == (world.function, {"timeout": 5}, "QQ==")
-    assert (back.options["timeout"], back.options["min_containers"]) == (5, 1)
-    assert (back.serialized, back.definition["parameters"]) == (b"code", "QQ==")
-    assert parts.fleet.functions[world.function].options["max_containers"] == 7
-    assert parts.apps.variants == {world.function: [variant]}
-    assert "fc-9" in parts.deliveries.calls
-    again = World(server, parts, router)
-    again.function = world.function
-    parts.apps.attach(back.app, again.user)
-    assert (await bind(again, {"timeout": 5}, parameters="QQ=="))["function"] == variant
-    parts.database.close()
+    async with taking_over(tmp_path, "auto") as (server, parts):
+        await server._restore(parts)
+        back = parts.fleet.functions[variant]
+        assert (back.parent, back.settings, back.parameters) == (world.function, {"timeout": 5}, "QQ==")
+        assert (back.options["timeout"], back.options["min_containers"]) == (5, 1)
+        assert (back.serialized, back.definition["parameters"]) == (b"code", "QQ==")
+        assert parts.fleet.functions[world.function].options["max_containers"] == 7
+        assert parts.apps.variants == {world.function: [variant]}
+        assert "fc-9" in parts.deliveries.calls
+        again = World(server, parts, server._router)
+        again.function = world.function
+        assert (await bind(again, {"timeout": 5}, parameters="QQ=="))["function"] == variant
 
 
 async def test_a_function_that_is_defined_anew_takes_its_variants_along(world: World) -> None:
