@@ -12,6 +12,7 @@ from typing import Any
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
+from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
 from modicum.server.records import App, Function
 from modicum.server.settings import Settings
@@ -24,9 +25,6 @@ log = logging.getLogger("modicum.apps")
 
 NO_NETWORK = "no network"
 """How a node's sentence begins whose containers reach nothing."""
-
-LOG_KEPT_S = 60.0
-"""A stopped app's output can be read for so long."""
 
 LOOK_EVERY_S = 1.0
 """How often at least it is looked whether a detached app still works; what ends without a container is not told."""
@@ -66,7 +64,7 @@ class Apps:
     def _take_in(self, app: App) -> None:
         self.by_id[app.id] = app
         self._by_key[app.key] = app
-        self._logs.open(app.id)
+        self._logs.open(app.id, app.name)
 
     async def warn(self, app_id: str, notice: str) -> None:
         """Tell an app's user, once, what the engine has to say, and whether containers have a network."""
@@ -76,7 +74,7 @@ class Apps:
         said = [notice, *sorted(text for text in networks if text.startswith(NO_NETWORK))]
         lines = "".join(f"modicum: {text}\n" for text in said if text)
         if lines and not app.warned:
-            self._logs.append(app_id, [("stderr", "modicum", lines.encode())])
+            self._logs.append(app_id, [Entry("stderr", "modicum", lines.encode())])
         app.warned = True
 
     def claim(self, app_id: str, layers: list[str]) -> None:
@@ -190,7 +188,6 @@ class Apps:
                 self._deliveries.forget(call)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        asyncio.get_running_loop().call_later(LOG_KEPT_S, self._logs.remove, app.id)
         ended = queries.end_app(app.id, time.time()) if app.detached else queries.remove_app(app.id)
         await self._database.submit(ended)
 

@@ -39,6 +39,7 @@ from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
+from modicum.server.ends import Ends
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.links import Links
@@ -48,6 +49,7 @@ from modicum.server.parts import Parts
 from modicum.server.records import App, Call
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
+from modicum.stores import ends as stored_ends
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
@@ -176,7 +178,7 @@ class Server:
         database = Database(settings.database_url)
         blobs = LocalBlobs(home / "blobs")
         files = FileSets(home / "filesets", LocalContents(home / "contents"), _boot())
-        logs = Logs(home / "logs", settings.log_bytes_max)
+        logs = Logs(home / "logs", settings.log_bytes_max, settings.logs_bytes_max, settings.logs_kept_s)
         self._links = Links(home, self._router, self._closed)
         deliveries = Deliveries(blobs, database)
         deliveries.log_end = logs.end
@@ -186,6 +188,9 @@ class Server:
         controller = Controller(state, fleet, deliveries)
         apps = Apps(settings, database, fleet, deliveries, logs)
         variants = Variants(database, fleet, apps)
+        ends = Ends(database, logs, apps.by_id, fleet.functions)
+        ends.pauses_s = state.pauses_s
+        fleet.on_end = ends.ended
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
@@ -219,9 +224,6 @@ class Server:
             key = parts.deliveries.add(call, waiting.index, waiting.payload, waiting.blob)
             if key is not None:
                 parts.controller.handle(ev.InputsArrived(waiting.function, (key,)))
-        for log_id in parts.logs.known():
-            if log_id not in parts.apps.by_id:
-                parts.logs.remove(log_id)
 
     async def _recover(self, parts: Parts) -> None:
         """Give nodes and their agents a moment to report what runs before anything is decided."""
@@ -242,6 +244,8 @@ class Server:
     async def _keep_house(self, parts: Parts) -> None:
         while True:
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
+            await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+            await parts.logs.sweep()
             await parts.database.submit(queries.forget_ended(time.time() - OUTPUTS_KEPT_S))
             stored = await parts.database.submit(queries.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)

@@ -115,6 +115,7 @@ class Container:
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
+    started_at: float | None = None  # seconds since the epoch; None if its node does not say
 
 
 @dataclass(slots=True, eq=False)

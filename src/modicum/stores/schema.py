@@ -83,3 +83,22 @@ inputs = Table(
     Index("inputs_by_call", "call", "position", unique=True),
 )
 """Spawned inputs; `status` is null until they have an output."""
+
+ended_containers = Table(
+    "ended_containers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("app", String, nullable=False),
+    Column("app_name", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("function_name", String, nullable=False),
+    Column("node", String, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Index("ended_containers_by_time", "ended_at"),
+)
+"""Containers that have ended, and why; they outlive their apps, so names stand beside ids."""

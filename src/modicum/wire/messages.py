@@ -12,7 +12,6 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window.
                     Containers read values only
     blob.free       blob: a value that its reader has and nobody else wants
-    logs.read       log, cursor, wait_s → cursor, entries [[stream, object, size], …], ended; *payload* the text
 
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
@@ -22,8 +21,15 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.leave       app → nothing; a detached app is left to itself: it ends when nothing of it waits or runs
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
     app.list        → apps [{id, name, state, created_at, functions, containers}, …]
+    logs.read       log, cursor, wait_s, [where] → cursor, entries [[stream, object, size, time, function, input], …],
+                    ended; *payload* the text. `where` chooses: streams, functions, container, call, search (lines),
+                    since, until (seconds since the epoch). `object` is what wrote it, a container as a rule
+    logs.tail       log, cursor or null (the end), lines, [where] → the same: the last lines of the part before there
+    logs.find       of (an app's name or id, a container's, a function's) → log, app, functions {id: name}, running
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
-    container.list  → containers [{id, app, app_name, function, state, running, since}, …]
+    container.list  → containers [{id, app, app_name, function, state, running, since, started_at}, …]
+    container.ended limit, [app] → containers [{id, app, app_name, function, function_name, node, started_at,
+                    ended_at, reason, detail, exit_code, signal}, …], the newest first
     image.build     app, steps, [ignore_cache] → image, log [app, cursor]; the output goes to the app's log
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
@@ -80,8 +86,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function}, …], builds under way [id, …],
-                    layers [id, …], runtime, limits, network (sentences) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at}, …], builds under way
+                    [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
@@ -139,6 +145,8 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "blob.get": _ANYONE,
     "blob.free": _CALLER,
     "logs.read": _USER,
+    "logs.tail": _USER,
+    "logs.find": _USER,
     "server.status": _USER,
     "server.stop": _USER,
     "app.create": _USER,
@@ -148,6 +156,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.list": _USER,
     "app.waiting": _USER,
     "container.list": _USER,
+    "container.ended": _USER,
     "image.build": _USER,
     "image.list": _USER,
     "image.prune": _USER,

@@ -122,8 +122,7 @@ async def successor(world: World, tmp_path: Path) -> AsyncIterator[Parts]:
     await server._restore(parts)
     yield parts
     parts.database.close()
-    for log in list(parts.logs._logs):
-        parts.logs.remove(log)
+    parts.logs.close()
 
 
 async def test_the_next_server_knows_that_it_is_detached(successor: Parts) -> None:
