@@ -51,6 +51,16 @@ functions = Table(
 """Functions, and variants of them: a variant has a `parent`, whose definition is its own but for `settings` and
 `parameters`. `overrides` are what a user has told the autoscaler since the function was defined."""
 
+function_minutes = Table(
+    "function_minutes",
+    metadata,
+    Column("function", String, primary_key=True),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("counts", Text, nullable=False),
+    Index("function_minutes_by_minute", "minute"),
+)
+"""How functions did, in each minute since the epoch in which they did anything."""
+
 images = Table(
     "images",
     metadata,
