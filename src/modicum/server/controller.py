@@ -45,6 +45,7 @@ class Controller:
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
+        self.on_load: Callable[[str, int], None] = lambda function, count: None
         self._performers: dict[type, Callable[[Any], None]] = {
             act.StartContainer: self._start_container,
             act.DrainContainer: lambda a: fleet.drain(a.container, a.reason),
@@ -54,6 +55,7 @@ class Controller:
             act.CancelInputs: lambda a: fleet.tell(a.container, {"t": "cancel", "keys": list(a.keys)}),
             act.Accept: lambda a: deliveries.accept(a.keys),
             act.FailInputs: self._fail,
+            act.LoadInputs: lambda a: self.on_load(a.function, a.count),
         }
         fleet.on_event = self.handle
 
@@ -118,7 +120,7 @@ class Controller:
             if waiting.call.begun:
                 self._refuse_second_run(action.container, dispatch.key, waiting)
                 continue
-            waiting.call.container = action.container
+            waiting.call.container = waiting.container = action.container
             yield [dispatch.key, dispatch.attempt, len(waiting.payload), waiting.blob], waiting.payload
 
     def _refuse_second_run(self, container: str, key: str, waiting: records.Input) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from modicum.blobs.local import LocalBlobs
 from modicum.engines.base import Engine
 from modicum.server.apps import Apps
+from modicum.server.backlog import Backlog
 from modicum.server.builds import Builds
 from modicum.server.controller import Controller
 from modicum.server.deliveries import Deliveries
@@ -30,6 +31,7 @@ class Parts:
     deliveries: Deliveries
     fleet: Fleet
     controller: Controller
+    backlog: Backlog
     apps: Apps
     builds: Builds
     engine: Engine

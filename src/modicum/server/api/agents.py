@@ -105,8 +105,9 @@ def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[e
     for (key, attempt, status, run_s, _, blob), value in zip(header["outputs"], values):
         if status not in STATUSES:
             raise ValueError(f"an agent cannot know of an input that it ended as {status!r}")
-        arrived[key] = Output(status, value, value_blob(blob))
-        ended.append(ev.Output(key, attempt, status in (SUCCESS, GENERATOR_DONE), patience(run_s, RUN_S_MAX)))
+        took_s = patience(run_s, RUN_S_MAX)
+        arrived[key] = Output(status, value, value_blob(blob), run_s=took_s)
+        ended.append(ev.Output(key, attempt, status in (SUCCESS, GENERATOR_DONE), took_s))
     return arrived, tuple(ended)
 
 

@@ -93,4 +93,12 @@ class FailInputs:
     message: str
 
 
-Action = StartContainer | DrainContainer | KillContainer | Send | TakeBack | CancelInputs | Accept | FailInputs
+@dataclass(frozen=True, slots=True)
+class LoadInputs:
+    """The queue runs low: take so many from the store."""
+
+    function: str
+    count: int
+
+
+Action = LoadInputs | StartContainer | DrainContainer | KillContainer | Send | TakeBack | CancelInputs | Accept | FailInputs

@@ -107,6 +107,15 @@ class InputsArrived:
 
     function: str
     keys: tuple[str, ...]
+    failures: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogChanged:
+    """So many inputs of a function wait in the store, and were not given to the core."""
+
+    function: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,7 @@ Event = (
     | Recovered
     | InputsArrived
     | InputsCancelled
+    | BacklogChanged
     | ContainerReady
     | OutputsArrived
     | InputsTakenBack

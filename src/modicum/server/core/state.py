@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from . import events
-from .actions import Action, FailInputs, Failure, KillContainer
+from .actions import Action, FailInputs, Failure, KillContainer, LoadInputs
 from .alarms import Alarms
 from .autoscale import Autoscaler
 from .cluster import Cluster
@@ -34,6 +34,7 @@ class State:
         self.autoscaler = Autoscaler(self.cluster, self.lifecycle, self.pools, self.alarms)
         self.orphans: dict[str, tuple[str, str]] = {}  # container → function and node, until its function is known
         self.recovered = False
+        self.backlogs: dict[str, int] = {}
         self._now = 0.0
 
     def handle(self, event: events.Event, now: float) -> list[Action]:
@@ -46,6 +47,8 @@ class State:
             for pool in turn.pools:
                 pool.dispatch(turn)
                 pool.rebalance(turn)
+                if self.backlogs.get(pool.spec.id, 0) and len(pool.queue) < 64:
+                    turn.actions.append(LoadInputs(pool.spec.id, 256))
             self.autoscaler.settle(turn)
         return turn.actions
 
@@ -159,6 +162,16 @@ class State:
         pool.arrive(event.keys)
         turn.touch(pool)
 
+    def queued(self, function: str) -> int:
+        """How many inputs of a function wait here."""
+        pool = self.pools.get(function)
+        return 0 if pool is None else len(pool.queue)
+
+    def _backlog_changed(self, turn: Turn, event: events.BacklogChanged) -> None:
+        self.backlogs[event.function] = event.count
+        if event.function in self.pools:
+            turn.touch(self.pools[event.function])
+
     def _inputs_cancelled(self, turn: Turn, event: events.InputsCancelled) -> None:
         pool = self.pools.get(event.function)
         if pool is not None:
@@ -204,6 +217,7 @@ class State:
         events.Recovered: _recovered,
         events.InputsArrived: _inputs_arrived,
         events.InputsCancelled: _inputs_cancelled,
+        events.BacklogChanged: _backlog_changed,
         events.ContainerReady: _container_ready,
         events.OutputsArrived: _outputs_arrived,
         events.InputsTakenBack: _inputs_taken_back,
