@@ -175,6 +175,21 @@ class Function(Generic[P, R, O]):
         return Spawn(self)
 
     @property
+    def spawn_map(self) -> SpawnMap:
+        """Start the function on each element without waiting; returns once all inputs are stored durably.
+
+        Takes its arguments as `map` does.
+        """
+        self._refuse_generator("spawn_map", "remote_gen")
+        return SpawnMap(self)
+
+    @property
+    def experimental_spawn_map(self) -> SpawnMapCall[R]:
+        """As `spawn_map`, but returns a `FunctionCall`, whose `get(index=…)` and `iter()` give the values."""
+        self._refuse_generator("experimental_spawn_map", "remote_gen")
+        return SpawnMapCall(self)
+
+    @property
     def map(self) -> Map[R]:
         """Run the function on each element: `f.map(xs)`, or `f.map(xs, ys)` for two arguments, as `zip` pairs them.
 
@@ -402,6 +417,61 @@ class _Results:
                 "use for_each or spawn",
                 stacklevel=2,
             )
+
+
+class SpawnMapCall(_Way, Generic[R]):
+    """`f.experimental_spawn_map`"""
+
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+    ) -> FunctionCall[R]:
+        if in_loop():
+            raise InvalidError(
+                f"`{self._function.name}.spawn_map` would block the running event loop: use "
+                f"`await {self._function.name}.spawn_map.aio(…)`"
+            )
+        call = _operations.new_call()
+        for _ in _blocking.iterate(self._operation(call, kwargs), call, zip(*input_iterators)):
+            pass
+        return FunctionCall(call)
+
+    async def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+    ) -> FunctionCall[R]:
+        """The same, as a coroutine; the iterables may be async ones."""
+        from modicum import _async
+
+        call = _operations.new_call()
+        async for _ in _async.iterate(self._operation(call, kwargs), call, _async.zip_any(input_iterators)):
+            pass
+        return FunctionCall(call)
+
+    def _operation(self, call: str, kwargs: dict[str, Any]) -> Any:
+        function = self._function
+        return _operations.spawn_map(function.target, call, lambda values: function.encode(tuple(values), kwargs))
+
+
+class SpawnMap(_Way):
+    """`f.spawn_map`"""
+
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+    ) -> None:
+        SpawnMapCall(self._function)(*input_iterators, kwargs=kwargs)
+
+    async def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
+    ) -> None:
+        """The same, as a coroutine."""
+        await SpawnMapCall(self._function).aio(*input_iterators, kwargs=kwargs)
 
 
 class ForEach(_Way):

@@ -251,7 +251,9 @@ class Backlog:
             return  # it is of a call that is not in the store, or there is one already
         if self._deliveries.drop_unclaimed(key):
             self._drop(function, 1)
-            self._deliveries.tell_waiters(output.call, Output(output.status, output.payload, output.blob), output.position)
+            self._deliveries.tell_waiters(
+                output.call, Output(output.status, output.payload, output.blob), output.position
+            )
 
     def _drop(self, function: str, count: int) -> None:
         queue = self._queues.get(function)

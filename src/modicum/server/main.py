@@ -53,7 +53,7 @@ from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
-from modicum.wire.messages import CANNOT_START, NODE, USER
+from modicum.wire.messages import CANNOT_START, NODE
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.server")
@@ -193,7 +193,19 @@ class Server:
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
-            settings, database, blobs, files, logs, deliveries, fleet, controller, backlog, apps, builds, self._engine, stop
+            settings,
+            database,
+            blobs,
+            files,
+            logs,
+            deliveries,
+            fleet,
+            controller,
+            backlog,
+            apps,
+            builds,
+            self._engine,
+            stop,
         )
         self._router.parts = parts
         return parts

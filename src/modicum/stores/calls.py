@@ -110,9 +110,10 @@ class Listed(NamedTuple):
     run_s: float | None
 
 
+_NAMED = and_(inputs.c.call == bindparam("b_call"), inputs.c.position == bindparam("b_position"))
 _OUTPUT = (
     update(inputs)
-    .where(inputs.c.call == bindparam("b_call"), inputs.c.position == bindparam("b_position"), inputs.c.status.is_(None))
+    .where(_NAMED, inputs.c.status.is_(None))
     .values(
         status=bindparam("b_status"),
         output=bindparam("b_payload"),
@@ -124,11 +125,7 @@ _OUTPUT = (
         blob=None,
     )
 )
-_FAILURES = (
-    update(inputs)
-    .where(inputs.c.call == bindparam("b_call"), inputs.c.position == bindparam("b_position"))
-    .values(failures=bindparam("b_failures"))
-)
+_FAILURES = update(inputs).where(_NAMED).values(failures=bindparam("b_failures"))
 
 
 class _Inserts:
@@ -182,7 +179,7 @@ def last_number(connection: Connection) -> int:
 def waiting(connection: Connection) -> dict[str, int]:
     """Return how many inputs of each function have no output."""
     counts = select(inputs.c.function, func.count()).where(inputs.c.status.is_(None)).group_by(inputs.c.function)
-    return {function: count for function, count in connection.execute(counts)}
+    return {row[0]: row[1] for row in connection.execute(counts)}
 
 
 def load(function: str, after: int, count: int, bytes_max: int) -> Callable[[Connection], list[LoadedInput]]:

@@ -19,7 +19,7 @@ DEPTH_MAX = 100
 
 
 async def graph(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Tell the inputs of a call, of those above it and of those below these: spawned ones, and others while they run."""
+    """Tell the inputs of a call and of those above and below it: spawned ones, and others while they run."""
     root = await _root(parts, channel, str(header["call"]))
     nodes: list[list[Any]] = []
     waiting, seen = [root], {root}
@@ -28,7 +28,10 @@ async def graph(parts: Parts, channel: Channel, header: Header, payload: bytes) 
         nodes += await _inputs(parts, call, INPUTS_MAX - len(nodes))
         below = await parts.database.submit(stored.children(call, CALLS_MAX))
         below += [each.id for each in parts.deliveries.calls.values() if _made_by(each, call)]
-        waiting += [each for each in below if each not in seen and not seen.add(each)]  # type: ignore[func-returns-value]
+        for each in below:
+            if each not in seen:
+                seen.add(each)
+                waiting.append(each)
     return {"inputs": nodes, "truncated": bool(waiting)}
 
 

@@ -20,6 +20,9 @@ WAIT_S_MAX = 60.0
 AT_ONCE_MAX = 1000
 """Outputs in one answer, and calls that are watched by one question."""
 
+TIME_MAX = 1e11
+"""The latest time since the epoch that may be named."""
+
 CANCELLED = "the call was cancelled"
 
 
@@ -143,7 +146,9 @@ def _open_keys(parts: Parts, call: str) -> list[str]:
 async def recent(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """List a function's inputs: the latest spawned ones, or those of a time; and those of other calls that run now."""
     function, count = str(header["function"]), min(whole(header["count"]), AT_ONCE_MAX)
-    since, until = header.get("since"), header.get("until")
+    since, until = (
+        None if header.get(name) is None else patience(header[name], TIME_MAX) for name in ("since", "until")
+    )
     rows = await parts.database.submit(stored.recent(function, count, since, until))
     listed = [_listed(parts, function, each) for each in rows]
     if since is None and until is None:

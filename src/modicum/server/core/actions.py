@@ -101,4 +101,6 @@ class LoadInputs:
     count: int
 
 
-Action = LoadInputs | StartContainer | DrainContainer | KillContainer | Send | TakeBack | CancelInputs | Accept | FailInputs
+Action = (
+    LoadInputs | StartContainer | DrainContainer | KillContainer | Send | TakeBack | CancelInputs | Accept | FailInputs
+)
