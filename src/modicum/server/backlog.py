@@ -29,7 +29,7 @@ log = logging.getLogger("modicum.backlog")
 PENDING_MAX = 1_000_000
 """Spawned inputs of one function that may wait or run, as with Modal."""
 
-DIRECT_MAX = 256
+DIRECT_MAX = 1000
 """While a function's queue is shorter, its new inputs go straight to the core; they need not be read again."""
 
 LOAD_BYTES_MAX = 16 << 20

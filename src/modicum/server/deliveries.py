@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from modicum.blobs.base import Blobs
+from modicum.server.core.actions import Retry
 from modicum.server.records import Call, Container, Input, Output, Sent, Waiter, key_of, split_key
 from modicum.stores import calls as stored
 from modicum.stores.database import Database
@@ -91,6 +92,21 @@ class Deliveries:
                     self.on_surprise(key, output.frame.function, _new_output(*split_key(key), output))
             elif _is_from(waiting.call, output):
                 self.finish(key, output)
+
+    def retry(self, entries: Iterable[Retry]) -> None:
+        """These inputs run again: what their failed attempts brought is dropped."""
+        failed = []
+        for key, failures, _ in entries:
+            output = self._arriving.pop(key, None)
+            if output is not None and output.blob is not None:
+                self._blobs.delete(output.blob)
+            waiting = self.inputs.get(key)
+            if waiting is not None:
+                waiting.container = None
+                if waiting.call.durable:
+                    failed.append((waiting.call.id, waiting.index, failures))
+        if failed:  # a server that is lost before this is stored lets them be tried once more
+            _ = self._database.submit(stored.count_failures(failed))
 
     def settle(self) -> None:
         """Send what has been accepted, and acknowledge soon what is safe."""

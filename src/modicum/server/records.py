@@ -37,6 +37,12 @@ class Function:
     name: str
     definition: dict[str, Any]
     serialized: bytes
+    generation: int = 0  # the version of its app in which it changed last
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it asks of the platform."""
+        return self.definition["options"]  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import pytest
 
 from modicum.server import backlog as backlog_
 from modicum.server.api.router import Router
+from modicum.server.core import pool
 from modicum.server.main import Server
 from modicum.server.parts import Parts
 from modicum.stores import calls as stored
@@ -23,6 +24,8 @@ MANY = 1 << 20
 @pytest.fixture
 async def world(assembled: tuple[Server, Parts, Router], monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(backlog_, "DIRECT_MAX", 2)
+    monkeypatch.setattr(pool, "LOAD_BELOW", 2)
+    monkeypatch.setattr(pool, "LOAD_COUNT", 3)
     made = World(*assembled)
     await made.begin()
     return made
@@ -57,8 +60,9 @@ async def answered(world: World, agent: Wire, seq: int = 1) -> int:
 async def test_memory_holds_the_head_alone(world: World) -> None:
     for number in range(20):
         await spawn(world, f"fc-{number}")
-    assert len(world.parts.deliveries.inputs) < 20
-    assert len(world.parts.deliveries.calls) < 20
+    await told(world)
+    assert len(world.parts.deliveries.inputs) < 8
+    assert len(world.parts.deliveries.calls) < 8
     waiting = world.parts.backlog.waiting(world.function)
     assert waiting == 20 - len(world.parts.deliveries.inputs)
     assert world.parts.backlog.pending(world.function) == 20
@@ -89,6 +93,16 @@ async def test_what_is_spawned_twice_runs_once(world: World) -> None:
     assert world.parts.backlog.pending(world.function) == 20
     _, agent = await world.container()
     assert await answered(world, agent) == 20
+
+
+async def test_an_input_that_failed_is_counted_over_a_restart(world: World) -> None:
+    from modicum.server.core.actions import Retry
+
+    await spawn(world, "fc-1", 2)
+    world.parts.deliveries.retry([Retry("fc-1:1", 2, 0.0)])
+    await told(world)
+    loaded = await world.parts.database.submit(stored.load(world.function, 0, 10, MANY))
+    assert [each.failures for each in loaded] == [0, 2]
 
 
 async def test_what_comes_at_once_is_stored_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
