@@ -9,6 +9,7 @@ import os
 import time
 from typing import Any
 
+from modicum.server.backlog import ENDED, Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
@@ -17,6 +18,7 @@ from modicum.server.logs import Logs
 from modicum.server.records import App, Function
 from modicum.server.settings import Settings
 from modicum.server.specs import spec_of
+from modicum.stores import calls as stored_calls
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel, RemoteFailure
@@ -34,13 +36,20 @@ class Apps:
     """All running apps."""
 
     def __init__(
-        self, settings: Settings, database: Database, fleet: Fleet, deliveries: Deliveries, logs: Logs
+        self,
+        settings: Settings,
+        database: Database,
+        fleet: Fleet,
+        deliveries: Deliveries,
+        logs: Logs,
+        backlog: Backlog,
     ) -> None:
         self._settings = settings
         self._database = database
         self._fleet = fleet
         self._deliveries = deliveries
         self._logs = logs
+        self._backlog = backlog
         self.by_id: dict[str, App] = {}
         self._by_key: dict[str, App] = {}
         self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
@@ -130,6 +139,8 @@ class Apps:
         functions = set(self.functions_of(app))
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
+        if any(self._backlog.pending(function) for function in functions):
+            return True
         return any(call.open for call in self._deliveries.calls.values() if call.function in functions)
 
     async def create_function(self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes) -> Function:
@@ -184,12 +195,10 @@ class Apps:
         for function in functions:
             self._fleet.functions.pop(function, None)
             self.variants.pop(function, None)
-            for call in [c for c in self._deliveries.calls.values() if c.function == function]:
-                self._deliveries.forget(call)
+        self._backlog.end(functions)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        ended = queries.end_app(app.id, time.time()) if app.detached else queries.remove_app(app.id)
-        await self._database.submit(ended)
+        await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
 
     def get(self, app_id: str) -> App:
         """Return an app that runs. Raises `RemoteFailure` if it does not."""

@@ -44,11 +44,23 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 
 **User and container**, as callers
     call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}],
+                    [method: of a class], [parent: the key of the input that makes this call],
                     [pieces: how many of a generator's the caller has]; *payload*.
                     Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins
                     those that are known and resumes the answers on this connection. As a request (spawn) it is
                     answered once the inputs are durable.
-    call.get        call, index, wait_s → pending, and status, size, blob; *payload*; or why it waits
+    call.get        call, index, [count: 1], wait_s → outputs [[index, status, size, blob | null], …]; *payload*: those
+                    that are there of up to `count` spawned inputs from `index` on, without a gap; the first is waited
+                    for. If there is none, why it waits
+    call.ready      calls, wait_s → ready: the calls whose first input has an output, or is not known; one is waited for
+    call.info       call → function, name (of the function), app, method, inputs (how many), created_at
+    call.cancel     call, [terminate_containers] → nothing; each input without an output gets `TERMINATED`, what runs is
+                    cancelled. Their containers are killed if that is asked for
+    call.graph      call → inputs [[key, parent, status | null, container | null, function, module], …], truncated: all
+                    inputs that are known of the calls above and below
+    call.list       function, count, [since], [until] → calls [{call, index, method, created_at, finished_at, container,
+                    run_s, state}, …], the newest first, or those of a time, the oldest first; pending: how many spawned
+                    inputs of it have no output, why: those that wait do
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
     function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,
@@ -167,6 +179,11 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "files.put": _USER,
     "call.inputs": _CALLER,
     "call.get": _CALLER,
+    "call.ready": _CALLER,
+    "call.info": _CALLER,
+    "call.cancel": _CALLER,
+    "call.graph": _CALLER,
+    "call.list": _USER,
     "call.forget": _CALLER,
     "call.ack": _CALLER,
     "function.bind": _CALLER,

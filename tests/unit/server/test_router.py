@@ -64,6 +64,10 @@ def test_what_users_and_containers_may_not() -> None:
         "blob.free",
         "call.inputs",
         "call.get",
+        "call.ready",
+        "call.info",
+        "call.cancel",
+        "call.graph",
         "call.forget",
         "call.ack",
     }

@@ -10,6 +10,7 @@ from modicum.server.api import (
     apps,
     blobs,
     builds,
+    call_graph,
     calls,
     files,
     functions,
@@ -17,6 +18,7 @@ from modicum.server.api import (
     listing,
     logs,
     nodes,
+    results,
     status,
 )
 from modicum.server.parts import Parts
@@ -33,6 +35,7 @@ HANDLERS: dict[str, Handler] = {
     **apps.HANDLERS,
     **blobs.HANDLERS,
     **builds.HANDLERS,
+    **call_graph.HANDLERS,
     **calls.HANDLERS,
     **files.HANDLERS,
     **functions.HANDLERS,
@@ -40,6 +43,7 @@ HANDLERS: dict[str, Handler] = {
     **listing.HANDLERS,
     **logs.HANDLERS,
     **nodes.HANDLERS,
+    **results.HANDLERS,
     **status.HANDLERS,
 }
 
