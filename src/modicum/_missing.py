@@ -32,7 +32,7 @@ NOT_YET = {
         "simulate_preemption"
     ),
     "App": _names("cls deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
-    "Function": _names("client from_id from_name get_dashboard_url logs metrics stats"),
+    "Function": _names("client from_id from_name get_dashboard_url logs metrics"),
     "FunctionCall": _names("client get_dashboard_url logs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
