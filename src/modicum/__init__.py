@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modicum.function import Function
     from modicum.image import Image
     from modicum.output import enable_output
-    from modicum.partial_function import batched, concurrent, enter, exit, method
+    from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
     from modicum.retries import Retries
 
 __version__ = "0.1.0.dev0"

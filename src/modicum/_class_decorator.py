@@ -26,7 +26,7 @@ class ClassDecorator:
 
     def __call__(self, raw: Any) -> Any:
         partial = raw if isinstance(raw, PartialFunction) else PartialFunction(raw)
-        kind = partial.raw
+        kind: Any = partial.raw
         settings = self._settings
         _check_kind(kind, settings["serialized"])
         shape = Shape(kind)

@@ -41,7 +41,8 @@ class Shape:
 
     def make(self, values: dict[str, Any]) -> Any:
         """Return a new object of the class, with the values of its parameters; no hook has run."""
-        instance = self.kind.__new__(self.kind)
+        kind: Any = self.kind
+        instance = kind.__new__(kind)
         vars(instance).update(values)
         if _constructor(self.kind) is not None:
             instance.__init__()
@@ -105,7 +106,8 @@ def _check_constructor(kind: type) -> None:
 
 def _constructor(kind: type) -> Callable[..., None] | None:
     """Return a class's own `__init__`, None if it has none."""
-    return None if kind.__init__ is object.__init__ else kind.__init__
+    constructor: Callable[..., None] = kind.__init__  # type: ignore[misc]
+    return None if constructor is object.__init__ else constructor
 
 
 __all__ = ["Shape", "check"]

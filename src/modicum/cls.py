@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from modicum._exchange import Operation
     from modicum._shape import Shape
-    from modicum.app import App
-    from modicum.options import Options
 
     Service = Function[Any, Any, Any]
 
@@ -222,7 +220,7 @@ class Local:
     def __init__(self, shape: Shape, values: dict[str, Any], functions: dict[str, Service]) -> None:
         self.instance = shape.make(values)
         self.entered = False
-        self._shape = shape
+        self.shape = shape
         vars(self.instance)["_modicum_functions"] = functions
 
     def enter(self) -> None:
@@ -230,7 +228,7 @@ class Local:
         if self.entered:
             return
         self.entered = True
-        for hook in self._shape.enters:
+        for hook in self.shape.enters:
             result = hook.raw(self.instance)
             if hook.is_async:
                 _run_here(result, hook.name)
@@ -240,7 +238,7 @@ class Local:
         if self.entered:
             return
         self.entered = True
-        for hook in self._shape.enters:
+        for hook in self.shape.enters:
             result = hook.raw(self.instance)
             if hook.is_async:
                 await result
@@ -251,7 +249,9 @@ def _run_here(coroutine: Any, name: str) -> None:
 
     if in_loop():
         coroutine.close()
-        raise InvalidError(f"the hook {name!r} is async and an event loop runs: call an async method first, and await it")
+        raise InvalidError(
+            f"the hook {name!r} is async and an event loop runs: call an async method first, and await it"
+        )
     import asyncio
 
     asyncio.run(coroutine)
@@ -339,7 +339,9 @@ def _no_method(owner: str, name: str, methods: Any) -> str:
     from modicum._old_names import nearest
 
     has = ", ".join(map(repr, methods)) or "none"
-    return f"the class {owner!r} has no method {name!r}{nearest(name, methods)}; it has {has}, and attributes stay there"
+    return (
+        f"the class {owner!r} has no method {name!r}{nearest(name, methods)}; it has {has}, and attributes stay there"
+    )
 
 
 __all__ = ["Cls", "Obj", "parameter"]

@@ -8,9 +8,7 @@ from modicum.exception import InvalidError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, Concatenate, Protocol, TypeVar, overload
-
-    from typing_extensions import Self
+    from typing import Any, Concatenate, Protocol, Self, TypeVar, overload
 
     from modicum.function import Function
 
@@ -20,8 +18,8 @@ if TYPE_CHECKING:
 METHOD, ENTER, ENTER_SNAPSHOT, EXIT = "method", "enter", "enter(snap=True)", "exit"
 """What a method of a class is for."""
 
-_GENERATORS, _COROUTINES = 0x220, 0x280
-"""Flags of a function's code: it makes a generator of either kind; it is to be awaited or iterated over with `async`."""
+_GENERATORS, _COROUTINES, _VARIADIC = 0x220, 0x280, 0x0C
+"""Flags of a function's code: it makes a generator, of either kind; it is async, of either kind; it has `*args`."""
 
 
 class PartialFunction(Generic[P, R, O]):
@@ -101,19 +99,19 @@ def has_flags(raw: object, flags: int) -> bool:
     return bool(getattr(getattr(raw, "__code__", None), "co_flags", 0) & flags)
 
 
-def parameter_names(raw: Any, is_method: bool = False) -> tuple[str, ...]:
-    """Return the names of a function's parameters; of a method, those after `self`."""
-    code = raw.__code__
-    return tuple(code.co_varnames[is_method : code.co_argcount + code.co_kwonlyargcount])
+def is_async(raw: object) -> bool:
+    """Return whether a function is async, a generator or not."""
+    return has_flags(raw, _COROUTINES)
 
 
 def check_batched(name: str, raw: Any, is_generator: bool) -> None:
     """Raise `InvalidError` if inputs of a function cannot be taken together."""
     if is_generator:
         raise InvalidError(f"{name!r} is a generator function, which cannot be @modal.batched: it returns no list")
-    code = getattr(raw, "__code__", None)
-    if code is not None and code.co_flags & 0x0C:
-        raise InvalidError(f"{name!r} is @modal.batched: it cannot have *args or **kwargs, which lists have no name for")
+    while hasattr(raw, "__wrapped__"):  # by a decorator of another library
+        raw = raw.__wrapped__
+    if has_flags(raw, _VARIADIC):
+        raise InvalidError(f"{name!r} is @modal.batched: it cannot have *args or **kwargs, but parameters with names")
     if getattr(raw, "__defaults__", None) or getattr(raw, "__kwdefaults__", None):
         raise InvalidError(f"{name!r} is @modal.batched: its parameters, which become lists, cannot have defaults")
 
@@ -125,9 +123,9 @@ def _partial(decorator: str, raw: Any, of_class: bool = False) -> Any:
         raw = raw.raw
     else:
         partial = PartialFunction(raw)
-    if hasattr(raw, "object_id") and type(raw).__module__.startswith("modicum."):
-        kind = "@app.cls()" if type(raw).__name__ == "Cls" else "@app.function()"
-        raise InvalidError(f"@modal.{decorator} cannot stand above {kind}; swap the two")
+    taken = {"modicum.function": "@app.function()", "modicum.cls": "@app.cls()"}.get(type(raw).__module__)
+    if taken is not None:
+        raise InvalidError(f"@modal.{decorator} cannot stand above {taken}; swap the two")
     if isinstance(raw, type) and not of_class:
         raise InvalidError(f"@modal.{decorator} decorates a method, not the class {raw.__name__!r}")
     if isinstance(raw, (staticmethod, classmethod)) or not callable(raw):
@@ -178,7 +176,8 @@ def enter(*misplaced: object, snap: bool = False) -> Callable[[F], F]:
     `@app.cls(enable_memory_snapshot=True)`.
     """
     _no_parentheses("enter", misplaced)
-    return _hook("enter", ENTER_SNAPSHOT if snap else ENTER)
+    hook: Callable[[F], F] = _hook("enter", ENTER_SNAPSHOT if snap else ENTER)
+    return hook
 
 
 def exit(*misplaced: object) -> Callable[[F], F]:  # noqa: A001 - it is Modal's name
@@ -187,7 +186,8 @@ def exit(*misplaced: object) -> Callable[[F], F]:  # noqa: A001 - it is Modal's 
     All of a container's have 30 seconds in all.
     """
     _no_parentheses("exit", misplaced)
-    return _hook("exit", EXIT)
+    hook: Callable[[F], F] = _hook("exit", EXIT)
+    return hook
 
 
 def _hook(decorator: str, role: str) -> Any:
@@ -222,9 +222,7 @@ def batched(
     return decorate
 
 
-def concurrent(
-    *misplaced: object, max_inputs: int | None = None, target_inputs: int | None = None
-) -> Callable[[F], F]:
+def concurrent(*misplaced: object, max_inputs: int | None = None, target_inputs: int | None = None) -> Callable[[F], F]:
     """Decorate a function or a class whose containers run several inputs at once, `max_inputs` at most.
 
     Async functions run as tasks of one event loop, others in threads. Containers are started for `target_inputs` in

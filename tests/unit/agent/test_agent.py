@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from modicum.agent import aio
 from modicum.agent import loop as loop_
+from modicum.agent.aio import Loop
 from modicum.agent.blobs import BlobLost, fetch, store
 from modicum.agent.link import Link
 from modicum.agent.loop import Agent
 from modicum.agent.pieces import Pieces, cut
+from modicum.agent.service import Service, Target
 from modicum.exception import DeserializationError, InputCancellation, SerializationError
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Decoder, Frame, Header, encode
 from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES, INLINE_BYTES_MAX
@@ -96,6 +97,14 @@ def agent(server: Server) -> Iterator[Agent]:
     assert server.accept()["holding"] == []
     yield made
     made.link._socket.close()
+
+
+def serve_sync(agent: Agent, function: Any, generator: bool) -> None:
+    agent.serve(lambda item: (function, generator))
+
+
+def serve_async(agent: Agent, function: Any, generator: bool) -> None:
+    Loop(agent, Service({None: Target(function, generator, is_async=True)}, {"name": "f"})).start()()
 
 
 # -- the link --------------------------------------------------------------------------------------------------
@@ -409,7 +418,7 @@ def test_a_generator_that_nobody_reads_ends_and_is_answered(server: Server, agen
 
     data = dumps(((), {}))
     agent._on_run({"inputs": [["g", 1, len(data), None]]}, data)
-    in_thread(lambda: agent._serve(endless, True))
+    in_thread(lambda: agent.serve(lambda item: (endless, True)))
     for _ in range(AHEAD_PIECES):
         assert server.receive()[0]["t"] == "agent.piece"
     agent._on_cancel_inputs({"keys": ["g"]}, b"")
@@ -464,7 +473,7 @@ def test_an_async_input_may_be_cancelled_before_its_first_step(
     monkeypatch.setattr(agent, "take", take_and_cancel)
     data = dumps(((4,), {}))
     agent._on_run({"inputs": [["a", 1, len(data), None], ["b", 1, len(data), None]]}, data + data)
-    thread, _ = in_thread(lambda: aio.serve(agent, double, False))
+    thread, _ = in_thread(lambda: serve_async(agent, double, False))
     outputs: list[tuple[str, str]] = []
     while len(outputs) < 2:
         outputs += [(entry[0], entry[2]) for entry in server.receive()[0]["outputs"]]
@@ -507,7 +516,7 @@ def test_values_that_cannot_travel_say_so(agent: Agent) -> None:
 
 
 def test_exit_wakes_whoever_waits(agent: Agent) -> None:
-    thread, _ = in_thread(lambda: agent._serve(lambda: None, False))
+    thread, _ = in_thread(lambda: agent.serve(lambda item: (lambda: None, False)))
     agent._on_exit({}, b"")
     thread.join(5)
     assert not thread.is_alive()
@@ -603,12 +612,13 @@ def test_arguments_that_the_server_lost_are_no_exception_of_the_users(
     lost = {"t": "error", "code": "not_found", "message": "no longer kept"}
     monkeypatch.setattr(agent.link, "request", lambda messages: [(lost, b"")])
     agent._on_run({"inputs": [["a", 1, 0, "bl-1"]]}, b"")
-    serve = aio.serve if function in (nothing_async, count_async) else Agent._serve
-    in_thread(lambda: serve(agent, function, generator))
+    serve = serve_async if function in (nothing_async, count_async) else serve_sync
+    thread, _ = in_thread(lambda: serve(agent, function, generator))
     header, value = server.receive()
     assert header["outputs"][0][2] == "internal"
     assert value == b"the input's arguments could not be read: no longer kept"
     agent._on_exit({}, b"")
+    thread.join(5)
 
 
 def test_an_output_that_the_server_does_not_take_ends_its_input_alone(
