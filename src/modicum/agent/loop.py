@@ -58,6 +58,7 @@ class Agent:
         self._wake = threading.Lock()
         self._wake.acquire()
         self._exiting = False
+        self._loaded = False
         self._at_once = False
         # Which input's user code the main thread is in: only there may it be interrupted.
         self._inside = ""
@@ -94,6 +95,7 @@ class Agent:
             self._inside = ""
             self._fail(error)
             return
+        self._loaded = True
         self.link.send({"t": "agent.loaded"})
         serve()
         output.end()
@@ -378,7 +380,8 @@ class Agent:
 
     def _hello(self) -> Header:
         holding = [[key, attempt] for key, attempt in self._held.items()]
-        return {"t": "agent.hello", "r": 1, "build": os.environ.get("MODICUM_BUILD", ""), "holding": holding}
+        build = os.environ.get("MODICUM_BUILD", "")
+        return {"t": "agent.hello", "r": 1, "build": build, "holding": holding, "loaded": self._loaded}
 
 
 def inputs_at_once(spec: dict[str, Any]) -> int:
