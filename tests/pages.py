@@ -38,7 +38,7 @@ refused, as Modal's newest clients do: a program that runs so here uses no name 
 
 OURS = {
     "App": {"image_of", "register", "set_running"},
-    "Function": {"dehydrate", "encode", "hydrate_with", "includes_source", "ready", "target"},
+    "Function": {"dehydrate", "encode", "hydrate_with", "includes_source", "ready", "target", "variant"},
     "FunctionCall": set[str](),
     "Image": {"attached", "failed_imports", "local_files", "resolve", "set_built", "steps"},
 }

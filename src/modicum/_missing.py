@@ -34,8 +34,7 @@ NOT_YET = {
     "App": _names("deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
     "Cls": _names("client get_dashboard_url"),
     "Function": _names(
-        "autoscaler client experimental_spawn_map from_id from_name get_current_stats get_dashboard_url info logs "
-        "metrics spawn_map stats update_autoscaler with_batching with_concurrency with_options"
+        "client experimental_spawn_map from_id from_name get_dashboard_url logs metrics spawn_map stats"
     ),
     "FunctionCall": _names("cancel client gather get_call_graph get_dashboard_url iter logs num_inputs"),
     "Image": _names(
@@ -65,7 +64,6 @@ GONE: dict[str, dict[str, str]] = {
     "Cls": {},
     "Function": {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
-        "keep_warm": "it is now .autoscaler.update(min_containers=…), which is not in Modicum yet",
         "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
     "modal.functions": {"gather": "it is now modal.FunctionCall.gather, which is not in Modicum yet"},

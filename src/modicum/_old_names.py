@@ -110,7 +110,7 @@ class Dropped:
 
 
 class Moved:
-    """A parameter that is no longer one: `apply` gets what the function returned, and the value, and returns it anew."""
+    """A parameter that is no longer one: `apply` makes the result of what the function returned, and the value."""
 
     def __init__(self, old: str, told: str, apply: Callable[[Any, Any], Any]) -> None:
         self.old = old

@@ -200,7 +200,7 @@ def _single_use(inputs: Any) -> Any:
 
 
 def read_concurrency(owner: str, max_inputs: Any, target_inputs: Any = None) -> dict[str, Any]:
-    """Return how many inputs a container runs at once, as it is sent. Raises `InvalidError`, `TypeError` without any."""
+    """Return how many inputs a container runs at once, as it is sent. Raises `InvalidError`; `TypeError` for none."""
     if max_inputs is None:
         raise TypeError(f"{owner} needs max_inputs=…: how many inputs a container may run at once")
     _count("max_inputs", max_inputs, 1, CONCURRENT_INPUTS_MAX)

@@ -45,6 +45,7 @@ class Apps:
         self._logs = logs
         self.by_id: dict[str, App] = {}
         self._by_key: dict[str, App] = {}
+        self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str]) -> App:
         """Return the app of a key, made now if there is none."""
@@ -69,7 +70,7 @@ class Apps:
 
     async def warn(self, app_id: str, notice: str) -> None:
         """Tell an app's user, once, what the engine has to say, and whether containers have a network."""
-        app = self._get(app_id)
+        app = self.get(app_id)
         await self._fleet.any_node()
         networks = {str(facts.get("network", "")) for facts in self._fleet.node_facts.values()}
         said = [notice, *sorted(text for text in networks if text.startswith(NO_NETWORK))]
@@ -85,7 +86,7 @@ class Apps:
 
     def attach(self, app_id: str, channel: Channel) -> None:
         """Keep an app alive while a connection lasts."""
-        app = self._get(app_id)
+        app = self.get(app_id)
         app.attached.add(channel)
         for waiting in (app.reaper, app.watch):
             if waiting is not None:
@@ -128,14 +129,14 @@ class Apps:
         _ = self._begin_stop(app, "it is detached, and its work has ended")
 
     def _works(self, app: App) -> bool:
-        functions = set(app.functions.values())
+        functions = set(self.functions_of(app))
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
         return any(call.open for call in self._deliveries.calls.values() if call.function in functions)
 
     async def create_function(self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes) -> Function:
         """Make a function callable; making it again is harmless."""
-        app = self._get(app_id)
+        app = self.get(app_id)
         known = app.functions.get(name)
         if known is not None:
             return self._fleet.functions[known]
@@ -149,9 +150,17 @@ class Apps:
 
     def restore_function(self, function: Function) -> None:
         """Take in a function of a restored app."""
-        self.by_id[function.app].functions[function.name] = function.id
+        if function.parent is None:
+            self.by_id[function.app].functions[function.name] = function.id
         self._fleet.functions[function.id] = function
         self._fleet.on_event(ev.FunctionAdded(spec_of(function)))
+
+    def functions_of(self, app: App) -> list[str]:
+        """Return the ids of an app's functions, each followed by its variants."""
+        found = []
+        for function in app.functions.values():
+            found += [function, *self.variants.get(function, ())]
+        return found
 
     async def stop(self, app_id: str) -> None:
         """End an app; returns when its containers have gone. Harmless if it has ended."""
@@ -168,13 +177,15 @@ class Apps:
         return app.stopping
 
     async def _stop(self, app: App) -> None:
-        for function in app.functions.values():
+        functions = self.functions_of(app)
+        for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
         self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        for function in app.functions.values():
+        for function in functions:
             self._fleet.functions.pop(function, None)
+            self.variants.pop(function, None)
             for call in [c for c in self._deliveries.calls.values() if c.function == function]:
                 self._deliveries.forget(call)
         self._logs.finish(app.id)
@@ -183,7 +194,8 @@ class Apps:
         ended = queries.end_app(app.id, time.time()) if app.detached else queries.remove_app(app.id)
         await self._database.submit(ended)
 
-    def _get(self, app_id: str) -> App:
+    def get(self, app_id: str) -> App:
+        """Return an app that runs. Raises `RemoteFailure` if it does not."""
         app = self.by_id.get(app_id)
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")

@@ -45,8 +45,9 @@ from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
 from modicum.server.parts import Parts
-from modicum.server.records import App, Call, Function
+from modicum.server.records import App, Call
 from modicum.server.settings import Settings
+from modicum.server.variants import Variants
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
@@ -184,12 +185,14 @@ class Server:
         fleet.why_no_node = self._engine.failure
         controller = Controller(state, fleet, deliveries)
         apps = Apps(settings, database, fleet, deliveries, logs)
+        variants = Variants(database, fleet, apps)
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
-            settings, database, blobs, files, logs, deliveries, fleet, controller, apps, builds, self._engine, stop
-        )
+            settings, database, blobs, files, logs, deliveries, fleet, controller, apps, variants, builds, self._engine,
+            stop,
+        )  # fmt: skip
         self._router.parts = parts
         return parts
 
@@ -203,8 +206,8 @@ class Server:
             _refuse_isolated(stored.apps)
         for app in stored.apps:
             parts.apps.restore(App(app.id, app.name, app.key, app.detached, app.tags))
-        for function in stored.functions:
-            parts.apps.restore_function(Function(*function))
+        for function in sorted(stored.functions, key=lambda each: each.parent is not None):
+            parts.variants.restore(function)
         for image in stored.images:
             parts.builds.restore(*image)
         parts.builds.restore_forced(stored.forced)

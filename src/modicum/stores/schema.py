@@ -43,7 +43,13 @@ functions = Table(
     Column("name", String, nullable=False),
     Column("definition", Text, nullable=False),
     Column("serialized", LargeBinary, nullable=False),
+    Column("parent", String),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Column("parameters", Text),
+    Column("overrides", Text, nullable=False, server_default="{}"),
 )
+"""Functions, and variants of them: a variant has a `parent`, whose definition is its own but for `settings` and
+`parameters`. `overrides` are what a user has told the autoscaler since the function was defined."""
 
 images = Table(
     "images",

@@ -29,6 +29,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
                     the serialized function, unless it is that blob, which is taken → function; idempotent
+    function.variants function, limit (0: all, the newest first) → function, variants [{id, settings, parameters,
+                    runners}, …]. Here and above `APP/FUNCTION` may stand for a function's id
     files.missing   sets → sets that are not complete here
     files.lacking   set, whose manifest is here → nothing; *payload* a byte for each of its files: 1 if its content is
                     not here. Once all are, the set is complete
@@ -43,6 +45,13 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     call.get        call, index, wait_s → pending, and status, size, blob; *payload*; or why it waits
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
+    function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,
+                    options: the variant with these settings, which has containers of its own. A variant's variant is
+                    one of the same function; the same settings give the same variant
+    function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
+                    that change, null for what holds without a word → settings, overrides; until it is defined anew
+    function.stats  function → backlog, runners, running, headroom, why (the backlog waits)
+    function.info   function → function, name, app, app_name, parent, image, options, spec
 
   to the caller
     call.outputs    call, outputs [[index, status, size, blob | null], …], log [app, cursor]; *payload*. Whoever shows
@@ -143,6 +152,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "image.list": _USER,
     "image.prune": _USER,
     "function.create": _USER,
+    "function.variants": _USER,
     "files.missing": _USER,
     "files.lacking": _USER,
     "files.put": _USER,
@@ -150,6 +160,10 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "call.get": _CALLER,
     "call.forget": _CALLER,
     "call.ack": _CALLER,
+    "function.bind": _CALLER,
+    "function.configure": _CALLER,
+    "function.stats": _CALLER,
+    "function.info": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,
     "agent.loaded": _AGENT,

@@ -152,7 +152,7 @@ async def test_an_ended_app_is_not_taken_up_again_and_forgotten_after_a_while(wo
     await database.submit(queries.end_app(app, 100.0))
     everything = await database.submit(queries.everything)
     assert app not in [each.id for each in everything.apps]
-    assert app not in [row[1] for row in everything.functions]
+    assert app not in [row.app for row in everything.functions]
     assert everything.inputs == []
     await database.submit(queries.forget_ended(100.0))
     assert await database.submit(queries.output("fc-1", 0)) is not None

@@ -70,7 +70,7 @@ def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
             raise RemoteFailure("not_found", message)
         channel.send({"t": "call.failed", "call": header["call"], "code": "not_found", "message": message})
         return None
-    _check_same_app(parts, channel, function.id)
+    check_may_call(parts, channel, function.id)
     if header["kind"] not in KINDS or not str(header["call"]).startswith("fc-"):
         raise ValueError(f"{header['call']!r} is no call of the kind {header['kind']!r}")
     call = Call(header["call"], function.id, header["kind"], _owner(channel), channel, function.app)
@@ -78,7 +78,7 @@ def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
     return call
 
 
-def _check_same_app(parts: Parts, channel: Channel, function_id: str) -> None:
+def check_may_call(parts: Parts, channel: Channel, function_id: str) -> None:
     """A container calls, and asks for, what is of its own app."""
     if channel.principal != CONTAINER:
         return
@@ -130,7 +130,7 @@ async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) ->
 async def _wait(parts: Parts, channel: Channel, call_id: str, index: int, wait_s: float) -> Output | None:
     call = parts.deliveries.calls.get(call_id)
     if call is not None:
-        _check_same_app(parts, channel, call.function)
+        check_may_call(parts, channel, call.function)
     if call is not None and index in call.open and wait_s > 0:
         waiter: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
         waiters = call.waiters.setdefault(index, [])
@@ -148,7 +148,7 @@ async def _wait(parts: Parts, channel: Channel, call_id: str, index: int, wait_s
         raise RemoteFailure(
             "not_found", f"there is no input {index} of the call {call_id}; only spawned calls are kept"
         )
-    _check_same_app(parts, channel, stored.function)
+    check_may_call(parts, channel, stored.function)
     if stored.status is None:
         return None
     return Output(stored.status, stored.payload, stored.blob)

@@ -5,7 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from modicum.server.api import agents, apps, blobs, builds, calls, files, images, listing, logs, nodes, status
+from modicum.server.api import (
+    agents,
+    apps,
+    blobs,
+    builds,
+    calls,
+    files,
+    functions,
+    images,
+    listing,
+    logs,
+    nodes,
+    status,
+)
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
@@ -22,6 +35,7 @@ HANDLERS: dict[str, Handler] = {
     **builds.HANDLERS,
     **calls.HANDLERS,
     **files.HANDLERS,
+    **functions.HANDLERS,
     **images.HANDLERS,
     **listing.HANDLERS,
     **logs.HANDLERS,
