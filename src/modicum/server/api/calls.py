@@ -73,7 +73,9 @@ def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
     check_may_call(parts, channel, function.id)
     if header["kind"] not in KINDS or not str(header["call"]).startswith("fc-"):
         raise ValueError(f"{header['call']!r} is no call of the kind {header['kind']!r}")
-    call = Call(header["call"], function.id, header["kind"], _owner(channel), channel, function.app)
+    call = Call(
+        header["call"], function.id, header["kind"], _owner(channel), channel, function.app, method=header.get("method")
+    )
     parts.deliveries.open(call)
     return call
 
