@@ -47,8 +47,9 @@ _TYPES: dict[Any, Any] = {
 def parse(raw: Callable[..., Any], texts: list[str], called: str, of_class: Fields | None = None) -> Arguments:
     """Return what the texts behind a reference mean as arguments of `raw`; `called` is how usage messages name it.
 
-    The parameters of a method's class, `of_class`, are keyword arguments among them. Raises `InvalidError` if an annotation is one that no text can become, and `click.UsageError` for wrong texts. With
-    `--help` among them it prints what there is to know and exits.
+    The parameters of a method's class, `of_class`, are keyword arguments among them. Raises `InvalidError` if an
+    annotation is one that no text can become, and `click.UsageError` for wrong texts. With `--help` among them it
+    prints what there is to know and exits.
     """
     parameters = [*_of_class(of_class or {}), *inspect.signature(raw).parameters.values()]
     names = [parameter.name for parameter in parameters]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,84 +18,10 @@ from modicum.agent.loop import Agent
 from modicum.agent.pieces import Pieces, cut
 from modicum.agent.service import Service, Target
 from modicum.exception import DeserializationError, InputCancellation, SerializationError
-from modicum.wire.frames import PAYLOAD_BYTES_MAX, Decoder, Frame, Header, encode
+from modicum.wire.frames import PAYLOAD_BYTES_MAX, Frame, Header, encode
 from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES, INLINE_BYTES_MAX
 from modicum.wire.values import dumps, load_exception, loads
-
-
-class Server:
-    """The other end of an agent's socket."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.listener = socket.socket(socket.AF_UNIX)
-        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        self.listener.bind(f"/proc/self/fd/{handle}/s")
-        os.close(handle)
-        self.listener.listen()
-        self.connection: socket.socket | None = None
-        self.decoder = Decoder()
-
-    def accept(self) -> Header:
-        """Take the agent's (next) connection; return its first frame."""
-        self.connection, _ = self.listener.accept()
-        self.connection.settimeout(5)
-        self.decoder = Decoder()
-        self.frames: list[Frame] = []
-        return self.receive()[0]
-
-    def receive(self) -> Frame:
-        assert self.connection is not None
-        while not self.frames:
-            self.frames += self.decoder.feed(self.connection.recv(1 << 20))
-        return self.frames.pop(0)
-
-    def send(self, header: Header, payload: bytes = b"") -> None:
-        assert self.connection is not None
-        self.connection.sendall(encode(header, payload))
-
-    def quiet(self) -> bool:
-        """Return whether nothing more has come."""
-        assert self.connection is not None
-        self.connection.setblocking(False)
-        try:
-            self.frames += self.decoder.feed(self.connection.recv(1 << 20))
-        except BlockingIOError:
-            return not self.frames
-        finally:
-            self.connection.settimeout(5)
-        return False
-
-    def drop(self) -> None:
-        assert self.connection is not None
-        self.connection.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / ("x" * 150)
-    folder.mkdir()
-    made = Server(folder)
-    yield made
-    made.listener.close()
-    if made.connection is not None:
-        made.connection.close()
-
-
-@pytest.fixture
-def link(server: Server) -> Iterator[Link]:
-    made = Link(str(server.folder), lambda: {"t": "hello"})
-    assert server.accept() == {"t": "hello"}
-    yield made
-    made._socket.close()
-
-
-@pytest.fixture
-def agent(server: Server) -> Iterator[Agent]:
-    made = Agent(str(server.folder))
-    assert server.accept()["holding"] == []
-    yield made
-    made.link._socket.close()
+from tests.unit.agent.peer import Server, in_thread
 
 
 def serve_sync(agent: Agent, function: Any, generator: bool) -> None:
@@ -154,20 +79,6 @@ def test_it_waits_for_a_server_that_starts(tmp_path: Path, monkeypatch: pytest.M
     link._socket.close()
     servers[0].drop()
     servers[0].listener.close()
-
-
-def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except Exception as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread, results
 
 
 def test_requests_survive_a_lost_connection(server: Server, link: Link) -> None:
