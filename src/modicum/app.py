@@ -12,9 +12,7 @@ from modicum.image import Image
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
-    from typing import Any, ParamSpec, TypeVar, overload
-
-    from typing_extensions import dataclass_transform
+    from typing import Any, ParamSpec, TypeVar, dataclass_transform, overload
 
     from modicum._running import RunMethod
     from modicum.cls import Cls, parameter
