@@ -62,8 +62,8 @@ STOPPED = "stopped"
 """A file whose time tells running clients that the server was stopped on purpose: they do not start it again."""
 
 HOUSEKEEPING_EVERY_S = 30.0
-CALLS_KNOWN = 4
-"""For so many times as long as outputs are kept, it is known that there was a call."""
+CALLS_KNOWN_S = 30 * 24 * 3600.0
+"""For so much longer than outputs are kept, it is known that there was a call."""
 
 FORGET_CALLS_EVERY_S = 3600.0
 
@@ -256,8 +256,8 @@ class Server:
                 pass
             if time.monotonic() >= forget_calls_at:
                 forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
-                await parts.database.submit(stored_calls.forget_calls(time.time() - CALLS_KNOWN * kept_s))
-            await parts.database.submit(queries.forget_ended(time.time() - CALLS_KNOWN * kept_s))
+                await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
+            await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
             stored = await parts.database.submit(stored_calls.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
             await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
