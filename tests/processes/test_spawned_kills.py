@@ -31,16 +31,15 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _blocking.close_idle()
 
 
-def test_killed_servers_lose_no_spawned_input_and_record_none_twice(own_home: Path, tmp_path: Path) -> None:
+def test_a_killed_server_loses_no_spawned_input_and_records_none_twice(own_home: Path, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     with spawned.app.run():
         call = spawned.record.experimental_spawn_map([str(marks)] * INPUTS, range(INPUTS))
         one_by_one = [spawned.record.spawn(str(marks), INPUTS + number) for number in range(10)]
-        for share in (0.1, 0.5):
-            eventually(lambda share=share: len(os.listdir(marks)) > INPUTS * share, within_s=30)  # type: ignore[misc]
-            os.kill(status()["pid"], signal.SIGKILL)
-            assert call.num_inputs() == INPUTS  # it has another server started
+        eventually(lambda: len(os.listdir(marks)) > INPUTS / 4, within_s=30)
+        os.kill(status()["pid"], signal.SIGKILL)
+        assert call.num_inputs() == INPUTS  # it has another server started
         assert list(call.iter()) == list(range(INPUTS))
         assert modicum.FunctionCall.gather(*one_by_one) == list(range(INPUTS, INPUTS + 10))
     assert len(os.listdir(marks)) == INPUTS + 10
