@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from modicum import exception
+    from modicum import exception, types
     from modicum._alias import install_as_modal
     from modicum._context import current_function_call_id, current_input_id, is_local
     from modicum.app import App
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modicum.function import Function
     from modicum.image import Image
     from modicum.output import enable_output
+    from modicum.retries import Retries
 
 __version__ = "0.1.0.dev0"
 
@@ -27,12 +28,14 @@ _HOMES = {
     "FunctionCall": "call",
     "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
+    "Retries": "retries",
     "current_function_call_id": "_context",
     "current_input_id": "_context",
     "enable_output": "output",
     "exception": "exception",
     "install_as_modal": "_alias",
     "is_local": "_context",
+    "types": "types",
 }
 """Which module each public name lives in."""
 
@@ -43,6 +46,7 @@ __all__ = [
     "Function",
     "FunctionCall",
     "Image",
+    "Retries",
     "__version__",
     "current_function_call_id",
     "current_input_id",
@@ -50,6 +54,7 @@ __all__ = [
     "exception",
     "install_as_modal",
     "is_local",
+    "types",
 ]
 
 

@@ -17,7 +17,7 @@ def _names(words: str) -> frozenset[str]:
 NOT_YET = {
     "modal": _names(
         "Client CloudBucketMount Cls Cluster Cron Dict Environment NetworkFileSystem Period Probe "
-        "Proxy Queue Retries Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
+        "Proxy Queue Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
         "asgi_app batched billing clustered concurrent container_process enter exit experimental "
         "fastapi_endpoint forward gpu interact io_streams method parameter sessioned web_endpoint web_server "
         "wsgi_app"
@@ -32,10 +32,7 @@ NOT_YET = {
         "simulate_preemption"
     ),
     "App": _names("cls deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
-    "Function": _names(
-        "autoscaler client from_id from_name get_current_stats get_dashboard_url info logs "
-        "metrics stats update_autoscaler with_batching with_concurrency with_options"
-    ),
+    "Function": _names("client from_id from_name get_dashboard_url logs metrics stats"),
     "FunctionCall": _names("client get_dashboard_url logs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
@@ -63,7 +60,6 @@ GONE: dict[str, dict[str, str]] = {
     },
     "Function": {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
-        "keep_warm": "it is now .autoscaler.update(min_containers=…), which is not in Modicum yet",
         "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
     "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},

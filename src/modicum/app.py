@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, ParamSpec, TypeVar, overload
 
     from modicum._running import RunMethod
+    from modicum.retries import Retries
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -99,7 +100,7 @@ class App(Explained):
         buffer_containers: int | None = None,
         scaledown_window: int | None = None,
         proxy: object = None,
-        retries: object = None,
+        retries: int | Retries | None = None,
         timeout: int = 300,
         startup_timeout: int | None = None,
         name: str | None = None,
@@ -120,10 +121,12 @@ class App(Explained):
         """Decorate a function so that it can run in containers.
 
         `image` is what its containers are made of (by default the app's, else `Image.debian_slim()`). Containers start
-        as inputs come, at most `max_containers`, at least `min_containers` while the app runs, and end after
-        `scaledown_window` seconds (2 to 3600, 60 if not given) without work. `timeout` limits each input's run and
-        `startup_timeout` (by default the same) a container's start, in seconds. `serialized` ships the function itself
-        in place of its module's file, `include_source=False` neither; `name` is its name in the app.
+        as inputs come, at most `max_containers`, at least `min_containers` while the app runs, `buffer_containers` more
+        than have work while there is any, and end after `scaledown_window` seconds (2 to 3600, 60 if not given) without
+        work, with `single_use_containers` after one input. `timeout` limits each attempt to run an input and
+        `startup_timeout` (by default the same) a container's start, in seconds; `retries` is how often an input that
+        failed runs again. `serialized` ships the function itself in place of its module's file, `include_source=False`
+        neither; `name` is its name in the app. What `options.WITHOUT_EFFECT` lists is accepted and changes nothing.
 
         Raises `InvalidError` for a value that makes no sense, and for the other parameters: they are yet to come.
         """
@@ -277,12 +280,15 @@ class _FunctionDecorator:
     def __call__(self, raw: Callable[..., Any]) -> Any:
         flags = self._check(raw)
         settings = self._settings
+        is_generator = bool(flags & 0x220) if settings["is_generator"] is None else settings["is_generator"]
+        if is_generator and settings["retries"] is not None:
+            raise InvalidError(f"{raw.__qualname__!r} is a generator function: it cannot have retries; leave them out")
         function: Function[Any, Any, Any] = Function(
             raw,
             settings["name"] or raw.__qualname__,
             self._options,
             settings["image"],
-            is_generator=bool(flags & 0x220) if settings["is_generator"] is None else settings["is_generator"],
+            is_generator=is_generator,
             is_async=bool(flags & 0x280),
             serialized=settings["serialized"],
             include_source=settings["include_source"],

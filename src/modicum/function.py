@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from modicum import _blocking, _context, _operations
 from modicum._both import both, in_loop, warn_in_loop
+from modicum._configurable import Configurable
 from modicum._missing import explained
 from modicum._old_names import Dropped, accepts, say
 from modicum._types import Generic, O, P, R, T
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @explained
-class Function(Generic[P, R, O]):
+class Function(Configurable[P, R, O]):
     """A Python function that runs in containers. Made by `@app.function()`."""
 
     def __init__(

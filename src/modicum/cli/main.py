@@ -9,18 +9,21 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
+from modicum.cli import logs  # noqa: F401 - it adds commands to the groups
 from modicum.cli.completion import completion
+from modicum.cli.containers import container
 from modicum.cli.doctor import doctor
 from modicum.cli.errors import INTERRUPTED, reporting_errors
+from modicum.cli.functions import function
 from modicum.cli.images import image
-from modicum.cli.listing import app, container
+from modicum.cli.listing import app
 from modicum.cli.profiles import config, profile
 from modicum.cli.run import run
 from modicum.cli.server import server
 from modicum.cli.setup import setup
 
 _NOT_YET = frozenset({
-    "billing", "changelog", "cluster", "curl", "dashboard", "deploy", "dict", "endpoint", "environment", "function",
+    "billing", "changelog", "cluster", "curl", "dashboard", "deploy", "dict", "endpoint", "environment",
     "launch", "nfs", "queue", "secret", "serve", "shell", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
@@ -43,7 +46,7 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-for command in (run, app, container, image, server, config, profile, setup, doctor, completion):
+for command in (run, app, container, function, image, server, config, profile, setup, doctor, completion):
     cli.add_command(command)
 
 

@@ -13,6 +13,7 @@ from modicum.server.backlog import ENDED, Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
+from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
 from modicum.server.records import App, Function
 from modicum.server.settings import Settings
@@ -26,9 +27,6 @@ log = logging.getLogger("modicum.apps")
 
 NO_NETWORK = "no network"
 """How a node's sentence begins whose containers reach nothing."""
-
-LOG_KEPT_S = 60.0
-"""A stopped app's output can be read for so long."""
 
 LOOK_EVERY_S = 1.0
 """How often at least it is looked whether a detached app still works; what ends without a container is not told."""
@@ -54,6 +52,7 @@ class Apps:
         self._backlog = backlog
         self.by_id: dict[str, App] = {}
         self._by_key: dict[str, App] = {}
+        self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str]) -> App:
         """Return the app of a key, made now if there is none."""
@@ -74,17 +73,17 @@ class Apps:
     def _take_in(self, app: App) -> None:
         self.by_id[app.id] = app
         self._by_key[app.key] = app
-        self._logs.open(app.id)
+        self._logs.open(app.id, app.name)
 
     async def warn(self, app_id: str, notice: str) -> None:
         """Tell an app's user, once, what the engine has to say, and whether containers have a network."""
-        app = self._get(app_id)
+        app = self.get(app_id)
         await self._fleet.any_node()
         networks = {str(facts.get("network", "")) for facts in self._fleet.node_facts.values()}
         said = [notice, *sorted(text for text in networks if text.startswith(NO_NETWORK))]
         lines = "".join(f"modicum: {text}\n" for text in said if text)
         if lines and not app.warned:
-            self._logs.append(app_id, [("stderr", "modicum", lines.encode())])
+            self._logs.append(app_id, [Entry("stderr", "modicum", lines.encode())])
         app.warned = True
 
     def claim(self, app_id: str, layers: list[str]) -> None:
@@ -94,7 +93,7 @@ class Apps:
 
     def attach(self, app_id: str, channel: Channel) -> None:
         """Keep an app alive while a connection lasts."""
-        app = self._get(app_id)
+        app = self.get(app_id)
         app.attached.add(channel)
         for waiting in (app.reaper, app.watch):
             if waiting is not None:
@@ -137,7 +136,7 @@ class Apps:
         _ = self._begin_stop(app, "it is detached, and its work has ended")
 
     def _works(self, app: App) -> bool:
-        functions = set(app.functions.values())
+        functions = set(self.functions_of(app))
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
         if any(self._backlog.pending(function) for function in functions):
@@ -146,7 +145,7 @@ class Apps:
 
     async def create_function(self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes) -> Function:
         """Make a function callable; making it again is harmless."""
-        app = self._get(app_id)
+        app = self.get(app_id)
         known = app.functions.get(name)
         if known is not None:
             return self._fleet.functions[known]
@@ -160,9 +159,17 @@ class Apps:
 
     def restore_function(self, function: Function) -> None:
         """Take in a function of a restored app."""
-        self.by_id[function.app].functions[function.name] = function.id
+        if function.parent is None:
+            self.by_id[function.app].functions[function.name] = function.id
         self._fleet.functions[function.id] = function
         self._fleet.on_event(ev.FunctionAdded(spec_of(function)))
+
+    def functions_of(self, app: App) -> list[str]:
+        """Return the ids of an app's functions, each followed by its variants."""
+        found = []
+        for function in app.functions.values():
+            found += [function, *self.variants.get(function, ())]
+        return found
 
     async def stop(self, app_id: str) -> None:
         """End an app; returns when its containers have gone. Harmless if it has ended."""
@@ -179,20 +186,22 @@ class Apps:
         return app.stopping
 
     async def _stop(self, app: App) -> None:
-        for function in app.functions.values():
+        functions = self.functions_of(app)
+        for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
         self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        for function in app.functions.values():
+        for function in functions:
             self._fleet.functions.pop(function, None)
-        self._backlog.end(list(app.functions.values()))
+            self.variants.pop(function, None)
+        self._backlog.end(functions)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        asyncio.get_running_loop().call_later(LOG_KEPT_S, self._logs.remove, app.id)
         await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
 
-    def _get(self, app_id: str) -> App:
+    def get(self, app_id: str) -> App:
+        """Return an app that runs. Raises `RemoteFailure` if it does not."""
         app = self.by_id.get(app_id)
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")

@@ -40,15 +40,18 @@ from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
+from modicum.server.ends import Ends
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
 from modicum.server.parts import Parts
-from modicum.server.records import App, Call, Function
+from modicum.server.records import App, Call
 from modicum.server.settings import Settings
+from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
+from modicum.stores import ends as stored_ends
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
@@ -179,7 +182,7 @@ class Server:
         database = Database(settings.database_url)
         blobs = LocalBlobs(home / "blobs")
         files = FileSets(home / "filesets", LocalContents(home / "contents"), _boot())
-        logs = Logs(home / "logs", settings.log_bytes_max)
+        logs = Logs(home / "logs", settings.log_bytes_max, settings.logs_bytes_max, settings.logs_kept_s)
         self._links = Links(home, self._router, self._closed)
         deliveries = Deliveries(blobs, database)
         deliveries.log_end = logs.end
@@ -189,6 +192,10 @@ class Server:
         controller = Controller(state, fleet, deliveries)
         backlog = Backlog(database, deliveries, controller, fleet.app_of, fleet.name_of)
         apps = Apps(settings, database, fleet, deliveries, logs, backlog)
+        variants = Variants(database, fleet, apps)
+        ends = Ends(database, logs, apps.by_id, fleet.functions)
+        ends.pauses_s = state.pauses_s
+        fleet.on_end = ends.ended
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
@@ -203,6 +210,7 @@ class Server:
             controller,
             backlog,
             apps,
+            variants,
             builds,
             self._engine,
             stop,
@@ -220,16 +228,13 @@ class Server:
             _refuse_isolated(stored.apps)
         for app in stored.apps:
             parts.apps.restore(App(app.id, app.name, app.key, app.detached, app.tags))
-        for function in stored.functions:
-            parts.apps.restore_function(Function(*function))
+        for function in sorted(stored.functions, key=lambda each: each.parent is not None):
+            parts.variants.restore(function)
         for image in stored.images:
             parts.builds.restore(*image)
         parts.builds.restore_forced(stored.forced)
         waiting = await parts.database.submit(stored_calls.waiting)
         parts.backlog.restore(await parts.database.submit(stored_calls.last_number), waiting)
-        for log_id in parts.logs.known():
-            if log_id not in parts.apps.by_id:
-                parts.logs.remove(log_id)
 
     async def _recover(self, parts: Parts) -> None:
         """Give nodes and their agents a moment to report what runs before anything is decided."""
@@ -257,6 +262,8 @@ class Server:
             if time.monotonic() >= forget_calls_at:
                 forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
                 await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
+            await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+            await parts.logs.sweep()
             await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
             stored = await parts.database.submit(stored_calls.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)

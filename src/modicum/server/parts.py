@@ -16,6 +16,7 @@ from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.logs import Logs
 from modicum.server.settings import Settings
+from modicum.server.variants import Variants
 from modicum.stores.database import Database
 
 
@@ -33,6 +34,7 @@ class Parts:
     controller: Controller
     backlog: Backlog
     apps: Apps
+    variants: Variants
     builds: Builds
     engine: Engine
     stop: asyncio.Future[bool]

@@ -30,7 +30,11 @@ class App:
 
 @dataclass(slots=True)
 class Function:
-    """A function of an app: what a container of it needs to know."""
+    """A function of an app, or a variant of one: what a container of it needs to know.
+
+    A variant has a `parent`; its definition is the parent's but for its `settings` and `parameters` (base64).
+    `overrides` are what the autoscaler was told meanwhile.
+    """
 
     id: str
     app: str
@@ -38,11 +42,15 @@ class Function:
     definition: dict[str, Any]
     serialized: bytes
     generation: int = 0  # the version of its app in which it changed last
+    parent: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    parameters: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:
-        """What it asks of the platform."""
-        return self.definition["options"]  # type: ignore[no-any-return]
+        """What it asks of the platform now."""
+        return {**self.definition["options"], **self.overrides}
 
 
 @dataclass(slots=True)
@@ -109,6 +117,7 @@ class Container:
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
+    started_at: float | None = None  # seconds since the epoch; None if its node does not say
 
 
 @dataclass(slots=True, eq=False)

@@ -24,6 +24,21 @@ class StoredApp:
     isolated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFunction:
+    """A function, or a variant of its `parent`, which has no definition of its own."""
+
+    id: str
+    app: str
+    name: str
+    definition: dict[str, Any]
+    serialized: bytes
+    parent: str | None
+    settings: dict[str, Any]
+    parameters: str | None
+    overrides: dict[str, Any]
+
+
 def add_app(
     app: str, name: str, key: str, detached: bool, tags: dict[str, str], isolated: bool, now: float
 ) -> Callable[[Connection], None]:
@@ -53,6 +68,21 @@ def add_function(
     """Record a function."""
     row = {"id": function, "app": app, "name": name, "definition": json.dumps(definition), "serialized": serialized}
     return lambda c: _execute(c, insert(functions).values(**row))
+
+
+def stored_function(row: Any) -> StoredFunction:
+    """Return a row of the functions' table."""
+    return StoredFunction(
+        id=row.id,
+        app=row.app,
+        name=row.name,
+        definition=json.loads(row.definition),
+        serialized=row.serialized,
+        parent=row.parent,
+        settings=json.loads(row.settings),
+        parameters=row.parameters,
+        overrides=json.loads(row.overrides),
+    )
 
 
 def add_image(image: str, layers: list[str], config: dict[str, Any]) -> Callable[[Connection], None]:
@@ -85,7 +115,7 @@ class Everything:
     """What a starting server reads."""
 
     apps: list[StoredApp]
-    functions: list[tuple[str, str, str, dict[str, Any], bytes]]
+    functions: list[StoredFunction]
     images: list[tuple[str, list[str], dict[str, Any]]]
     forced: dict[str, str]
 
@@ -99,10 +129,7 @@ def everything(connection: Connection) -> Everything:
             StoredApp(row.id, row.name, row.key, row.detached, json.loads(row.tags), row.isolated)
             for row in connection.execute(select(apps).where(running))
         ],
-        functions=[
-            (row.id, row.app, row.name, json.loads(row.definition), row.serialized)
-            for row in connection.execute(theirs)
-        ],
+        functions=[stored_function(row) for row in connection.execute(theirs)],
         images=[(row.id, json.loads(row.layers), json.loads(row.config)) for row in connection.execute(select(images))],
         forced={row.definition: row.nonce for row in connection.execute(select(forced_layers))},
     )

@@ -52,7 +52,23 @@ functions = Table(
     Column("name", String, nullable=False),
     Column("definition", Text, nullable=False),
     Column("serialized", LargeBinary, nullable=False),
+    Column("parent", String),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Column("parameters", Text),
+    Column("overrides", Text, nullable=False, server_default="{}"),
 )
+"""Functions, and variants of them: a variant has a `parent`, whose definition is its own but for `settings` and
+`parameters`. `overrides` are what a user has told the autoscaler since the function was defined."""
+
+function_minutes = Table(
+    "function_minutes",
+    metadata,
+    Column("function", String, primary_key=True),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("counts", Text, nullable=False),
+    Index("function_minutes_by_minute", "minute"),
+)
+"""How functions did, in each minute since the epoch in which they did anything."""
 
 images = Table(
     "images",
@@ -114,3 +130,22 @@ Index(
     inputs.c.output_blob,
     **_only(or_(inputs.c.blob.is_not(None), inputs.c.output_blob.is_not(None))),
 )
+
+ended_containers = Table(
+    "ended_containers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("app", String, nullable=False),
+    Column("app_name", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("function_name", String, nullable=False),
+    Column("node", String, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Index("ended_containers_by_time", "ended_at"),
+)
+"""Containers that have ended, and why; they outlive their apps, so names stand beside ids."""

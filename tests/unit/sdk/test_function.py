@@ -123,6 +123,12 @@ def test_options_by_default() -> None:
         "scaledown_window": 60,
         "timeout": 300,
         "startup_timeout": 300,
+        "buffer_containers": 0,
+        "retries": None,
+        "single_use_containers": False,
+        "placement": None,
+        "concurrency": None,
+        "batching": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9

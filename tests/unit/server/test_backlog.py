@@ -160,8 +160,7 @@ def close(world: World) -> None:
     for app in world.parts.apps.by_id.values():
         if app.reaper is not None:
             app.reaper.cancel()
-    for log in list(world.parts.logs._logs):
-        world.parts.logs.remove(log)
+    world.parts.logs.close()
 
 
 async def test_a_restarted_server_reads_counts_and_heads(world: World, tmp_path: Path) -> None:

@@ -121,8 +121,7 @@ async def successor(world: World, tmp_path: Path) -> AsyncIterator[Parts]:
     await server._restore(parts)
     yield parts
     parts.database.close()
-    for log in list(parts.logs._logs):
-        parts.logs.remove(log)
+    parts.logs.close()
 
 
 async def test_the_next_server_knows_that_it_is_detached(successor: Parts) -> None:
@@ -151,7 +150,7 @@ async def test_an_ended_app_is_not_taken_up_again_and_forgotten_after_a_while(wo
     await database.submit(stored.end_app(app, "it ended", 100.0))
     everything = await database.submit(queries.everything)
     assert app not in [each.id for each in everything.apps]
-    assert app not in [row[1] for row in everything.functions]
+    assert app not in [row.app for row in everything.functions]
     assert await database.submit(stored.waiting) == {}
     await database.submit(queries.forget_ended(100.0))
     assert await database.submit(stored.facts("fc-1")) is not None

@@ -57,6 +57,10 @@ def test_what_users_and_containers_may_not() -> None:
         *(k for k in MAY_SEND if k.startswith("agent.")),
     }
     assert allowed[CONTAINER] - allowed[RESTRICTED] == {
+        "function.bind",
+        "function.configure",
+        "function.info",
+        "function.stats",
         "blob.free",
         "call.inputs",
         "call.get",

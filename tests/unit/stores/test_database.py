@@ -13,9 +13,9 @@ from sqlalchemy import Connection, create_engine, event, inspect
 from sqlalchemy.exc import IntegrityError
 
 from modicum.stores import database as database_
-from modicum.stores import queries
+from modicum.stores import queries, variants
 from modicum.stores.database import Database
-from modicum.stores.queries import StoredApp
+from modicum.stores.queries import StoredApp, StoredFunction
 from modicum.stores.schema import metadata
 
 
@@ -172,7 +172,15 @@ async def test_images_are_recorded_anew(filled: Database) -> None:
 async def test_functions_come_back_whole(filled: Database) -> None:
     everything = await filled.submit(queries.everything)
     assert everything.apps == [StoredApp("ap-1", "name", "key of ap-1", False, {}, True)]
-    assert everything.functions == [("fu-1", "ap-1", "f", {"options": {}}, b"code")]
+    assert everything.functions == [StoredFunction("fu-1", "ap-1", "f", {"options": {}}, b"code", None, {}, None, {})]
+
+
+async def test_variants_and_what_the_autoscaler_was_told_come_back(filled: Database) -> None:
+    await filled.submit(variants.add_variant("fu-2", "fu-1", "ap-1", "f", {"timeout": 5}, "QQ=="))
+    await filled.submit(variants.set_overrides("fu-1", {"max_containers": None}))
+    base, variant = sorted((await filled.submit(queries.everything)).functions, key=lambda each: each.id)
+    assert (base.overrides, base.parent, base.settings) == ({"max_containers": None}, None, {})
+    assert variant == StoredFunction("fu-2", "ap-1", "f", {}, b"", "fu-1", {"timeout": 5}, "QQ==", {})
 
 
 async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
