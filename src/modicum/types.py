@@ -1,4 +1,4 @@
-"""What questions about functions and calls are answered with, as in `modal.types`."""
+"""What questions about functions and calls are answered with: plain data, named as in `modal.types`."""
 
 from __future__ import annotations
 

@@ -59,6 +59,7 @@ class Deliveries:
         self.durable_bytes: dict[str, int] = {}
         self.on_surprise: Callable[[str, str, stored.NewOutput], None] = lambda key, function, output: None
         self.log_end: Callable[[str], int] = lambda log: 0
+        self.on_finish: Callable[[str, str, float | None], None] = lambda function, status, run_s: None
 
     # -- from agents ---------------------------------------------------------------------------------------
 
@@ -123,6 +124,7 @@ class Deliveries:
         if waiting is None:
             return
         call = waiting.call
+        self.on_finish(call.function, output.status, output.run_s)
         _hold(output)
         if call.durable:
             self._store(waiting, output)

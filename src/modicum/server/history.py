@@ -6,7 +6,6 @@ function takes no more room than that of a quiet one.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Iterable
@@ -26,7 +25,7 @@ _COUNTS = {SUCCESS: "succeeded", GENERATOR_DONE: "succeeded", TIMEOUT: "timed_ou
 """How an end of an input counts; all others are failures."""
 
 Minute = dict[str, Any]
-"""Counts: `succeeded`, `failed`, `timed_out`; `run_s` and `startup_s` map a bucket's number to how many fell into it."""
+"""Counts: `succeeded`, `failed`, `timed_out`; `run_s` and `startup_s` map a bucket's number to how many fell in."""
 
 
 def bucket_of(seconds: float) -> str:
@@ -80,10 +79,11 @@ class History:
     def _minute(self, function: str) -> Minute:
         return self._counted.setdefault((function, int(time.time() // 60)), {})
 
-    def write(self) -> asyncio.Future[None]:
+    async def write(self) -> None:
         """Store what was counted since the last time."""
         counted, self._counted = self._counted, {}
-        return self._database.submit(stored.add(counted, merge))
+        if counted:
+            await self._database.submit(stored.add(counted, merge))
 
     async def read(self, functions: list[str], since: float, until: float) -> Minute:
         """Return the sum of the minutes that have begun in a range of time, of some functions."""

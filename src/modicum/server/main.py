@@ -43,6 +43,7 @@ from modicum.server.deliveries import Deliveries
 from modicum.server.ends import Ends
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
+from modicum.server.history import History
 from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
@@ -135,6 +136,7 @@ class Server:
         self._engine = engine
         self._router = Router()
         self._tasks: list[asyncio.Task[None]] = []
+        self._forget_calls_at = 0.0
 
     async def run(self) -> None:
         """Serve until a signal or a request says stop."""
@@ -193,6 +195,8 @@ class Server:
         backlog = Backlog(database, deliveries, controller, fleet.app_of, fleet.name_of)
         apps = Apps(settings, database, fleet, deliveries, logs, backlog)
         variants = Variants(database, fleet, apps)
+        history = History(database)
+        deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
         ends.pauses_s = state.pauses_s
         fleet.on_end = ends.ended
@@ -211,6 +215,7 @@ class Server:
             backlog,
             apps,
             variants,
+            history,
             builds,
             self._engine,
             stop,
@@ -253,22 +258,27 @@ class Server:
             remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
-        forget_calls_at = 0.0
         while True:
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
-            kept_s = parts.settings.outputs_kept_s
-            while await parts.database.submit(stored_calls.expire(time.time() - kept_s)):
-                pass
-            if time.monotonic() >= forget_calls_at:
-                forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
-                await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
             await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
             await parts.logs.sweep()
-            await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
+            await parts.history.write()
+            await parts.history.forget()
+            await self._expire(parts)
             stored = await parts.database.submit(stored_calls.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
             await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+
+    async def _expire(self, parts: Parts) -> None:
+        """Forget outputs after their time, and much later that there were any."""
+        kept_s = parts.settings.outputs_kept_s
+        while await parts.database.submit(stored_calls.expire(time.time() - kept_s)):
+            pass
+        if time.monotonic() >= self._forget_calls_at:
+            self._forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
+            await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
+        await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
 
     async def _end_everything(self, parts: Parts) -> None:
         """End all apps and the engine, which ends whatever the apps have left."""

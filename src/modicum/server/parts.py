@@ -14,6 +14,7 @@ from modicum.server.controller import Controller
 from modicum.server.deliveries import Deliveries
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
+from modicum.server.history import History
 from modicum.server.logs import Logs
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
@@ -35,6 +36,7 @@ class Parts:
     backlog: Backlog
     apps: Apps
     variants: Variants
+    history: History
     builds: Builds
     engine: Engine
     stop: asyncio.Future[bool]

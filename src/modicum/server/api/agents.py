@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from modicum.server.api.calls import resume_pieces
 from modicum.server.api.fields import cut, patience, value_blob, whole
@@ -91,6 +92,8 @@ def loaded(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     """The function is loaded there: inputs may come."""
     container = _container(parts, channel)
     parts.controller.handle(ev.ContainerLoaded(container.id))
+    if container.started_at is not None:
+        parts.history.container_loaded(container.function, time.time() - container.started_at)
     return None
 
 

@@ -88,7 +88,7 @@ def _called(parts: Parts, channel: Channel, header: Header) -> Function:
     if function is None:
         message = f"the function {header['function']} does not exist, or its app has ended"
         raise RemoteFailure("not_found", message)
-    check_may_call(parts, channel, function.id)
+    check_same_app(parts, channel, function.app)
     if header["kind"] not in KINDS or not _CALL.fullmatch(header["call"]):
         raise ValueError(f"{header['call']!r} is no call of the kind {header['kind']!r}")
     return function
@@ -102,13 +102,8 @@ def _origin(header: Header) -> tuple[str | None, str | None]:
     return method, parent if isinstance(parent, str) and _KEY.fullmatch(parent) else None
 
 
-def check_may_call(parts: Parts, channel: Channel, function_id: str) -> None:
+def check_same_app(parts: Parts, channel: Channel, app: str) -> None:
     """A container calls, and asks for, what is of its own app."""
-    check_same_app(parts, channel, parts.fleet.app_of(function_id))
-
-
-def check_same_app(parts: Parts, channel: Channel, app: str | None) -> None:
-    """The same, where the app is known; its functions may be gone."""
     if channel.principal != CONTAINER:
         return
     container = parts.fleet.containers.get(channel.name)
