@@ -6,10 +6,10 @@ here the call goes to `server/api/calls.py`.
 
 from __future__ import annotations
 
-from modicum import _blocking, _context, _operations
+from modicum import _blocking, _context, _lookup, _operations
 from modicum._both import both, in_loop, warn_in_loop
 from modicum._missing import explained
-from modicum._old_names import Dropped, accepts, say
+from modicum._old_names import Dropped, Renamed, accepts, say
 from modicum._types import Generic, O, P, R, T
 from modicum.call import FunctionCall
 from modicum.exception import ExecutionError, InvalidError, SerializationError
@@ -36,8 +36,8 @@ class Function(Generic[P, R, O]):
         name: str,
         options: Options,
         image: Image | None,
-        is_generator: bool,
-        is_async: bool,
+        is_generator: bool | None,
+        is_async: bool | None,
         serialized: bool,
         include_source: bool | None = None,
         app: App | None = None,
@@ -46,7 +46,7 @@ class Function(Generic[P, R, O]):
         self.name = name
         self.options = options
         self.image = image
-        self.is_generator = is_generator
+        self.is_generator = is_generator  # None while it is only named
         self.is_async = is_async
         self.serialized = serialized
         self.include_source = include_source
@@ -64,6 +64,8 @@ class Function(Generic[P, R, O]):
         """The function's id, `fu-…`. Raises `ExecutionError` while its app does not run."""
         if self._object_id is not None:
             return self._object_id
+        if self._find is not None:
+            return self._named_id(self._find)
         if _context.socket_directory is not None:
             self._object_id = self._id_here()
             return self._object_id
@@ -73,6 +75,12 @@ class Function(Generic[P, R, O]):
             f"the function {self.name!r} cannot be called: its app is not running. Call it under "
             f"`{config.command()} run`, or within `with app.run():`"
         )
+
+    def _named_id(self, find: object) -> str:
+        known: str | None = getattr(find, "object_id", None)
+        if known is None:
+            raise ExecutionError(f"the function {self.name!r} has not been looked up yet; `.hydrate()` does that")
+        return known
 
     def _id_here(self) -> str:
         """Return the id in this container, which may call functions of its own app. Names alone would find others'."""
@@ -115,11 +123,22 @@ class Function(Generic[P, R, O]):
             _ = self.object_id
         return self
 
-    def ready(self) -> Operation[str]:
-        """Return the function's id, asking the server for it if the function is only named."""
+    def ready(self, kind: str = "") -> Operation[str]:
+        """Return the function's id, asking the server for it if the function is only named.
+
+        Raises `InvalidError` if it turns out that it is not called in this way.
+        """
         if self._object_id is None and self._find is not None:
             self._object_id = yield from self._find()
+        if kind and self.is_generator is not None and self.is_generator != (kind == "gen"):
+            way = {"sync": "remote", "gen": "remote_gen"}.get(kind, kind)
+            raise self._wrong_way(way)
         return self.object_id
+
+    def _wrong_way(self, used: str) -> InvalidError:
+        if used == "remote_gen":
+            return InvalidError(f"{self.name!r} is not a generator function; call `{self.name}.remote(…)`")
+        return InvalidError(f"{self.name!r} is a generator function: use `.remote_gen(…)` in place of `.{used}(…)`")
 
     @both
     def hydrate(self, client: None = None) -> Operation[Function[P, R, O]]:
@@ -130,6 +149,42 @@ class Function(Generic[P, R, O]):
     def get_raw_f(self) -> Callable[P, O]:
         """Return the function as it was before it was decorated."""
         return self.raw_function
+
+    @staticmethod
+    @accepts(Renamed("tag", "name"), Renamed("label", "name"), Dropped("namespace"), name="Function.from_name")
+    def from_name(
+        app_name: str,
+        name: str,
+        *,
+        version: int | None = None,
+        environment_name: str | None = None,
+        client: None = None,
+    ) -> Function[..., Any, Any]:
+        """Return a function of a deployed app. Asks nobody: the server is asked at its first use.
+
+        With `version` it stays what it was in that version of the app, in containers of its own, and so does what it
+        calls of the app. That first use raises `NotFoundError` if there is no such app, function or version.
+        """
+        for what, given in (("app", app_name), ("function", name)):
+            if not isinstance(given, str) or not given:
+                raise InvalidError(f"{given!r} is no name of {'an' if what == 'app' else 'a'} {what}")
+        if version is not None and (type(version) is not int or version < 1):
+            raise InvalidError(f"version must be a whole number from 1 up, not {version!r}")
+        _lookup.refuse_client("Function.from_name", client)
+        if "." in name:
+            model, _, method = name.rpartition(".")
+            say(f"Function.from_name(…, {name!r})", f"Cls.from_name(…, {model!r})().{method}")
+        return _named(name, {"app": app_name, "name": name, "version": version}, environment_name)
+
+    @staticmethod
+    def from_id(function_id: str, client: None = None) -> Function[..., Any, Any]:
+        """Return the function with this id. Asks nobody: an id that does not exist is noticed by its first use.
+
+        Raises `InvalidError` if it is not the id of a function.
+        """
+        _lookup.check_id(function_id, "fu", "a function")
+        _lookup.refuse_client("Function.from_id", client)
+        return _named(function_id, {"function": function_id})
 
     def __getstate__(self) -> dict[str, Any]:
         """A function that travels leaves its app behind, and all that hangs on it."""
@@ -155,7 +210,7 @@ class Function(Generic[P, R, O]):
 
         Raises what the function raises, with its remote traceback.
         """
-        self._refuse_generator("remote", "remote_gen")
+        self._refuse_generator("remote")
         return Remote(self)
 
     @property
@@ -164,14 +219,14 @@ class Function(Generic[P, R, O]):
 
         The container is never more than 8 MiB ahead of the caller.
         """
-        if not self.is_generator:
-            raise InvalidError(f"{self.name!r} is not a generator function; call `{self.name}.remote(…)`")
+        if self.is_generator is False:
+            raise self._wrong_way("remote_gen")
         return RemoteGen(self)
 
     @property
     def spawn(self) -> Spawn[P, R]:
         """Start the function without waiting; returns a `FunctionCall` once the input is stored durably."""
-        self._refuse_generator("spawn", "remote_gen")
+        self._refuse_generator("spawn")
         return Spawn(self)
 
     @property
@@ -182,13 +237,13 @@ class Function(Generic[P, R, O]):
         lazily, at most 1000 inputs ahead of the values taken. `kwargs` are passed to every call. An exception is
         raised at its place, or yielded with `return_exceptions=True`.
         """
-        self._refuse_generator("map", "remote_gen")
+        self._refuse_generator("map")
         return Map(self, spread=False)
 
     @property
     def starmap(self) -> Map[R]:
         """As `map`, for one iterable of argument tuples."""
-        self._refuse_generator("starmap", "remote_gen")
+        self._refuse_generator("starmap")
         return Map(self, spread=True)
 
     @property
@@ -197,12 +252,12 @@ class Function(Generic[P, R, O]):
 
         The first exception is raised, unless `ignore_exceptions=True`.
         """
-        self._refuse_generator("for_each", "remote_gen")
+        self._refuse_generator("for_each")
         return ForEach(self)
 
-    def _refuse_generator(self, used: str, instead: str) -> None:
+    def _refuse_generator(self, used: str) -> None:
         if self.is_generator:
-            raise InvalidError(f"{self.name!r} is a generator function: use `.{instead}(…)` in place of `.{used}(…)`")
+            raise self._wrong_way(used)
 
     @both
     def get_web_url(self) -> Operation[str | None]:
@@ -222,6 +277,12 @@ class Function(Generic[P, R, O]):
         """See that the function can be called."""
         say("Function.resolve()", "Function.hydrate()")
         return self.hydrate()
+
+    @staticmethod
+    def lookup(app_name: str, name: str, **parameters: Any) -> Function[..., Any, Any]:
+        """Return a function of a deployed app, after seeing that there is one."""
+        say("Function.lookup(…)", "Function.from_name(…)")
+        return Function.from_name(app_name, name, **parameters).hydrate()
 
     # ------------------------------------------------------------------------------------------------------
 
@@ -247,6 +308,14 @@ class Function(Generic[P, R, O]):
             f"{which} of {self.name!r} cannot be sent to a container: {type(error).__name__}: {error}; pass plain data "
             "and make in the function what cannot be pickled"
         )
+
+
+def _named(name: str, header: dict[str, Any], environment: str | None = None) -> Function[..., Any, Any]:
+    raw: Any = _lookup.NotHere(name)
+    elsewhere: Any = None  # what it asks of the platform is defined where its app is
+    function: Function[..., Any, Any] = Function(raw, name, elsewhere, None, None, None, serialized=False)
+    function._find = _lookup.Finding(function, header, environment)
+    return function
 
 
 class _Way:

@@ -10,6 +10,7 @@ import click
 from modicum import config as settings
 from modicum._alias import install_as_modal
 from modicum.cli.completion import completion
+from modicum.cli.deploy import deploy_app
 from modicum.cli.doctor import doctor
 from modicum.cli.errors import INTERRUPTED, reporting_errors
 from modicum.cli.images import image
@@ -20,7 +21,7 @@ from modicum.cli.server import server
 from modicum.cli.setup import setup
 
 _NOT_YET = frozenset({
-    "billing", "changelog", "cluster", "curl", "dashboard", "deploy", "dict", "endpoint", "environment", "function",
+    "billing", "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment", "function",
     "launch", "nfs", "queue", "secret", "serve", "shell", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
@@ -43,7 +44,7 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-for command in (run, app, container, image, server, config, profile, setup, doctor, completion):
+for command in (run, deploy_app, app, container, image, server, config, profile, setup, doctor, completion):
     cli.add_command(command)
 
 
