@@ -1,4 +1,4 @@
-"""How an app is deployed: its images, files and functions are made ready beside what runs, then published in one step."""
+"""How an app is deployed: what it is made of is made ready beside what runs, then published in one step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TAG_LENGTH_MAX = 63
 
 
 class Publication(Run):
-    """The run of a draft, from which an app is published: as the deployed one of a name or, with `into`, in a running one.
+    """The run of a draft, which is published as the deployed app of a name or, with `into`, in a running app.
 
     `with publication: ...` has it done when the block begins; then `answer` is the server's.
     """

@@ -9,6 +9,7 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
+from modicum.cli import versions
 from modicum.cli.completion import completion
 from modicum.cli.deploy import deploy_app
 from modicum.cli.doctor import doctor
@@ -17,12 +18,13 @@ from modicum.cli.images import image
 from modicum.cli.listing import app, container
 from modicum.cli.profiles import config, profile
 from modicum.cli.run import run
+from modicum.cli.serve import serve
 from modicum.cli.server import server
 from modicum.cli.setup import setup
 
 _NOT_YET = frozenset({
     "billing", "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment", "function",
-    "launch", "nfs", "queue", "secret", "serve", "shell", "skills", "token", "volume", "workspace",
+    "launch", "nfs", "queue", "secret", "shell", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
 
@@ -44,7 +46,10 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-for command in (run, deploy_app, app, container, image, server, config, profile, setup, doctor, completion):
+for command in versions.COMMANDS:
+    app.add_command(command)
+
+for command in (run, serve, deploy_app, app, container, image, server, config, profile, setup, doctor, completion):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""How long apps live: while a client is connected, detached ones until their work has ended, deployed ones until stopped."""
+"""How long apps live: with a client, or until their work has ended (detached), or until they are stopped (deployed)."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ class Apps:
         return [function for function in self._fleet.functions.values() if function.app == app.id]
 
     def put_in_place(self, app: App, change: Change, recreate: bool, why_removed: str) -> None:
-        """Have an app's functions be what was published. Its containers follow: at once, or as those of the new come."""
+        """Have an app's functions be what was published. Containers follow: at once, or as those of the new come."""
         for name in change.removed:
             function = app.functions.pop(name)
             self._take_out(function, why_removed)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -80,13 +80,14 @@ class Publishing:
             for name, each in functions.items():
                 self._check_kept(app, wanted, name, each)
             origin = f"rollback to v{wanted}"
-            author = Author(author.key, author.by, author.client, author.strategy, version.tag, origin)
+            author = replace(author, tag=version.tag, origin=origin)
             return await self._replace(app, functions, version.tags, author, always=True)
 
     async def roll_over(self, app: App, author: Author) -> Published:
         """Publish the present version again, so that all its containers are replaced."""
         async with self._turn:
             present = self._apps.functions_of(app)
+            author = replace(author, tag=(await self._newest(app)).tag, origin="rollover")
             return await self._replace(app, present, app.tags, author, always=True, renew=True)
 
     async def pin(self, app: App, number: int) -> dict[str, Function]:

@@ -34,9 +34,9 @@ apps = Table(
     Column("deployed", Boolean, nullable=False, server_default=false()),
     Column("version", Integer, nullable=False, server_default="0"),
 )
-"""Apps that run, and for a while those that have ended (`ended_at`), with the outputs of detached and deployed ones. One
-that is `isolated` was made by a server that isolates its containers, and no other may run it. `version` counts what was
-published in its place."""
+"""Apps that run, and for a while those that have ended (`ended_at`), with the outputs of detached and deployed ones.
+One that is `isolated` was made by a server that isolates its containers, and no other may run it. `version` counts what
+was published in its place."""
 
 app_versions = Table(
     "app_versions",
@@ -53,8 +53,8 @@ app_versions = Table(
     Column("tags", Text, nullable=False),
     Column("functions", Text, nullable=False),
 )
-"""What deployed apps were and are. `functions` says which definition each function had; `key` is the request's that made
-the version, `origin` says what kind of request it was."""
+"""What deployed apps were and are. `functions` says which definition each function had; `key` is the request's that
+made the version, `origin` says what kind of request it was."""
 
 app_definitions = Table(
     "app_definitions",

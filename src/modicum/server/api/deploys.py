@@ -28,18 +28,18 @@ def publish(parts: Parts, channel: Channel, header: Header, payload: bytes) -> a
     return _whole(parts, work)
 
 
-def roll_back(parts: Parts, channel: Channel, header: Header, payload: bytes) -> asyncio.Future[Answer]:
+async def roll_back(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Publish an earlier version again."""
-    number = header.get("version")
-    app = _deployed(parts, str(header["app"]))
-    return _whole(parts, parts.publishing.roll_back(app, None if number is None else whole(number), _author(header)))
+    number, author = header.get("version"), _author(header)
+    app = await _deployed(parts, str(header["app"]))
+    return await _whole(parts, parts.publishing.roll_back(app, None if number is None else whole(number), author))
 
 
-def roll_over(parts: Parts, channel: Channel, header: Header, payload: bytes) -> asyncio.Future[Answer]:
+async def roll_over(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Publish the present version again."""
     author = _author(header)
-    author = Author(author.key, author.by, author.client, author.strategy, author.tag, "rollover")
-    return _whole(parts, parts.publishing.roll_over(_deployed(parts, str(header["app"])), author))
+    app = await _deployed(parts, str(header["app"]))
+    return await _whole(parts, parts.publishing.roll_over(app, author))
 
 
 def _whole(parts: Parts, work: Any) -> asyncio.Future[Answer]:
@@ -140,14 +140,13 @@ async def _app_of_the_past(parts: Parts, wanted: str) -> App | AppFacts:
     return await _any_app(parts, wanted, app)
 
 
-def _deployed(parts: Parts, wanted: str) -> App:
+async def _deployed(parts: Parts, wanted: str) -> App:
     """Return the deployed app of a name or id. Raises `RemoteFailure`."""
-    app = parts.apps.deployed.get(wanted) or parts.apps.by_id.get(wanted)
-    if app is None:
-        raise lookups.no_app(wanted, parts.apps.deployed)
-    if not app.deployed or app.stopping is not None:
-        raise RemoteFailure("invalid", f"the app {wanted} is not deployed")
-    return app
+    app = await _app_of_the_past(parts, wanted)
+    if isinstance(app, App) and app.deployed and app.stopping is None:
+        return app
+    how = {"stopped": "it was stopped", "stopping": "it is being stopped"}.get(state_of(app), f"it is {state_of(app)}")
+    raise RemoteFailure("invalid", f"the app {wanted!r} is not deployed, {how}; `modicum deploy` deploys it")
 
 
 def _facts(parts: Parts, app: App | AppFacts) -> dict[str, Any]:

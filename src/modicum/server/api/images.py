@@ -62,7 +62,7 @@ async def _ask_node(parts: Parts, header: Header) -> Header:
 
 
 def _used(parts: Parts) -> set[str]:
-    """Return the layers of all running apps: what they had built, and what they are made of or can be rolled back to."""
+    """Return the layers of all running apps: what they had built, are made of, or can be rolled back to."""
     used = {layer for app in parts.apps.by_id.values() for layer in app.layers}
     for function in parts.fleet.functions.values():
         layers, _ = parts.fleet.image_of(function.definition["image"])
