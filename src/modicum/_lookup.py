@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum._old_names import Dropped, Renamed, accepts, say
 from modicum.exception import ExecutionError, InvalidError, NotFoundError
 
 TYPE_CHECKING = False
@@ -12,6 +13,58 @@ if TYPE_CHECKING:
     from modicum._exchange import Operation
     from modicum.function import Function
     from modicum.wire.frames import Header
+
+
+@accepts(Renamed("tag", "name"), Renamed("label", "name"), Dropped("namespace"), name="Function.from_name")
+def from_name(
+    app_name: str,
+    name: str,
+    *,
+    version: int | None = None,
+    environment_name: str | None = None,
+    client: None = None,
+) -> Function[..., Any, Any]:
+    """Return a function of a deployed app. Asks nobody: the server is asked at its first use.
+
+    With `version` it stays what it was in that version of the app, in containers of its own, and so does what it calls
+    of the app. The first use raises `NotFoundError` if there is no such app, function or version.
+    """
+    for what, given in (("an app", app_name), ("a function", name)):
+        if not isinstance(given, str) or not given:
+            raise InvalidError(f"{given!r} is no name of {what}")
+    if version is not None and (type(version) is not int or version < 1):
+        raise InvalidError(f"version must be a whole number from 1 up, not {version!r}")
+    refuse_client("Function.from_name", client)
+    if "." in name:
+        model, _, method = name.rpartition(".")
+        say(f"Function.from_name(…, {name!r})", f"Cls.from_name(…, {model!r})().{method}")
+    return _named(name, {"app": app_name, "name": name, "version": version}, environment_name)
+
+
+def from_id(function_id: str, client: None = None) -> Function[..., Any, Any]:
+    """Return the function with this id. Asks nobody: an id that does not exist is noticed by its first use.
+
+    Raises `InvalidError` if it is not the id of a function.
+    """
+    check_id(function_id, "fu", "a function")
+    refuse_client("Function.from_id", client)
+    return _named(function_id, {"function": function_id})
+
+
+def lookup(app_name: str, name: str, **parameters: Any) -> Function[..., Any, Any]:
+    """Return a function of a deployed app, after seeing that there is one."""
+    say("Function.lookup(…)", "Function.from_name(…)")
+    return from_name(app_name, name, **parameters).hydrate()
+
+
+def _named(name: str, header: dict[str, Any], environment: str | None = None) -> Function[..., Any, Any]:
+    from modicum.function import Function
+
+    raw: Any = NotHere(name)
+    elsewhere: Any = None  # what it asks of the platform is defined where its app is
+    function: Function[..., Any, Any] = Function(raw, name, elsewhere, None, None, None, serialized=False)
+    function._find = Finding(function, header, environment)
+    return function
 
 
 def ask(header: Header) -> Operation[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from modicum import _blocking, _context, _lookup, _operations
 from modicum._both import both, in_loop, warn_in_loop
 from modicum._missing import explained
-from modicum._old_names import Dropped, Renamed, accepts, say
+from modicum._old_names import Dropped, accepts, say
 from modicum._types import Generic, O, P, R, T
 from modicum.call import FunctionCall
 from modicum.exception import ExecutionError, InvalidError, SerializationError
@@ -150,41 +150,8 @@ class Function(Generic[P, R, O]):
         """Return the function as it was before it was decorated."""
         return self.raw_function
 
-    @staticmethod
-    @accepts(Renamed("tag", "name"), Renamed("label", "name"), Dropped("namespace"), name="Function.from_name")
-    def from_name(
-        app_name: str,
-        name: str,
-        *,
-        version: int | None = None,
-        environment_name: str | None = None,
-        client: None = None,
-    ) -> Function[..., Any, Any]:
-        """Return a function of a deployed app. Asks nobody: the server is asked at its first use.
-
-        With `version` it stays what it was in that version of the app, in containers of its own, and so does what it
-        calls of the app. That first use raises `NotFoundError` if there is no such app, function or version.
-        """
-        for what, given in (("app", app_name), ("function", name)):
-            if not isinstance(given, str) or not given:
-                raise InvalidError(f"{given!r} is no name of {'an' if what == 'app' else 'a'} {what}")
-        if version is not None and (type(version) is not int or version < 1):
-            raise InvalidError(f"version must be a whole number from 1 up, not {version!r}")
-        _lookup.refuse_client("Function.from_name", client)
-        if "." in name:
-            model, _, method = name.rpartition(".")
-            say(f"Function.from_name(…, {name!r})", f"Cls.from_name(…, {model!r})().{method}")
-        return _named(name, {"app": app_name, "name": name, "version": version}, environment_name)
-
-    @staticmethod
-    def from_id(function_id: str, client: None = None) -> Function[..., Any, Any]:
-        """Return the function with this id. Asks nobody: an id that does not exist is noticed by its first use.
-
-        Raises `InvalidError` if it is not the id of a function.
-        """
-        _lookup.check_id(function_id, "fu", "a function")
-        _lookup.refuse_client("Function.from_id", client)
-        return _named(function_id, {"function": function_id})
+    from_name = staticmethod(_lookup.from_name)
+    from_id = staticmethod(_lookup.from_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """A function that travels leaves its app behind, and all that hangs on it."""
@@ -278,11 +245,7 @@ class Function(Generic[P, R, O]):
         say("Function.resolve()", "Function.hydrate()")
         return self.hydrate()
 
-    @staticmethod
-    def lookup(app_name: str, name: str, **parameters: Any) -> Function[..., Any, Any]:
-        """Return a function of a deployed app, after seeing that there is one."""
-        say("Function.lookup(…)", "Function.from_name(…)")
-        return Function.from_name(app_name, name, **parameters).hydrate()
+    lookup = staticmethod(_lookup.lookup)
 
     # ------------------------------------------------------------------------------------------------------
 
@@ -308,14 +271,6 @@ class Function(Generic[P, R, O]):
             f"{which} of {self.name!r} cannot be sent to a container: {type(error).__name__}: {error}; pass plain data "
             "and make in the function what cannot be pickled"
         )
-
-
-def _named(name: str, header: dict[str, Any], environment: str | None = None) -> Function[..., Any, Any]:
-    raw: Any = _lookup.NotHere(name)
-    elsewhere: Any = None  # what it asks of the platform is defined where its app is
-    function: Function[..., Any, Any] = Function(raw, name, elsewhere, None, None, None, serialized=False)
-    function._find = _lookup.Finding(function, header, environment)
-    return function
 
 
 class _Way:
