@@ -16,6 +16,7 @@ from modicum.server.fleet import Fleet
 from modicum.server.logs import Logs
 from modicum.server.records import App, Function, Output
 from modicum.server.settings import Settings
+from modicum.server.specs import spec_of
 from modicum.server.versions import Change
 from modicum.stores import queries
 from modicum.stores.database import Database
@@ -175,7 +176,7 @@ class Apps:
         if function.pinned is None:
             self.by_id[function.app].functions[function.name] = function.id
         self._fleet.functions[function.id] = function
-        self._fleet.on_event(ev.FunctionAdded(spec_of(function)))
+        self._fleet.on_event(ev.FunctionAdded(spec_of(function), recreate))
 
     def functions_of(self, app: App) -> dict[str, Function]:
         """Return what the functions of an app are now, by name."""
@@ -209,7 +210,7 @@ class Apps:
         waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
         for key in waiting:
             self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
-        self._fleet.on_event(ev.FunctionRemoved(function))
+        self._fleet.on_event(ev.FunctionRemoved(function, why))
         self._forget_function(function)
 
     def _forget_function(self, function: str) -> None:
@@ -268,17 +269,3 @@ def deployed_app(name: str, tags: dict[str, str]) -> App:
     """Return a new app that lives until it is stopped."""
     app_id = new_app_id()
     return App(app_id, name, app_id, tags=tags, deployed=True)
-
-
-def spec_of(function: Function) -> ev.FunctionSpec:
-    """Return what the core needs to know of a function."""
-    options = function.definition["options"]
-    return ev.FunctionSpec(
-        id=function.id,
-        app=function.app,
-        min_containers=options["min_containers"],
-        max_containers=options["max_containers"],
-        scaledown_window_s=options["scaledown_window"],
-        timeout_s=options["timeout"],
-        startup_timeout_s=options["startup_timeout"],
-    )
