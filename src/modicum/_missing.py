@@ -31,7 +31,7 @@ NOT_YET = {
         "SnapshotCreationError UserCodeException VolumeUploadTimeoutError WorkspaceManagementError "
         "simulate_preemption"
     ),
-    "App": _names("cls get_dashboard_url info logs sandboxes server stats"),
+    "App": _names("cls get_dashboard_url logs sandboxes server stats"),
     "Function": _names(
         "autoscaler client experimental_spawn_map get_current_stats get_dashboard_url info logs "
         "metrics spawn_map stats update_autoscaler with_batching with_concurrency with_options"

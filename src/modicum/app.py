@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
     from typing import Any, ParamSpec, TypeVar, overload
 
+    from modicum._app_types import AppInfo
     from modicum._exchange import Operation
     from modicum._publishing import DeployMethod
     from modicum._running import RunMethod
@@ -227,6 +228,14 @@ class App(Explained):
         options.refuse("app.get_tags", client=client)
         facts = yield from _lookup.ask({"t": "app.lookup", "app": self._there("get_tags")})
         return dict(facts["tags"])
+
+    @both
+    def info(self, refresh: bool = False) -> Operation[AppInfo]:
+        """Return what the server knows of the app now: its state and version, when it was deployed, its functions."""
+        from modicum._app_types import app_info
+
+        facts = yield from _lookup.ask({"t": "app.info", "app": self._there("info")})
+        return app_info(facts)
 
     def _there(self, method: str) -> str:
         """Return the app's id. Raises `InvalidError` if there is none."""

@@ -92,6 +92,7 @@ def show_info(name: str, as_json: bool) -> None:
         "version": facts["version"],
         "tag": facts["tag"],
         "created_by": facts["created_by"],
+        "deployed_by": facts["deployed_by"] or None,
         **times,
         "tags": facts["tags"],
         "functions": sorted(facts["functions"]),

@@ -132,7 +132,7 @@ class Fleet:
     def start(self, container_id: str, function_id: str, node: str) -> None:
         """Begin to start a container; an exit event follows if it cannot be."""
         function = self.functions[function_id]
-        container = Container(container_id, function_id, function.app, node, function)
+        container = Container(container_id, function_id, function.app, node, made_of=function)
         self.containers[container_id] = container
         # Its parent is the record: it ends by itself, within the node's time to answer.
         container.starting = asyncio.ensure_future(self._start(container, function))

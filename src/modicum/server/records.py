@@ -106,7 +106,6 @@ class Container:
     function: str
     app: str
     node: str
-    made_of: Function | None = None  # what its function was when it was started; not known of an adopted one
     channel: Channel | None = None
     listener: asyncio.Server | None = None
     starting: asyncio.Task[None] | None = None
@@ -116,6 +115,7 @@ class Container:
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
+    made_of: Function | None = None  # what its function was when it was started; not known of an adopted one
 
 
 @dataclass(slots=True, eq=False)

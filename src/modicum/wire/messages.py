@@ -31,7 +31,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.rollover    app (name or id), strategy, by, client → as app.publish: the present version, in new containers
     app.history     app (name or id) → app, name, versions [{version, deployed_at, deployed_by, client, strategy,
                     origin, tag, functions [name, …]}, …]
-    app.info        app (name or id) → as app.lookup, and created_at, created_by, deployed_at, ended_at, tag
+    app.info        app (name or id) → as app.lookup, and created_at, created_by, deployed_at, deployed_by, ended_at,
+                    tag
     app.tag         app, tags → nothing; they take the place of those that it has
     app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from typing import Any
 
 from modicum.server import lookups
@@ -101,12 +103,21 @@ async def info(parts: Parts, channel: Channel, header: Header, payload: bytes) -
     found = await parts.publishing.history(app.id)
     stored = await parts.database.submit(versions.app_by_id(app.id))
     facts = _facts(parts, app)
-    facts["created_at"] = stored[0].created_at if stored else None
-    facts["ended_at"] = stored[0].ended_at if stored else None
-    facts["created_by"] = found[-1].created_by if found else ""
+    facts["created_at"] = stored[0].created_at
+    facts["ended_at"] = stored[0].ended_at
+    facts["created_by"] = found[-1].created_by if found else _owner()
     facts["deployed_at"] = found[0].created_at if found else None
+    facts["deployed_by"] = found[0].created_by if found else ""
     facts["tag"] = found[0].tag if found else ""
     return facts
+
+
+def _owner() -> str:
+    """Return whose server this is: nobody else reaches it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 async def history(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
