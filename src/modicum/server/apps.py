@@ -49,8 +49,8 @@ class Apps:
         self.by_id: dict[str, App] = {}
         self.deployed: dict[str, App] = {}  # by name
         self._by_key: dict[str, App] = {}
-        self.on_replaced: Callable[[Function], None] = lambda function: None
-        self.on_removed: Callable[[str], None] = lambda function: None
+        self.redefined: Callable[[Function], None] = lambda function: None
+        self.removed: Callable[[str], None] = lambda function: None
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str], draft: bool = False) -> App:
         """Return the app of a key, made now if there is none. A draft is of this server alone."""
@@ -178,7 +178,7 @@ class Apps:
         self._fleet.functions[function.id] = function
         self._fleet.on_event(ev.FunctionAdded(spec_of(function), recreate))
 
-    def functions_of(self, app: App) -> dict[str, Function]:
+    def named_functions(self, app: App) -> dict[str, Function]:
         """Return what the functions of an app are now, by name."""
         return {name: self._fleet.functions[function] for name, function in app.functions.items()}
 
@@ -189,7 +189,7 @@ class Apps:
     def callable_from(self, function: Function) -> dict[str, Function]:
         """Return the functions of its own app as a container of a function sees them: those of the same version."""
         app = self.by_id[function.app]
-        return self.functions_of(app) if function.pinned is None else self.pinned_of(app, function.pinned)
+        return self.named_functions(app) if function.pinned is None else self.pinned_of(app, function.pinned)
 
     def _all_of(self, app: App) -> list[Function]:
         return [function for function in self._fleet.functions.values() if function.app == app.id]
@@ -199,11 +199,11 @@ class Apps:
         for name in change.removed:
             function = app.functions.pop(name)
             self._take_out(function, why_removed)
-            self.on_removed(function)
+            self.removed(function)
         for name in (*change.added, *change.replaced):
             self._let_be_called(change.functions[name], recreate)
         for name in change.replaced:
-            self.on_replaced(change.functions[name])
+            self.redefined(change.functions[name])
 
     def _take_out(self, function: str, why: str) -> None:
         """Nobody calls a function any longer: who waits for it is told why, its containers end."""
