@@ -49,6 +49,7 @@ class Agent:
         self._wake = threading.Lock()
         self._wake.acquire()
         self._exiting = False
+        self._loaded = False
         self._batch = _Batch(self)
         self.pieces: dict[str, Pieces] = {}
         self.on_work: Callable[[], None] = self._release
@@ -76,6 +77,8 @@ class Agent:
             self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
             self._linger()
             return
+        self._loaded = True
+        self.link.send({"t": "agent.loaded"})
         if spec["async"]:
             from modicum.agent.aio import serve
 
@@ -274,7 +277,8 @@ class Agent:
 
     def _hello(self) -> Header:
         holding = [[key, attempt] for key, attempt in self._held.items()]
-        return {"t": "agent.hello", "r": 1, "build": os.environ.get("MODICUM_BUILD", ""), "holding": holding}
+        build = os.environ.get("MODICUM_BUILD", "")
+        return {"t": "agent.hello", "r": 1, "build": build, "holding": holding, "loaded": self._loaded}
 
 
 def failure(error: BaseException) -> tuple[str, bytes]:

@@ -16,6 +16,7 @@ from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
 from modicum.server.records import App, Function
 from modicum.server.settings import Settings
+from modicum.server.specs import spec_of
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel, RemoteFailure
@@ -184,17 +185,3 @@ class Apps:
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")
         return app
-
-
-def spec_of(function: Function) -> ev.FunctionSpec:
-    """Return what the core needs to know of a function."""
-    options = function.definition["options"]
-    return ev.FunctionSpec(
-        id=function.id,
-        app=function.app,
-        min_containers=options["min_containers"],
-        max_containers=options["max_containers"],
-        scaledown_window_s=options["scaledown_window"],
-        timeout_s=options["timeout"],
-        startup_timeout_s=options["startup_timeout"],
-    )

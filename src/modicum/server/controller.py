@@ -28,6 +28,7 @@ log = logging.getLogger("modicum.controller")
 _STATUS = {
     act.Failure.TIMEOUT: TIMEOUT,
     act.Failure.CRASHED: INTERNAL,
+    act.Failure.OOM: INTERNAL,
     act.Failure.START_FAILED: INTERNAL,
     act.Failure.CANCELLED: TERMINATED,
     act.Failure.IMPOSSIBLE: INTERNAL,
@@ -45,14 +46,18 @@ class Controller:
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
+        self.on_load: Callable[[str, int], None] = lambda function, count: None
         self._performers: dict[type, Callable[[Any], None]] = {
             act.StartContainer: self._start_container,
             act.DrainContainer: lambda a: fleet.drain(a.container, a.reason),
+            act.StopContainer: lambda a: fleet.stop(a.container, a.reason),
             act.KillContainer: lambda a: fleet.kill(a.container, a.reason),
             act.Send: self._send,
             act.TakeBack: lambda a: fleet.tell(a.container, {"t": "take_back", "count": a.count}),
             act.CancelInputs: lambda a: fleet.tell(a.container, {"t": "cancel", "keys": list(a.keys)}),
             act.Accept: lambda a: deliveries.accept(a.keys),
+            act.RetryInputs: lambda a: deliveries.retry(a.entries),
+            act.LoadInputs: lambda a: self.on_load(a.function, a.count),
             act.FailInputs: self._fail,
         }
         fleet.on_event = self.handle
@@ -119,7 +124,10 @@ class Controller:
                 self._refuse_second_run(action.container, dispatch.key, waiting)
                 continue
             waiting.call.container = action.container
-            yield [dispatch.key, dispatch.attempt, len(waiting.payload), waiting.blob], waiting.payload
+            entry = [dispatch.key, dispatch.attempt, len(waiting.payload), waiting.blob]
+            if waiting.call.method is not None:
+                entry.append(waiting.call.method)
+            yield entry, waiting.payload
 
     def _refuse_second_run(self, container: str, key: str, waiting: records.Input) -> None:
         """A generator of which its caller has items is never run again in silence."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from modicum.blobs.base import Blobs
+from modicum.server.core.actions import Retry
 from modicum.server.records import Call, Container, Input, Output, Sent, key_of
 from modicum.stores import queries
 from modicum.stores.database import Database
@@ -82,6 +83,13 @@ class Deliveries:
                 self._keep(key, output)
             elif _is_from(waiting.call, output):
                 self.finish(key, output)
+
+    def retry(self, entries: Iterable[Retry]) -> None:
+        """These inputs run again: what their failed attempts brought is dropped."""
+        for key, _, _ in entries:
+            output = self._arriving.pop(key, None)
+            if output is not None and output.blob is not None:
+                self._blobs.delete(output.blob)
 
     def settle(self) -> None:
         """Send what has been accepted, and acknowledge soon what is safe."""

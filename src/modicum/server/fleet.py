@@ -60,11 +60,12 @@ class Fleet:
             raise RemoteFailure("conflict", "this node has said hello")
         node = header["node"]
         channel.name = node
-        reported = [ev.Reported(entry["id"], entry["function"]) for entry in header["containers"]]
-        running = {each.container for each in reported}
-        for each, entry in zip(reported, header["containers"]):
+        running = header["containers"]
+        reported = [ev.Reported(each["id"], each["function"], each.get("generation", 0)) for each in running]
+        present = {each.container for each in reported}
+        for each, entry in zip(reported, running):
             self._adopt(each, node, entry.get("started_at"))
-        for container in [c for c in self.containers.values() if c.node == node and c.id not in running]:
+        for container in [c for c in self.containers.values() if c.node == node and c.id not in present]:
             self.exited(container.id, ev.ExitReason.NODE_LOST, "its node does not know of it any longer")
         self.nodes[node] = channel
         self.node_facts[node] = header
@@ -72,7 +73,7 @@ class Fleet:
         self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported)))
         # The core knows of them before their agents can speak.
         for container in [c for c in self.containers.values() if c.node == node and c.listener is None]:
-            if container.id in running:
+            if container.id in present:
                 await self._listen(container)
         self.node_joined.set()
         log.info("node joined", extra={"node": node, "containers": len(reported)})
@@ -197,6 +198,15 @@ class Fleet:
         log.info("drain", extra={"container": container_id, "why": reason})
         container.draining = True
         self.tell(container_id, {"t": "exit"})
+
+    def stop(self, container_id: str, reason: str) -> None:
+        """Tell a container to cancel what runs and to end; the core has it killed if it does not."""
+        container = self.containers.get(container_id)
+        if container is None:
+            return
+        log.info("stop", extra={"container": container_id, "why": reason})
+        container.draining = True
+        self.tell(container_id, {"t": "exit", "now": True})
 
     def kill(self, container_id: str, reason: str) -> None:
         """Have a container's node end it at once."""

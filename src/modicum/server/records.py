@@ -37,6 +37,12 @@ class Function:
     name: str
     definition: dict[str, Any]
     serialized: bytes
+    generation: int = 0  # the version of its app in which it changed last
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it asks of the platform."""
+        return self.definition["options"]  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)
@@ -76,6 +82,7 @@ class Call:
     container: str | None = None
     pieces: int = 0  # of a generator: how many its caller had when he last said so
     begun: bool = False  # of a generator: its caller may have some
+    method: str | None = None  # of a class
 
     @property
     def durable(self) -> bool:

@@ -57,22 +57,24 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     call.piece      call, piece, end (of an item); *payload* at most 1 MiB
 
 **Container** (its own socket)
-    agent.hello     build, holding [[key, attempt], …] → function (its spec), functions {name: {id, module, qualname}},
-                    app, code: the size of the serialized function; *payload* its first part
+    agent.hello     build, holding [[key, attempt], …], loaded → function (its spec, and concurrency, batching and
+                    single_use of its options), parameters (base64, of a class that has some), functions {name: {id,
+                    module, qualname}}, app, code: the size of the serialized function; *payload* its first part
     agent.code      offset → nothing; *payload* a further part of it
+    agent.loaded    the function's module is imported and what is to be entered is: no input comes before
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
     agent.failed    status; *payload* the exception: start-up failed, nothing can run here
     agent.taken     keys: inputs given back unstarted
     agent.piece     key, piece, end; *payload*
 
   to the container
-    run             inputs [[key, attempt, size, blob | null], …]; *payload*
+    run             inputs [[key, attempt, size, blob | null, (method)], …]; *payload*
     take_back       count: give back up to so many unstarted inputs, the last ones first
     cancel          keys
     outputs.ack     seq: output frames up to this one may be forgotten
     piece.ack       key, pieces: pieces below this one may be forgotten, which is the credit for more
     piece.resend    key, pieces: send the pieces from this one on again; their reader has come back
-    exit            finish what runs, then end
+    exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
     node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at}, …], builds under way
@@ -159,6 +161,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "call.ack": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,
+    "agent.loaded": _AGENT,
     "agent.outputs": _AGENT,
     "agent.failed": _AGENT,
     "agent.taken": _AGENT,

@@ -76,7 +76,7 @@ def test_what_ran_in_a_crash_runs_again_first(core: Driver) -> None:
     assert core.end("ta-t2", ("c:0", 2)) == [Accept(("c:0",)), sent("ta-t2", "c:1")]
 
 
-@pytest.mark.parametrize("reason", [ExitReason.CRASHED, ExitReason.OOM, ExitReason.FINISHED])
+@pytest.mark.parametrize("reason", [ExitReason.CRASHED, ExitReason.FINISHED])
 def test_the_fourth_crash_fails_an_input(core: Driver, reason: ExitReason) -> None:
     one_running(core, "c:0", "c:1")
     for number in range(1, 4):

@@ -65,8 +65,8 @@ class World:
 
     async def agent(self, container: str, holding: list[list[Any]] | None = None) -> Wire:
         wire = Wire("container", container)
-        answer, _ = await self.tell(wire, {"t": "agent.hello", "build": "x", "holding": holding or []})
-        assert answer["function"] == SPEC
+        answer, _ = await self.tell(wire, {"t": "agent.hello", "build": "x", "holding": holding or [], "loaded": True})
+        assert answer["function"] == {**SPEC, "concurrency": None, "batching": None, "single_use": False}
         await self.settle()
         return wire
 

@@ -9,6 +9,7 @@ from modicum.server.api.fields import cut, patience, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import Container, Function, Output, Sent, split_key
+from modicum.server.specs import agent_spec
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS
@@ -42,7 +43,7 @@ def _settle_in(parts: Parts, container: Container) -> None:
 
 
 def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """An agent is ready for inputs, a first time or again."""
+    """An agent is there, a first time or again. It loads the function next, unless it has."""
     container = parts.fleet.containers.get(channel.name)
     if container is None:
         asyncio.get_running_loop().call_soon(channel.close)  # behind the answer
@@ -61,10 +62,11 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     )
     # The answer must be the first frame; the inputs that the core may send come behind it. What the agent has sent
     # behind its hello is looked at after it, too.
-    container.ready = ev.ContainerReady(container.id, held)
+    container.ready = ev.ContainerReady(container.id, held, bool(header.get("loaded", True)))
     asyncio.get_running_loop().call_soon(_settle_in, parts, container)
     answer = {
-        "function": function.definition["spec"],
+        "function": agent_spec(function),
+        "parameters": function.definition.get("parameters"),
         "functions": {name: _callable(parts.fleet.functions[id_]) for name, id_ in app.functions.items()},
         "app": app.id,
         "code": len(function.serialized),
@@ -83,6 +85,13 @@ def code(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answ
     container = _container(parts, channel)
     offset = whole(header["offset"])
     return {}, parts.fleet.functions[container.function].serialized[offset : offset + PAYLOAD_BYTES_MAX]
+
+
+def loaded(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """The function is loaded there: inputs may come."""
+    container = _container(parts, channel)
+    parts.controller.handle(ev.ContainerLoaded(container.id))
+    return None
 
 
 def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -106,7 +115,7 @@ def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[e
         if status not in STATUSES:
             raise ValueError(f"an agent cannot know of an input that it ended as {status!r}")
         arrived[key] = Output(status, value, value_blob(blob))
-        ended.append(ev.Output(key, attempt, status in (SUCCESS, GENERATOR_DONE), patience(run_s, RUN_S_MAX)))
+        ended.append(ev.Output(key, attempt, status != EXCEPTION, patience(run_s, RUN_S_MAX)))
     return arrived, tuple(ended)
 
 
@@ -168,6 +177,7 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
 HANDLERS = {
     "agent.hello": hello,
     "agent.code": code,
+    "agent.loaded": loaded,
     "agent.outputs": outputs,
     "agent.taken": taken,
     "agent.failed": failed,

@@ -42,7 +42,7 @@ def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         if key is not None:
             keys.append(key)
     if keys:
-        parts.controller.handle(ev.InputsArrived(call.function, tuple(keys)))
+        parts.controller.handle(ev.InputsArrived(call.function, tuple(keys), once=call.kind == "gen"))
     if len(keys) < len(arrived):
         deliveries.settle()
         resume_pieces(parts, call)

@@ -12,6 +12,7 @@ class Failure(Enum):
 
     TIMEOUT = "timeout"  # it ran longer than its function's timeout
     CRASHED = "crashed"  # its containers kept dying
+    OOM = "out of memory"  # its container ran out of memory
     START_FAILED = "start failed"  # no container of its function could start
     CANCELLED = "cancelled"  # its app ended, or its caller gave up
     IMPOSSIBLE = "impossible"  # no node can ever hold its container
@@ -30,6 +31,14 @@ class StartContainer:
 @dataclass(frozen=True, slots=True)
 class DrainContainer:
     """Ask the agent to exit once it is idle; it is idle now and gets nothing more."""
+
+    container: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """Ask the agent to cancel what runs, to run its exit handlers and to exit; it is killed if that takes too long."""
 
     container: str
     reason: str
@@ -84,6 +93,32 @@ class Accept:
     keys: tuple[str, ...]
 
 
+class Retry(NamedTuple):
+    """An input that runs again after a pause: `failures` of its attempts have failed by now."""
+
+    key: str
+    failures: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryInputs:
+    """These attempts failed and do not count: outputs of the last event are dropped, their inputs are kept."""
+
+    entries: tuple[Retry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadInputs:
+    """The queue runs low: give up to so many inputs of those in the store, the oldest first (`InputsArrived`).
+
+    And say then how many are left there (`BacklogChanged`), even if nothing could be given.
+    """
+
+    function: str
+    count: int
+
+
 @dataclass(frozen=True, slots=True)
 class FailInputs:
     """These inputs ended without an output of their own."""
@@ -93,4 +128,16 @@ class FailInputs:
     message: str
 
 
-Action = StartContainer | DrainContainer | KillContainer | Send | TakeBack | CancelInputs | Accept | FailInputs
+Action = (
+    StartContainer
+    | DrainContainer
+    | StopContainer
+    | KillContainer
+    | Send
+    | TakeBack
+    | CancelInputs
+    | Accept
+    | RetryInputs
+    | LoadInputs
+    | FailInputs
+)

@@ -1,25 +1,22 @@
-"""How many containers does a function get, and what stands in the way of another?"""
+"""Which function gets its next container, what stands in the way, and who makes room?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import islice
-from math import ceil, inf
+from math import inf
 
 from .actions import Failure, StartContainer
 from .alarms import Alarms
 from .cluster import Cluster
-from .lifecycle import Lifecycle
+from .demand import is_renewing, look_again_at, note, oldest_in, wanted
+from .lifecycle import NEWER, Lifecycle
 from .pool import Pool
-from .records import Container, ContainerState, Turn
+from .records import ENDING, Container, ContainerState, Turn
 
-COLD_START_MIN_S = 0.2
-"""A backlog shorter than this is worked off by those that run: a container costs more than its start."""
-
-GROWTH_STEP_S = 0.01
-"""How often, at most, a slow input makes its pool grow."""
-
+GIVES_WAY = "another function needs its place"
+"""Why a container goes that was busy when it was asked to."""
 
 SLICE_S = 5.0
 """How long a container works at least before it must go for inputs that could not have any otherwise."""
@@ -54,6 +51,8 @@ class Autoscaler:
         One each in turn, those that have least first, so that no function fills the cluster before another has one.
         """
         waiting = list(turn.pools)
+        for pool in waiting:
+            note(pool, turn.now)
         if self.hungry:
             # Those for whom room is made may not need it any more. For the other hungry nothing has changed.
             if turn.freed or any(self.hungry.get(pool) for pool in waiting):
@@ -64,26 +63,14 @@ class Autoscaler:
         while waiting:
             waiting = [pool for pool in sorted(waiting, key=_rank) if self._start_one(turn, pool)]
 
-    def wanted(self, pool: Pool, now: float) -> int:
-        """How many containers the pool should have.
-
-        min(max, ⌈(queued + running) × run time / max(cold start, 0.2 s) / slots⌉): as many as finish what is there
-        in the time that one more would take to start. Never more than inputs could fill.
-        """
-        spec, load = pool.spec, len(pool.inputs)
-        wanted = ceil(load / spec.slots) if pool.queue else 0
-        if wanted > pool.live:
-            run_s = pool.experience.run_s(now - _oldest(pool, now))
-            wanted = max(1, min(wanted, ceil(load * run_s / _cold_start_s(pool) / spec.slots)))
-        wanted = max(wanted, spec.min_containers)
-        return wanted if spec.max_containers is None else min(wanted, spec.max_containers)
-
     def explain(self, pool: Pool, now: float) -> str:
         """Why its inputs wait, in a sentence for their caller."""
-        starting = sum(each.state is ContainerState.STARTING for each in pool.containers.values())
-        if starting:
-            return f"{_containers(starting)} of it {'is' if starting == 1 else 'are'} starting"
-        if self.wanted(pool, now) > pool.live and isinstance(self._find_node(pool, now), Obstacle):
+        for state in (ContainerState.STARTING, ContainerState.LOADING):
+            count = sum(each.state is state for each in pool.containers.values())
+            if count:
+                again = f", after {pool.streak} that failed, the last because: {pool.failure}" if pool.streak else ""
+                return f"{_containers(count)} of it {'is' if count == 1 else 'are'} {state.value}{again}"
+        if _lacks_one(pool, now) and isinstance(self._find_node(pool, now), Obstacle):
             return self._explain_obstacle(pool, now)
         if pool.live:
             return f"its {_containers(pool.live)} {'is' if pool.live == 1 else 'are'} busy"
@@ -93,13 +80,15 @@ class Autoscaler:
         """Start a container if one is missing and one can be. Otherwise see to it that somebody asks again in time."""
         if pool.removed:
             return False
-        if self.wanted(pool, turn.now) <= pool.live:
-            if pool.queue:
+        if not _lacks_one(pool, turn.now):
+            if pool.is_waiting or pool.spec.aim < pool.spec.slots:
                 self._watch(pool, turn.now)
             return False
         found = self._find_node(pool, turn.now)
         match found:
             case Obstacle.AT_MAX:  # one of them is ending; that it has gone will be heard
+                if is_renewing(pool):
+                    self._make_way(turn, pool)
                 return False
             case Obstacle.BACKING_OFF:
                 self._alarms.set(pool, pool.retry_at)
@@ -142,23 +131,39 @@ class Autoscaler:
         pool.index(turn, container)
 
     def _reason(self, pool: Pool, now: float) -> str:
-        if not pool.queue:
-            return f"min_containers is {pool.spec.min_containers}"
-        waits = "1 input waits" if len(pool.queue) == 1 else f"{len(pool.queue)} inputs wait"
+        """Why it starts now. It had failed before if it says so: who reads this looks for crash loops."""
+        again = f"; {pool.streak} in a row failed, the last because: {pool.failure}" if pool.streak else ""
+        return self._need_for_one(pool, now) + again
+
+    def _need_for_one(self, pool: Pool, now: float) -> str:
+        spec, waiting = pool.spec, len(pool.queue) + pool.backlog
+        if is_renewing(pool):
+            return NEWER
+        if pool.live < spec.min_containers:
+            return f"min_containers is {spec.min_containers}"
+        if not waiting and spec.buffer_containers:
+            return f"buffer_containers is {spec.buffer_containers}"
+        if not waiting:
+            return f"{len(pool.inputs)} inputs run in {_containers(pool.live)}, and {spec.aim} in each are aimed at"
+        waits = "1 input waits" if waiting == 1 else f"{waiting} inputs wait"
         if not pool.live:
             return f"{waits} and no container is there"
-        run_s = pool.experience.run_s(now - _oldest(pool, now))
+        run_s = pool.experience.run_s(now - oldest_in(pool, now))
         return f"{waits}, one takes about {run_s:.3g} s, and it has {_containers(pool.live)}"
 
     def _watch(self, pool: Pool, now: float) -> None:
         """Ask again when the input that runs longest will have shown itself slow enough for another container."""
-        spec, load = pool.spec, len(pool.inputs)
-        most = min(ceil(load / spec.slots), inf if spec.max_containers is None else spec.max_containers)
-        oldest = inf if pool.live >= most else _oldest(pool, inf)
-        if oldest == inf:
+        due = look_again_at(pool, now)
+        if due < inf:
+            self._alarms.set(pool, due)
+
+    def _make_way(self, turn: Turn, pool: Pool) -> None:
+        """All that it may have are of an old generation: one goes, so that one of the new can come."""
+        if any(each.state in ENDING or each.yielding for each in pool.containers.values()):
             return
-        slow_s = pool.live * spec.slots * _cold_start_s(pool) / load * 1.001  # past the threshold, not on it
-        self._alarms.set(pool, max(now + GROWTH_STEP_S, oldest + pool.experience.age_when(slow_s)))
+        there = [each for each in pool.old.values() if each.state is ContainerState.READY]
+        if there:
+            self._lifecycle.retire(turn, min(there, key=lambda each: (len(each.load), each.resting_since)), NEWER)
 
     def _make_room(self, turn: Turn, pool: Pool) -> None:
         """Have others go, so that there will be room for a container of this pool; the mildest way that does."""
@@ -173,7 +178,7 @@ class Autoscaler:
         self.hungry[pool] = plan.node
         for victim in plan.victims:
             if victim.load:
-                self._lifecycle.give_way(turn, victim)
+                self._lifecycle.give_way(turn, victim, GIVES_WAY)
             else:
                 self._lifecycle.drain(turn, victim, f"{pool.spec.id} needs its place")
 
@@ -187,16 +192,19 @@ class Autoscaler:
         """
         pools = sorted(self._pools.values(), key=lambda each: -each.live)
         idle = [each for other in pools for each in _first(other.idle.values(), other.live - other.spec.min_containers)]
+        idle += [each for each in pool.idle.values() if each.id in pool.old and each not in idle]
         candidates = sorted(idle, key=lambda each: each.resting_since)
         yield candidates, False
         working = {other: [each for each in other.containers.values() if each.load] for other in pools}
         for other, busy in working.items():
-            going = sum(each.yielding for each in busy)
+            going = sum(bool(each.yielding) for each in busy)
             spare = other.live - going - max(other.spec.min_containers, pool.live + 1)
+            if other is pool and is_renewing(pool):
+                spare = 1
             staying = [each for each in busy if not each.yielding]
             candidates = candidates + _first(sorted(staying, key=lambda each: each.moved), spare)
         yield candidates, True
-        if pool.queue and not pool.live:
+        if pool.is_waiting and not pool.live:
             last = [each for other in pools for each in other.idle.values()]
             last += [each for busy in working.values() for each in busy if now >= each.since + SLICE_S]
             yield candidates + [each for each in last if each not in candidates and not each.yielding], True
@@ -230,17 +238,11 @@ def _first(containers: Iterable[Container], count: int) -> list[Container]:
 
 def _rank(pool: Pool) -> tuple[bool, int]:
     """Who comes first when room is short: inputs that wait before minimums, and then those who have least."""
-    return not pool.queue, pool.live
+    return not pool.is_waiting, pool.live
 
 
-def _cold_start_s(pool: Pool) -> float:
-    return max(pool.experience.cold_start_s, COLD_START_MIN_S)
-
-
-def _oldest(pool: Pool, default: float) -> float:
-    """When the input that runs longest began."""
-    starts = [each.oldest.started for each in pool.containers.values() if each.load]
-    return min((started for started in starts if started is not None), default=default)
+def _lacks_one(pool: Pool, now: float) -> bool:
+    return wanted(pool, now) > pool.live or is_renewing(pool)
 
 
 def _containers(count: int) -> str:

@@ -35,8 +35,9 @@ def check(state: State) -> None:
 
 def _check_inputs(pool: Pool) -> None:
     """Every input is in exactly one place."""
-    places = len(pool.queue)
-    for item in pool.queue:
+    waiting = [*pool.queue, *(item for _, _, item in pool.delayed)]
+    places = len(waiting)
+    for item in waiting:
         if item.container is not None or item.started is not None or item.claim is not Claim.WANTED:
             raise InvariantError(f"{pool.spec.id}: {item.key} is queued, and also {item.claim}, {item.started}")
         if pool.inputs.get(item.key) is not item:
@@ -59,6 +60,15 @@ def _check_indexes(pool: Pool) -> None:
     _require(since == sorted(since), pool, "the longest idle is not the first")
     ending = sum(each.state in ENDING for each in pool.containers.values())
     _require(pool.ending == ending, pool, f"{ending} containers are ending, not {pool.ending}")
+    there = [each for each in pool.containers.values() if each.state not in ENDING]
+    old = [each for each in there if each.generation != pool.spec.generation]
+    _require_same(pool.old, old, pool, "old")
+    news = [each for each in ready if each not in old and not each.yielding]
+    stay = [each for each in old if each.state is ContainerState.READY and not each.yielding]
+    _require(not (news and stay), pool, "containers of two generations take inputs")
+    maximum = pool.spec.max_containers
+    staying = [each for each in there if not each.yielding and each.state is not ContainerState.ADOPTED]
+    _require(maximum is None or len(staying) <= maximum, pool, "more than max_containers take inputs, or will")
 
 
 def _check_nobody_waits_in_vain(pool: Pool) -> None:
@@ -73,6 +83,10 @@ def _check_nobody_waits_in_vain(pool: Pool) -> None:
 
 def _check_somebody_will_look(state: State, pool: Pool) -> None:
     """Whatever waits in a queue has a container that will take it, or somebody who will ask again."""
+    if pool.delayed:
+        _require(pool.alarm <= pool.delayed[0][0], pool, "nobody will look at the inputs that are delayed")
+    if pool.backlog and not pool.queue:
+        _require(pool.loading, pool, "inputs wait in the store, and nobody asks for them")
     if pool.queue and not pool.live:
         waits = bool(pool.containers) or pool in state.autoscaler.hungry or pool.alarm < inf
         _require(waits, pool, "inputs are queued and nothing will ever come of it")

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from math import inf
 
-from .actions import CancelInputs, DrainContainer, FailInputs, Failure, KillContainer
+from .actions import CancelInputs, DrainContainer, FailInputs, Failure, KillContainer, StopContainer
 from .cluster import Cluster
-from .deadlines import SLOW_S, due, may_ask_back
-from .events import ExitReason, FunctionSpec, Held
+from .deadlines import DRAIN_S, SLOW_S, due, may_ask_back, timeout_of, void_at
+from .events import ContainerReady, ExitReason, FunctionSpec, Held
+from .failures import back_off_start, blame, count_start_failure, end_attempts, running_in
 from .pool import Pool
-from .records import ENDING, Claim, Container, ContainerState, Input, Turn
+from .records import BEGINNING, ENDING, Claim, Container, ContainerState, Input, Turn
 
-CRASHES_MAX = 3
-"""How often an input whose container died under it is run again without its caller hearing of it."""
+NEWER = "a newer version of its function takes over"
+"""Why containers of an old generation go."""
 
-START_FAILURES_MAX = 3
-"""Starts that fail in a row before those who wait are told."""
-
-BACK_OFF_S = 0.1
-"""The pause after a start that failed; it doubles with each further one."""
-
-BACK_OFF_MAX_S = 30.0
-"""The longest such pause: it matters to `min_containers`, which try for ever."""
+STOPPED = "it was asked to stop"
 
 _BLAMELESS = frozenset({ExitReason.NODE_LOST, ExitReason.KILLED})
 """Ends of which neither the input that ran nor the container's image is suspected."""
@@ -34,33 +28,39 @@ class Lifecycle:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def adopt(self, turn: Turn, pool: Pool, container_id: str, node: str) -> None:
+    def adopt(self, turn: Turn, pool: Pool, container_id: str, node: str, generation: int) -> None:
         """A joining node runs a container that this server did not start. Its agent will say hello."""
         container = Container(container_id, pool, node, self._cluster.need(pool.spec), ContainerState.ADOPTED, turn.now)
+        container.generation = generation or pool.spec.generation
+        if container.generation != pool.spec.generation:
+            pool.old[container_id] = container
         self._cluster.take(container)
         pool.containers[container_id] = container
         pool.index(turn, container)
         turn.touch(pool)
 
-    def ready(self, turn: Turn, container: Container, held: Sequence[Held]) -> None:
+    def ready(self, turn: Turn, container: Container, hello: ContainerReady) -> None:
         """Its agent said hello, a first time or after a lost connection. What it holds is the truth about its load."""
-        if container.state is ContainerState.KILLED:
-            turn.actions.append(KillContainer(container.id, "it had to end before, and still speaks"))
+        if container.state in ENDING:
+            _repeat_end(turn, container)
             return
-        if container.state is ContainerState.DRAINING:
-            turn.actions.append(DrainContainer(container.id, "it was to exit before, and still speaks"))
-            return
-        if container.state is ContainerState.STARTING:
-            container.pool.experience.learn_start(turn.now - container.since)
-            container.pool.failures = 0
-            turn.freed = True
-        if container.state is not ContainerState.READY:
-            self._cluster.enter(container, ContainerState.READY, turn.now)
-        if any(_is_overtaken(container, each) for each in held):
+        if hello.loaded:
+            self._admit(turn, container)
+        elif container.state is not ContainerState.READY:
+            self._enter(turn, container, ContainerState.LOADING)
+        if any(_is_overtaken(container, each) for each in hello.held):
             self.kill(turn, container, "it runs an input that has been given to another container since")
-        else:
-            _reload(turn, container, held)
-        turn.touch(container.pool)
+        elif container.state is ContainerState.READY:
+            _reload(turn, container, hello.held)
+        self._fit_in(turn, container)
+
+    def loaded(self, turn: Turn, container: Container) -> None:
+        """The function is loaded there: it takes inputs from now on."""
+        if container.state in ENDING:
+            return
+        self._admit(turn, container)
+        container.pool.index(turn, container)
+        self._fit_in(turn, container)
 
     def exited(self, turn: Turn, container: Container, reason: ExitReason, detail: str) -> None:
         """It is gone. What ran in it is suspected of having ended it, unless another cause is known."""
@@ -68,15 +68,12 @@ class Lifecycle:
         before = container.state
         self._cluster.release(container)
         self._forget(turn, container)
-        if before is ContainerState.STARTING and reason not in _BLAMELESS:
-            _count_start_failure(turn, pool, detail)
+        if before in (ContainerState.STARTING, ContainerState.LOADING) and reason not in _BLAMELESS:
+            count_start_failure(turn, pool, detail)
         elif before is ContainerState.READY:
-            if reason not in _BLAMELESS:
-                what = f"{reason.value}: {detail}" if detail else reason.value
-                pool.experience.distrust(len(container.load))
-                _charge(turn, container, what)
-                _back_off_crash(turn, pool, what)
-                pool.index_all(turn)
+            is_over = reason is ExitReason.FINISHED and container.yielding and not container.load
+            if reason not in _BLAMELESS and not is_over:
+                blame(turn, container, reason, detail)
             _spill(container)
         turn.freed = True
         turn.touch(pool)
@@ -87,9 +84,10 @@ class Lifecycle:
         if container.state in ENDING:
             return
         self.kill(turn, container, "its function could not be loaded")
-        pool.fail_queued(turn, Failure.START_FAILED, message)
-        pool.failures = 0
-        _back_off_start(turn, pool, message)
+        if not pool.serving:
+            pool.fail_queued(turn, Failure.START_FAILED, message)
+            pool.failures = 0
+        back_off_start(turn, pool, message)
 
     def ring(self, turn: Turn, container: Container) -> None:
         """Its alarm rang, perhaps early: do what is due."""
@@ -98,14 +96,16 @@ class Lifecycle:
                 self._end_rest(turn, container)
             case ContainerState.READY:
                 self._look_at_running(turn, container)
-            case ContainerState.STARTING if self._is_due(turn, container):
+            case ContainerState.STARTING | ContainerState.LOADING if self._is_due(turn, container):
                 limit = container.pool.spec.startup_timeout_s
                 self.kill(turn, container, f"it was not ready within its startup timeout of {limit:g} s")
-                _count_start_failure(turn, container.pool, f"not ready within the startup timeout of {limit:g} s")
+                count_start_failure(turn, container.pool, f"not ready within the startup timeout of {limit:g} s")
             case ContainerState.ADOPTED if self._is_due(turn, container):
                 self.kill(turn, container, "its agent did not find the restarted server")
             case ContainerState.DRAINING if self._is_due(turn, container):
                 self.kill(turn, container, "it did not exit when asked")
+            case ContainerState.STOPPING if self._is_due(turn, container):
+                self.kill(turn, container, f"it did not exit within {DRAIN_S:g} s")
         container.pool.index(turn, container)
 
     def drain(self, turn: Turn, container: Container, reason: str) -> None:
@@ -119,9 +119,42 @@ class Lifecycle:
         self._end(turn, container, ContainerState.KILLED)
         turn.actions.append(KillContainer(container.id, reason))
 
-    def give_way(self, turn: Turn, container: Container) -> None:
+    def stop(self, turn: Turn, container: Container, reason: str) -> None:
+        """Have it cancel what runs, and exit. What it held is queued again, uncharged."""
+        _spill(container)
+        self._end(turn, container, ContainerState.STOPPING)
+        turn.actions.append(StopContainer(container.id, reason))
+
+    def end(self, turn: Turn, container: Container, reason: str) -> None:
+        """Have it end as soon as may be: with its exit handlers, if it has any that must run."""
+        if container.pool.spec.exits and container.state in (ContainerState.READY, ContainerState.DRAINING):
+            self.stop(turn, container, reason)
+        elif container.state not in (ContainerState.KILLED, ContainerState.STOPPING):
+            self.kill(turn, container, reason)
+
+    def retire(self, turn: Turn, container: Container, reason: str) -> None:
+        """Have it go without harm to what it runs."""
+        if container.state is not ContainerState.READY:
+            self.end(turn, container, reason)
+        elif container.load:
+            self.give_way(turn, container, reason)
+        else:
+            self.drain(turn, container, reason)
+
+    def obey(self, turn: Turn, container: Container, graceful: bool) -> None:
+        """An operator wants it to go."""
+        if container.state is ContainerState.KILLED:
+            return
+        if container.state in BEGINNING:
+            self.kill(turn, container, STOPPED)
+        elif not graceful:
+            self.stop(turn, container, STOPPED)
+        elif container.state is ContainerState.READY:
+            self.retire(turn, container, STOPPED)
+
+    def give_way(self, turn: Turn, container: Container, reason: str) -> None:
         """Have it go after what runs in it now; it gets nothing more, and what waits in it goes elsewhere."""
-        container.yielding = True
+        container.yielding = reason
         if container.unstarted and not container.asked:
             container.pool.ask_back(turn, container, container.unstarted)
         container.pool.index(turn, container)
@@ -132,27 +165,72 @@ class Lifecycle:
         for container in pool.idle.values():
             container.rest_until = container.resting_since + spec.scaledown_window_s
         pool.index_all(turn)
-        surplus = 0 if spec.max_containers is None else pool.live - spec.max_containers
-        for container in list(pool.idle.values())[: max(0, surplus)]:
-            self.drain(turn, container, f"max_containers is now {spec.max_containers}")
+        self._trim(turn, pool)
         turn.freed = True
         turn.touch(pool)
 
-    def remove(self, turn: Turn, pool: Pool) -> None:
+    def renew(self, turn: Turn, pool: Pool, spec: FunctionSpec, recreate: bool) -> None:
+        """The function has another definition from now on: its containers are to be replaced."""
+        for container in list(pool.containers.values()):
+            if recreate or container.state in (ContainerState.STARTING, ContainerState.LOADING):
+                self.end(turn, container, NEWER)
+            elif container.state not in ENDING:
+                pool.old[container.id] = container
+        pool.failures = 0
+        pool.retry_at = -inf  # what failed before may be mended
+        self.respec(turn, pool, spec)
+
+    def remove(self, turn: Turn, pool: Pool, why: str) -> None:
         """The function is gone: nothing of it waits or runs any longer."""
         waiting = tuple(key for key, item in pool.inputs.items() if item.claim in (Claim.WANTED, Claim.AGAIN))
         if waiting:
-            turn.actions.append(FailInputs(waiting, Failure.CANCELLED, "its app has ended"))
+            turn.actions.append(FailInputs(waiting, Failure.CANCELLED, why))
         pool.removed = True
         pool.inputs.clear()
         pool.queue.clear()
+        pool.delayed.clear()
+        pool.backlog = 0
         for container in pool.containers.values():
             container.load.clear()
-            if container.state is not ContainerState.KILLED:
-                self.kill(turn, container, "its app has ended")
+            self.end(turn, container, why)
+
+    def _admit(self, turn: Turn, container: Container) -> None:
+        pool = container.pool
+        if container.state not in BEGINNING:
+            return
+        if container.state is not ContainerState.ADOPTED:
+            pool.experience.learn_start(turn.now - container.born)
+            pool.failures = 0
+        elif pool.spec.single_use:
+            container.yielding = "it is used once, and may have been"
+        self._enter(turn, container, ContainerState.READY)
+
+    def _enter(self, turn: Turn, container: Container, state: ContainerState) -> None:
+        turn.freed |= container.state is ContainerState.STARTING
+        self._cluster.enter(container, state, turn.now)
+
+    def _fit_in(self, turn: Turn, container: Container) -> None:
+        """A container has come: those of an old generation go once one of the new is loaded, and the surplus goes."""
+        pool = container.pool
+        turn.touch(pool)
+        if pool.old and any(_takes_over(each, pool) for each in pool.containers.values()):
+            for each in [each for each in pool.old.values() if _is_at_hand(each)]:
+                self.retire(turn, each, NEWER)
+        self._trim(turn, pool)
+
+    def _trim(self, turn: Turn, pool: Pool) -> None:
+        """What is above the maximum goes: those first that do least."""
+        maximum = pool.spec.max_containers
+        if maximum is None or pool.live <= maximum:
+            return
+        staying = [each for each in pool.containers.values() if _is_at_hand(each)]
+        staying.sort(key=lambda each: (each.state is ContainerState.READY, len(each.load), each.resting_since))
+        for container in staying[: max(0, len(staying) - maximum)]:
+            self.retire(turn, container, f"max_containers is {maximum}")
 
     def _end(self, turn: Turn, container: Container, state: ContainerState) -> None:
         container.pool.ending += container.state not in ENDING
+        container.pool.old.pop(container.id, None)
         self._cluster.enter(container, state, turn.now)
         container.pool.index(turn, container)
         turn.freed = True
@@ -170,10 +248,10 @@ class Lifecycle:
     def _end_rest(self, turn: Turn, container: Container) -> None:
         """It idles. Either it goes, or, where the function keeps it, it may rest for another while."""
         if container.yielding:
-            self.drain(turn, container, "another function needs its place")
+            self.drain(turn, container, container.yielding)
         elif turn.now >= container.rest_until:
             spec = container.pool.spec
-            if container.pool.live > spec.min_containers:
+            if container.pool.live > container.pool.keeps(turn.now):
                 self.drain(turn, container, f"idle for {spec.scaledown_window_s:g} s")
             else:
                 container.rest_until = turn.now + spec.scaledown_window_s
@@ -181,29 +259,58 @@ class Lifecycle:
     def _look_at_running(self, turn: Turn, container: Container) -> None:
         pool = container.pool
         limit = pool.spec.timeout_s
-        late = [item for item in _running(container) if turn.now >= _started(item) + limit]
+        running = running_in(container)
+        late = [item for item in running if turn.now >= timeout_of(item, pool.spec)]
         if late:
-            _fail(turn, container, late, Failure.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
+            end_attempts(turn, container, late, Failure.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
             pool.experience.learn_runs([limit] * len(late))
             self.kill(turn, container, f"an input ran longer than its timeout of {limit:g} s")
-        elif may_ask_back(container) and turn.now >= container.moved + SLOW_S:
+        elif any(turn.now >= void_at(item) for item in running):
+            self.kill(turn, container, "what it ran was cancelled and did not end")
+        else:
+            self._look_behind_running(turn, container)
+
+    def _look_behind_running(self, turn: Turn, container: Container) -> None:
+        pool = container.pool
+        if container.voided < inf:
+            container.voided = min(_voided(item, turn.now) for item in container.load.values())
+        if may_ask_back(container) and turn.now >= container.moved + SLOW_S:
             container.slow = True
             pool.ask_back(turn, container, container.unstarted)
 
 
-def _running(container: Container) -> list[Input]:
-    return list(islice(container.load.values(), container.slots))
+def _is_at_hand(container: Container) -> bool:
+    """Whether it can be told to go; what an adopted one runs is not known yet."""
+    return container.state not in ENDING and container.state is not ContainerState.ADOPTED and not container.yielding
 
 
-def _started(item: Input) -> float:
-    assert item.started is not None
-    return item.started
+def _takes_over(container: Container, pool: Pool) -> bool:
+    is_new = container.generation == pool.spec.generation
+    return is_new and container.state is ContainerState.READY and not container.yielding
+
+
+def _voided(item: Input, now: float) -> float:
+    """Since when it runs in vain; what waits may come to that later."""
+    if item.cancelled == inf:
+        return inf
+    return max(item.cancelled, now if item.started is None else item.started)
+
+
+def _repeat_end(turn: Turn, container: Container) -> None:
+    """It was told to end, and does not seem to have heard."""
+    match container.state:
+        case ContainerState.KILLED:
+            turn.actions.append(KillContainer(container.id, "it had to end before, and still speaks"))
+        case ContainerState.STOPPING:
+            turn.actions.append(StopContainer(container.id, "it had to exit before, and still speaks"))
+        case _:
+            turn.actions.append(DrainContainer(container.id, "it was to exit before, and still speaks"))
 
 
 def _is_overtaken(container: Container, held: Held) -> bool:
     """Whether the input it holds runs elsewhere, or has run in a later attempt: this one can only be ended."""
     item = container.pool.inputs.get(held.key)
-    if item is None or item.container is container:
+    if item is None or item.container is container or (container.id, held.attempt) in item.past:
         return False
     return item.container is not None or item.attempt > held.attempt
 
@@ -214,7 +321,10 @@ def _reload(turn: Turn, container: Container, held: Sequence[Held]) -> None:
     believed, container.load = container.load, {}
     joined = set()
     for key, attempt in held:
-        item = believed.pop(key, None) or pool.inputs.get(key)
+        known = pool.inputs.get(key)
+        if known is not None and (container.id, attempt) in known.past:
+            continue  # what it holds is the output of an attempt that failed: it has been taken in
+        item = believed.pop(key, None) or known
         if item is None:
             pool.inputs[key] = item = Input(key)
             item.claim = Claim.UNCLAIMED
@@ -224,11 +334,13 @@ def _reload(turn: Turn, container: Container, held: Sequence[Held]) -> None:
         item.container = container
         container.load[key] = item
     if joined:
-        pool.drop_queued(joined)
+        pool.drop_waiting(joined)
     pool.requeue(believed.values())
     unwanted = tuple(item.key for item in container.load.values() if item.claim in (Claim.DROPPED, Claim.AGAIN))
     if unwanted:
         turn.actions.append(CancelInputs(container.id, unwanted))
+    if held and pool.spec.single_use:
+        container.yielding = "it is used once"
     container.asked = False
     container.begin(turn.now)
     pool.index(turn, container)
@@ -238,55 +350,3 @@ def _spill(container: Container) -> None:
     """Queue again what it held."""
     held, container.load = container.load, {}
     container.pool.requeue(held.values())
-
-
-def _charge(turn: Turn, container: Container, what: str) -> None:
-    """It died by itself: what ran in it has crashed once more."""
-    running = _running(container)
-    for item in running:
-        item.crashes += 1
-    spent = [item for item in running if item.crashes > CRASHES_MAX]
-    message = f"its container died under it {CRASHES_MAX + 1} times, the last time {container.id} ({what})"
-    _fail(turn, container, spent, Failure.CRASHED, message)
-
-
-def _fail(turn: Turn, container: Container, inputs: list[Input], failure: Failure, message: str) -> None:
-    """End these inputs, which ran there; what nobody wants any more ends in silence."""
-    keys = tuple(item.key for item in inputs if item.claim in (Claim.WANTED, Claim.UNCLAIMED))
-    for item in inputs:
-        del container.load[item.key]
-        if item.claim is Claim.AGAIN:
-            container.pool.requeue((item,))
-        else:
-            del container.pool.inputs[item.key]
-    if keys:
-        turn.actions.append(FailInputs(keys, failure, message))
-
-
-def _count_start_failure(turn: Turn, pool: Pool, detail: str) -> None:
-    """A container ended before its hello. After three in a row those who wait are told, unless others still work."""
-    pool.failures += 1
-    if pool.failures >= START_FAILURES_MAX:
-        pool.failures = 0
-        if not any(each.state is ContainerState.READY for each in pool.containers.values()):
-            message = f"no container of it starts: {START_FAILURES_MAX} in a row failed, the last because: {detail}"
-            pool.fail_queued(turn, Failure.START_FAILED, message)
-    _back_off_start(turn, pool, detail)
-
-
-def _back_off_start(turn: Turn, pool: Pool, detail: str) -> None:
-    pool.failure = detail
-    pool.streak += 1
-    pool.retry_at = turn.now + _pause(pool.streak)
-
-
-def _back_off_crash(turn: Turn, pool: Pool, detail: str) -> None:
-    """The first crash costs no time, a loop of them does."""
-    pool.failure = detail
-    if pool.streak:
-        pool.retry_at = turn.now + _pause(pool.streak)
-    pool.streak += 1
-
-
-def _pause(streak: int) -> float:
-    return min(BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** min(streak - 1, 16))

@@ -2,9 +2,10 @@
 
 The life of a container, with the cause of every arrow:
 
-    STARTING ──hello──▶ READY ──idle too long, or gives way──▶ DRAINING ──▶ gone
-    ADOPTED  ──hello──▶ READY
-    STARTING, ADOPTED, READY, DRAINING ──a deadline passed, or its function went──▶ KILLED ──▶ gone
+    STARTING ──hello──▶ LOADING ──loaded──▶ READY ──idle too long, or gives way──▶ DRAINING ──▶ gone
+    ADOPTED  ──hello──▶ LOADING or READY, as it says
+    READY, DRAINING ──it must end, and has exit handlers──▶ STOPPING ──▶ gone
+    any ──a deadline passed, or its function went──▶ KILLED ──▶ gone
     any ──its process ended, or its node left──▶ gone
 """
 
@@ -26,12 +27,17 @@ class ContainerState(Enum):
 
     STARTING = "starting"  # asked for; its agent has not said hello
     ADOPTED = "adopted"  # a joining node runs it; its agent has not said hello to this server
+    LOADING = "loading"  # its agent said hello and loads the function
     READY = "ready"  # it takes inputs
     DRAINING = "draining"  # it was idle and was asked to exit
+    STOPPING = "stopping"  # it was told to cancel what runs and to exit
     KILLED = "killed"  # it was ordered to end at once
 
 
-ENDING = frozenset({ContainerState.DRAINING, ContainerState.KILLED})
+BEGINNING = frozenset({ContainerState.STARTING, ContainerState.ADOPTED, ContainerState.LOADING})
+"""States before the first input."""
+
+ENDING = frozenset({ContainerState.DRAINING, ContainerState.STOPPING, ContainerState.KILLED})
 """States that lead nowhere but out: what is in them takes no inputs, yet still fills its node."""
 
 
@@ -45,17 +51,21 @@ class Claim(Enum):
 
 
 class Input:
-    """One input from its arrival to its end. `attempt` and `crashes` count what has happened so far."""
+    """One input from its arrival to its end. `attempt`, `crashes` and `failures` count what has happened so far."""
 
-    __slots__ = ("attempt", "claim", "container", "crashes", "key", "started")
+    __slots__ = ("attempt", "cancelled", "claim", "container", "crashes", "failures", "key", "once", "past", "started")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, failures: int = 0, once: bool = False) -> None:
         self.key = key
         self.attempt = 0
         self.crashes = 0
+        self.failures = failures  # attempts that failed and were or could be repeated
+        self.once = once  # a failed attempt is not repeated
         self.started: float | None = None
+        self.cancelled = inf  # since when nobody wants what runs
         self.container: Container | None = None
         self.claim = Claim.WANTED
+        self.past: tuple[tuple[str, int], ...] = ()  # containers and attempts whose outputs came and did not count
 
 
 class Container:
@@ -65,8 +75,8 @@ class Container:
     """
 
     __slots__ = (
-        "alarm", "asked", "cpu_milli", "id", "load", "memory_mib", "moved", "node", "pool", "rest_until",
-        "resting_since", "since", "slots", "slow", "state", "yielding",
+        "alarm", "asked", "born", "cpu_milli", "generation", "id", "load", "memory_mib", "moved", "node", "pool",
+        "rest_until", "resting_since", "since", "slots", "slow", "state", "voided", "yielding",
     )  # fmt: skip
 
     def __init__(self, container_id: str, pool: Pool, node: str, need: Need, state: ContainerState, now: float) -> None:
@@ -76,14 +86,17 @@ class Container:
         self.cpu_milli, self.memory_mib = need
         self.slots = pool.spec.slots
         self.state = state
+        self.generation = pool.spec.generation  # of the definition that it was started with
+        self.born = now  # when it was wished for
         self.since = now  # when it entered its state
         self.load: dict[str, Input] = {}
         self.moved = now  # when it last began an input
         self.resting_since = now  # since when it is idle, if it is
         self.rest_until = inf  # when it has been idle long enough to go
         self.asked = False  # a request to give inputs back is under way, or was refused
-        self.slow = False  # what runs has exceeded SLOW_S: nothing may wait behind it
-        self.yielding = False  # it gets no more inputs and goes as soon as it is idle, to make room for another
+        self.slow = False  # what runs has exceeded SLOW_S, or a batch's wait: nothing may come behind it
+        self.voided = inf  # since when it runs something that nobody wants any more
+        self.yielding = ""  # why it gets no more inputs and goes as soon as it is idle, if it does
         self.alarm = inf
 
     @property
@@ -120,6 +133,19 @@ class ContainerView(NamedTuple):
     state: str
     running: int
     since: float
+
+
+class Stats(NamedTuple):
+    """How a function is used now, in inputs and containers.
+
+    `backlog` inputs have not begun, `running` have; `runners` containers work or start; `headroom` more inputs could
+    run at once in those that are there.
+    """
+
+    backlog: int
+    runners: int
+    running: int
+    headroom: int
 
 
 class Turn:

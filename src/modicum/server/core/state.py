@@ -16,7 +16,7 @@ from .autoscale import Autoscaler
 from .cluster import Cluster
 from .lifecycle import Lifecycle
 from .pool import Pool
-from .records import Container, ContainerState, ContainerView, Turn
+from .records import Container, ContainerState, ContainerView, Stats, Turn
 
 
 class State:
@@ -32,7 +32,7 @@ class State:
         self.pools: dict[str, Pool] = {}
         self.lifecycle = Lifecycle(self.cluster)
         self.autoscaler = Autoscaler(self.cluster, self.lifecycle, self.pools, self.alarms)
-        self.orphans: dict[str, tuple[str, str]] = {}  # container → function and node, until its function is known
+        self.orphans: dict[str, tuple[str, str, int]] = {}  # container → function, node, generation: it may come yet
         self.recovered = False
         self._now = 0.0
 
@@ -47,6 +47,8 @@ class State:
                 pool.dispatch(turn)
                 pool.rebalance(turn)
             self.autoscaler.settle(turn)
+            for pool in turn.pools:
+                pool.refill(turn)
         return turn.actions
 
     def next_deadline(self) -> float | None:
@@ -72,7 +74,17 @@ class State:
         pool = self.pools.get(function)
         if pool is None or any(each.state is ContainerState.READY for each in pool.containers.values()):
             return 0
-        return len(pool.queue)
+        return len(pool.queue) + len(pool.delayed) + pool.backlog
+
+    def queued(self, function: str) -> int:
+        """How many inputs of a function wait here, in memory: not those in the store, nor those in its containers."""
+        pool = self.pools.get(function)
+        return len(pool.queue) + len(pool.delayed) if pool is not None else 0
+
+    def stats(self, function: str) -> Stats:
+        """How a function is used now; all zero for one that is gone."""
+        pool = self.pools.get(function)
+        return pool.stats() if pool is not None else Stats(0, 0, 0, 0)
 
     def containers(self) -> Iterator[ContainerView]:
         """Everything that fills a node, the oldest first."""
@@ -97,19 +109,22 @@ class State:
         spec = event.spec
         known = self.pools.get(spec.id)
         if known is not None:
-            self.lifecycle.respec(turn, known, spec)
+            if spec.generation != known.spec.generation:
+                self.lifecycle.renew(turn, known, spec, event.recreate)
+            else:
+                self.lifecycle.respec(turn, known, spec)
             return
         pool = self.pools[spec.id] = Pool(spec, self.alarms)
         turn.touch(pool)
-        for container, (function, node) in list(self.orphans.items()):
+        for container, (function, node, generation) in list(self.orphans.items()):
             if function == spec.id:
                 del self.orphans[container]
-                self.lifecycle.adopt(turn, pool, container, node)
+                self.lifecycle.adopt(turn, pool, container, node, generation)
 
     def _function_removed(self, turn: Turn, event: events.FunctionRemoved) -> None:
         pool = self.pools.pop(event.function, None)
         if pool is not None:
-            self.lifecycle.remove(turn, pool)
+            self.lifecycle.remove(turn, pool, event.why)
 
     def _node_joined(self, turn: Turn, event: events.NodeJoined) -> None:
         node = self.cluster.join(event.node, event.cpus, event.memory_mib)
@@ -129,11 +144,11 @@ class State:
             if known.state is ContainerState.KILLED:
                 turn.actions.append(KillContainer(known.id, "it had to end before, and is still there"))
         elif pool is not None:
-            self.lifecycle.adopt(turn, pool, reported.container, node)
+            self.lifecycle.adopt(turn, pool, reported.container, node, reported.generation)
         elif self.recovered:
             turn.actions.append(KillContainer(reported.container, "its app has ended"))
         else:
-            self.orphans[reported.container] = (reported.function, node)
+            self.orphans[reported.container] = (reported.function, node, reported.generation)
 
     def _node_left(self, turn: Turn, event: events.NodeLeft) -> None:
         node = self.cluster.nodes.get(event.node)
@@ -158,11 +173,17 @@ class State:
         if pool is None:
             turn.actions.append(FailInputs(event.keys, Failure.CANCELLED, "its app has ended"))
             return
-        if not pool.inputs:  # somebody new, who may have mended what failed before
+        if not pool.inputs and not pool.loading:  # somebody new, who may have mended what failed before
             pool.retry_at = min(pool.retry_at, turn.now)
             turn.freed = True  # inputs that have no container may ask for more than a minimum could
-        pool.arrive(event.keys)
+        pool.arrive(turn, event.keys, event.failures, event.once)
         turn.touch(pool)
+
+    def _backlog_changed(self, turn: Turn, event: events.BacklogChanged) -> None:
+        pool = self.pools.get(event.function)
+        if pool is not None:
+            pool.backlog, pool.loading = event.count, False
+            turn.touch(pool)
 
     def _inputs_cancelled(self, turn: Turn, event: events.InputsCancelled) -> None:
         pool = self.pools.get(event.function)
@@ -173,7 +194,17 @@ class State:
     def _container_ready(self, turn: Turn, event: events.ContainerReady) -> None:
         container = self.cluster.containers.get(event.container)
         if container is not None:
-            self.lifecycle.ready(turn, container, event.held)
+            self.lifecycle.ready(turn, container, event)
+
+    def _container_loaded(self, turn: Turn, event: events.ContainerLoaded) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.loaded(turn, container)
+
+    def _stop_requested(self, turn: Turn, event: events.StopRequested) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.obey(turn, container, event.graceful)
 
     def _outputs_arrived(self, turn: Turn, event: events.OutputsArrived) -> None:
         container = self.cluster.containers.get(event.container)
@@ -209,7 +240,10 @@ class State:
         events.Recovered: _recovered,
         events.InputsArrived: _inputs_arrived,
         events.InputsCancelled: _inputs_cancelled,
+        events.BacklogChanged: _backlog_changed,
         events.ContainerReady: _container_ready,
+        events.ContainerLoaded: _container_loaded,
+        events.StopRequested: _stop_requested,
         events.OutputsArrived: _outputs_arrived,
         events.InputsTakenBack: _inputs_taken_back,
         events.StartFailed: _start_failed,
