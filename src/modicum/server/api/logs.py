@@ -98,7 +98,10 @@ async def _log_of(parts: Parts, of: str) -> str | None:
     """Return the app of a container or a function that is known here."""
     if of.startswith("ta-"):
         container = parts.fleet.containers.get(of)
-        return container.app if container is not None else await parts.database.submit(ends.app_of(of))
+        if container is not None:
+            return container.app
+        ended = await parts.database.submit(ends.of(of))
+        return str(ended["app"]) if ended is not None else None
     function = parts.fleet.functions.get(of)
     return function.app if function is not None else None
 
