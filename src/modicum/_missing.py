@@ -31,9 +31,9 @@ NOT_YET = {
         "SnapshotCreationError UserCodeException VolumeUploadTimeoutError WorkspaceManagementError "
         "simulate_preemption"
     ),
-    "App": _names("cls deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
+    "App": _names("cls get_dashboard_url logs sandboxes server stats"),
     "Function": _names(
-        "autoscaler client experimental_spawn_map from_id from_name get_current_stats get_dashboard_url info logs "
+        "autoscaler client experimental_spawn_map get_current_stats get_dashboard_url info logs "
         "metrics spawn_map stats update_autoscaler with_batching with_concurrency with_options"
     ),
     "FunctionCall": _names("cancel client gather get_call_graph get_dashboard_url iter logs num_inputs"),
@@ -64,7 +64,6 @@ GONE: dict[str, dict[str, str]] = {
     "Function": {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
         "keep_warm": "it is now .autoscaler.update(min_containers=…), which is not in Modicum yet",
-        "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
     "modal.functions": {"gather": "it is now modal.FunctionCall.gather, which is not in Modicum yet"},
     "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},

@@ -114,6 +114,11 @@ class Logs:
             live.log.close()
             live.wake()
 
+    def remove(self, log: str) -> None:
+        """Forget a log to which nothing more comes."""
+        if log not in self._live and log in self.known():
+            log_segments.remove(self._folder / log)
+
     def close(self) -> None:
         """Write no more, whatever runs."""
         for log in list(self._live):

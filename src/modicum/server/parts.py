@@ -14,6 +14,7 @@ from modicum.server.deliveries import Deliveries
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.logs import Logs
+from modicum.server.publishing import Publishing
 from modicum.server.settings import Settings
 from modicum.stores.database import Database
 
@@ -31,6 +32,7 @@ class Parts:
     fleet: Fleet
     controller: Controller
     apps: Apps
+    publishing: Publishing
     builds: Builds
     engine: Engine
     stop: asyncio.Future[bool]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from modicum.stores.schema import apps, forced_layers, functions, images, inputs
+from modicum.stores.schema import app_definitions, apps, forced_layers, functions, images, inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +43,41 @@ class StoredApp:
     detached: bool
     tags: dict[str, str]
     isolated: bool
+    deployed: bool = False
+    version: int = 0
 
 
 def add_app(
-    app: str, name: str, key: str, detached: bool, tags: dict[str, str], isolated: bool, now: float
+    app: str,
+    name: str,
+    key: str,
+    detached: bool,
+    tags: dict[str, str],
+    isolated: bool,
+    now: float,
+    deployed: bool = False,
 ) -> Callable[[Connection], None]:
     """Record a running app."""
     row = {"id": app, "name": name, "key": key, "created_at": now, "detached": detached, "tags": json.dumps(tags)}
-    return lambda c: _execute(c, insert(apps).values(**row, isolated=isolated))
+    return lambda c: _execute(c, insert(apps).values(**row, isolated=isolated, deployed=deployed))
 
 
-def end_app(app: str, now: float) -> Callable[[Connection], None]:
-    """Record that an app has ended; the outputs of what it spawned can be asked for until `forget_ended`."""
-    return lambda c: _execute(c, update(apps).where(apps.c.id == app).values(ended_at=now))
+def end_app(app: str, now: float, *, keep_outputs: bool) -> Callable[[Connection], None]:
+    """Record that an app has ended; what is kept of it can be asked for until `forget_ended`, but not run again."""
+
+    def change(connection: Connection) -> None:
+        # Whoever made it may make another under the same key.
+        connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
+        connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
+        if not keep_outputs:
+            connection.execute(delete(functions).where(functions.c.app == app))
+
+    return change
 
 
 def forget_ended(before: float) -> Callable[[Connection], None]:
     """Forget the apps that ended before a time, with their functions and the outputs of these."""
     return lambda c: _execute(c, delete(apps).where(apps.c.ended_at < before))
-
-
-def apps_created(connection: Connection) -> dict[str, float]:
-    """Return when each running app was made."""
-    return {row.id: row.created_at for row in connection.execute(select(apps.c.id, apps.c.created_at))}
-
-
-def remove_app(app: str) -> Callable[[Connection], None]:
-    """Forget an app, its functions and their inputs."""
-    return lambda c: _execute(c, delete(apps).where(apps.c.id == app))
 
 
 def add_function(
@@ -158,7 +165,7 @@ class Everything:
     """What a starting server reads."""
 
     apps: list[StoredApp]
-    functions: list[tuple[str, str, str, dict[str, Any], bytes]]
+    functions: list[tuple[str, str, str, dict[str, Any], bytes, int, int | None]]
     images: list[tuple[str, list[str], dict[str, Any]]]
     forced: dict[str, str]
     inputs: list[StoredInput]
@@ -167,16 +174,25 @@ class Everything:
 def everything(connection: Connection) -> Everything:
     """Return all that a server needs to go on where the last one ended."""
     running = apps.c.ended_at.is_(None)
-    theirs = select(functions).join(apps).where(running)
+    theirs = select(functions).join(apps).where(running, functions.c.removed.is_(False))
     ids = select(functions.c.id).join(apps).where(running)
     waiting = select(inputs).where(inputs.c.status.is_(None), inputs.c.function.in_(ids)).order_by(inputs.c.number)
     return Everything(
         apps=[
-            StoredApp(row.id, row.name, row.key, row.detached, json.loads(row.tags), row.isolated)
+            StoredApp(
+                row.id,
+                row.name,
+                row.key,
+                row.detached,
+                json.loads(row.tags),
+                row.isolated,
+                row.deployed,
+                row.version,
+            )
             for row in connection.execute(select(apps).where(running))
         ],
         functions=[
-            (row.id, row.app, row.name, json.loads(row.definition), row.serialized)
+            (row.id, row.app, row.name, json.loads(row.definition), row.serialized, row.generation, row.pinned)
             for row in connection.execute(theirs)
         ],
         images=[(row.id, json.loads(row.layers), json.loads(row.config)) for row in connection.execute(select(images))],

@@ -148,7 +148,7 @@ async def test_an_ended_app_is_not_taken_up_again_and_forgotten_after_a_while(wo
     app = await detached(world)
     await world.inputs(kind="spawn")
     database = world.parts.database
-    await database.submit(queries.end_app(app, 100.0))
+    await database.submit(queries.end_app(app, 100.0, keep_outputs=True))
     everything = await database.submit(queries.everything)
     assert app not in [each.id for each in everything.apps]
     assert app not in [row[1] for row in everything.functions]

@@ -191,7 +191,7 @@ async def test_output_of_what_never_was(filled: Database) -> None:
 async def test_an_app_takes_all_of_its_own_along(filled: Database) -> None:
     await filled.submit(queries.add_inputs(rows(0)))
     await filled.submit(queries.add_image("im-1", ["la-1"], {"env": {}}))
-    await filled.submit(queries.remove_app("ap-1"))
+    await filled.submit(queries.end_app("ap-1", 5.0, keep_outputs=False))
     left = await filled.submit(queries.everything)
     assert (left.apps, left.functions, left.inputs) == ([], [], [])
     assert await filled.submit(queries.blobs) == set()
@@ -212,7 +212,7 @@ async def test_images_are_recorded_anew(filled: Database) -> None:
 async def test_functions_come_back_whole(filled: Database) -> None:
     everything = await filled.submit(queries.everything)
     assert everything.apps == [StoredApp("ap-1", "name", "key of ap-1", False, {}, True)]
-    assert everything.functions == [("fu-1", "ap-1", "f", {"options": {}}, b"code")]
+    assert everything.functions == [("fu-1", "ap-1", "f", {"options": {}}, b"code", 0, None)]
 
 
 async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:

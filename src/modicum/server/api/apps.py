@@ -14,11 +14,17 @@ from modicum.wire.messages import SERIALIZED_BYTES_MAX
 
 async def create(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make an app; the same key gives the same app."""
-    detached, tags = bool(header.get("detached", False)), header.get("tags") or {}
+    detached, tags = bool(header.get("detached", False)), tag_dict(header.get("tags") or {})
+    draft = bool(header.get("draft", False))
+    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags, draft)
+    return {"app": app.id}
+
+
+def tag_dict(tags: dict[str, str]) -> dict[str, str]:
+    """Return tags. Raises `ValueError` if they are none."""
     if not all(isinstance(part, str) for pair in tags.items() for part in pair):
         raise ValueError(f"{tags!r} are no tags")
-    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags)
-    return {"app": app.id}
+    return tags
 
 
 def attach(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -42,7 +48,7 @@ async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -
 async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make a function of an app callable."""
     definition = {name: header[name] for name in ("image", "files", "options", "spec")}
-    _check(parts, definition)
+    check_definition(parts, definition)
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
     return {"function": function.id}
@@ -66,7 +72,7 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
     return code
 
 
-def _check(parts: Parts, definition: dict[str, Any]) -> None:
+def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` for what no container could be made of."""
     parts.fleet.image_of(definition["image"])
     options, spec = definition["options"], definition["spec"]

@@ -79,13 +79,14 @@ def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
 
 
 def _check_same_app(parts: Parts, channel: Channel, function_id: str) -> None:
-    """A container calls, and asks for, what is of its own app."""
+    """A container calls, and asks for, what is of its own app or of a deployed one."""
     if channel.principal != CONTAINER:
         return
     container = parts.fleet.containers.get(channel.name)
     function = parts.fleet.functions.get(function_id)
-    if container is None or function is None or function.app != container.app:
-        raise RemoteFailure("permission_denied", "a container may only call functions of its own app")
+    app = parts.apps.by_id.get(function.app) if function is not None else None
+    if container is None or app is None or not (app.id == container.app or app.deployed):
+        raise RemoteFailure("permission_denied", "a container may only call functions of its own and of deployed apps")
 
 
 def _owner(channel: Channel) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from modicum.server.api import agents, apps, blobs, builds, calls, files, images, listing, logs, nodes, status
+from modicum.server.api import agents, apps, blobs, builds, calls, deploys, files, images, listing, logs, nodes, status
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
@@ -21,6 +21,7 @@ HANDLERS: dict[str, Handler] = {
     **blobs.HANDLERS,
     **builds.HANDLERS,
     **calls.HANDLERS,
+    **deploys.HANDLERS,
     **files.HANDLERS,
     **images.HANDLERS,
     **listing.HANDLERS,
