@@ -197,7 +197,7 @@ async def test_an_app_that_runs_comes_before_a_newer_one_that_has_ended(world: W
 
 
 async def test_a_deployed_app_comes_before_one_that_is_run_under_its_name(world: World) -> None:
-    deployed = (await world.tell(world.user, {"t": "app.lookup", "name": "a", "create": True}))["app"]
+    deployed = (await world.tell(world.user, {"t": "app.lookup", "app": "a", "create": True}))["app"]
     assert (await world.tell(world.user, {"t": "logs.find", "of": "a"}))["log"] == deployed
     await world.tell(world.user, {"t": "app.create", "name": "a", "key": "newer"})
     assert (await world.tell(world.user, {"t": "logs.find", "of": "a"}))["log"] == deployed
