@@ -1,9 +1,9 @@
 """Does a spawned input ever get lost, or recorded twice, while server, keeper, node, agents and containers are killed?
 
 `scripts/soak --seconds 90 --inputs 5000`: a deployed app is given inputs for so long, and meanwhile random processes of
-this home are killed with -9. Then each input must have one output for ever (each run of a function gives another, and it
-is asked for before and after a last kill of the server), and the log must know of the run that gave it. Runs are counted:
-what was killed under way runs again. Ends with 1 if anything is missing. It is no test: it takes minutes.
+this home are killed with -9. Then each input must have one output for ever (each run of a function gives another, and
+it is asked for before and after a last kill of the server), and the log must know of the run that gave it. Runs are
+counted: what was killed under way runs again. Ends with 1 if anything is missing. It is no test: it takes minutes.
 """
 
 from __future__ import annotations
