@@ -186,9 +186,9 @@ class Log:
 
     def close(self) -> None:
         """Write no more."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def segments_in(folder: Path) -> list[Segment]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,8 @@ from modicum.server import log_segments
 from modicum.server.log_filter import Wanted, last_lines
 from modicum.server.log_retention import Kept, expired
 from modicum.server.log_segments import SEGMENTS, Entry, Log, Segment
+
+logger = logging.getLogger("modicum.logs")
 
 DAY_S = 86_400.0
 
@@ -89,10 +92,13 @@ class Logs:
         self._live[log] = _Live(self._load(log))
 
     def append(self, log: str, entries: Iterable[Entry]) -> None:
-        """Add output; dropped if the app does not run any longer."""
+        """Add output; dropped if the app does not run any longer, or the disk is full: work goes on."""
         live = self._live.get(log)
         if live is not None:
-            live.log.append(entries)
+            try:
+                live.log.append(entries)
+            except OSError as error:
+                logger.error("output not kept", extra={"app": log, "why": str(error)})
             live.wake()
 
     def name(self, log: str, function: str, name: str) -> None:

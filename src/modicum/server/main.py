@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,6 +66,9 @@ STOPPED = "stopped"
 """A file whose time tells running clients that the server was stopped on purpose: they do not start it again."""
 
 HOUSEKEEPING_EVERY_S = 30.0
+LOGS_SWEPT_EACH = 10
+"""At every so many housekeepings: all logs are looked at."""
+
 OUTPUTS_KEPT_S = 7 * 24 * 3600.0
 """So long after a detached app has ended, the outputs of what it spawned can be asked for."""
 
@@ -259,10 +263,11 @@ class Server:
             remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
-        while True:
+        for sweeps in count():
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
-            await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
-            await parts.logs.sweep()
+            if sweeps % LOGS_SWEPT_EACH == 0:
+                await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+                await parts.logs.sweep()
             await parts.database.submit(queries.forget_ended(time.time() - OUTPUTS_KEPT_S))
             stored = await parts.database.submit(queries.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
