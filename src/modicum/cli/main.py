@@ -9,7 +9,7 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
-from modicum.cli import versions  # the first two add commands to the groups
+from modicum.cli import calls, logs, versions  # noqa: F401 - they add commands to the groups
 from modicum.cli.completion import completion
 from modicum.cli.containers import container
 from modicum.cli.deploy import deploy_app
@@ -52,20 +52,8 @@ for command in versions.COMMANDS:
     app.add_command(command)
 
 for command in (
-    run,
-    serve,
-    deploy_app,
-    app,
-    container,
-    function,
-    image,
-    server,
-    config,
-    profile,
-    setup,
-    doctor,
-    completion,
-):
+    run, serve, deploy_app, app, container, function, image, server, config, profile, setup, doctor, completion,
+):  # fmt: skip
     cli.add_command(command)
 
 
