@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modicum import _context, options
+from modicum import _context, _lookup, options
+from modicum._both import Both, both
 from modicum._missing import Explained
 from modicum._old_names import accepts, say, stack_depth
 from modicum.exception import InvalidError
@@ -11,11 +12,14 @@ from modicum.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
     from typing import Any, ParamSpec, TypeVar, overload
 
     from typing_extensions import dataclass_transform
 
+    from modicum._app_types import AppInfo
+    from modicum._exchange import Operation
+    from modicum._publishing import DeployMethod
     from modicum._running import RunMethod
     from modicum.cls import Cls, parameter
     from modicum.partial_function import PartialFunction
@@ -30,6 +34,26 @@ else:
     def dataclass_transform(**facts):
         """Stand for `typing`'s, which takes long to import: type checkers see that one."""
         return lambda function: function
+
+
+def _look_up(
+    name: str, *, client: None = None, environment_name: str | None = None, create_if_missing: bool = False
+) -> Operation[App]:
+    """Find a deployed app by its name, or any app by its id (`ap-…`).
+
+    With `create_if_missing` an empty one is deployed if there is none of that name. Raises `NotFoundError`.
+    """
+    options.refuse("App.lookup", client=client)
+    if not options.is_name(name):
+        raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
+    if options.is_app_id(name) and create_if_missing:
+        raise InvalidError("create_if_missing makes an app of a name; an id is of an app that there is")
+    if not options.is_app_id(name):
+        _lookup.check_environment(environment_name)
+    facts = yield from _lookup.ask({"t": "app.lookup", "app": name, "create": create_if_missing})
+    app = App(facts["name"], tags=facts["tags"])
+    app.set_deployed(facts["app"], [])
+    return app
 
 
 class App(Explained):
@@ -71,11 +95,17 @@ class App(Explained):
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint] = {}
         self._app_id: str | None = None
+        self._deployed_id: str | None = None
 
     @property
     def app_id(self) -> str | None:
-        """The id (`ap-…`) under which the app runs, None while it does not."""
-        return self._app_id if self._app_id is not None else _context.app
+        """The id (`ap-…`) under which the app runs or was deployed or looked up, None while there is none."""
+        return self._app_id or self._deployed_id or _context.app
+
+    @property
+    def is_running(self) -> bool:
+        """Whether `app.run()` is under way."""
+        return self._app_id is not None
 
     @property
     def description(self) -> str | None:
@@ -245,6 +275,60 @@ class App(Explained):
 
         return RunMethod(self)
 
+    @property
+    def deploy(self) -> DeployMethod:
+        """Deploy the app, so that it can be called by name from anywhere until it is stopped: `app.deploy()`.
+
+        What is deployed under its name, or under `name`, is replaced as a whole and at once; if an image cannot be
+        built, nothing changes. `tag` is for you, in the history of its versions. With `strategy="recreate"` containers
+        of what it was end at once, otherwise when those of the new version are ready. Returns the app.
+        """
+        from modicum._publishing import DeployMethod  # a container deploys nothing
+
+        return DeployMethod(self)
+
+    @both
+    def stop(self, *, client: None = None) -> Operation[None]:
+        """Stop the app for good: its containers end, what waits fails, and its name is free."""
+        options.refuse("app.stop", client=client)
+        yield from _lookup.ask({"t": "app.stop", "app": self._there("stop")})
+
+    @both
+    def set_tags(self, tags: Mapping[str, str], *, client: None = None) -> Operation[None]:
+        """Put tags in the place of all those that the app has at the server."""
+        options.refuse("app.set_tags", client=client)
+        checked = options.check_tags("tags", dict(tags))
+        yield from _lookup.ask({"t": "app.tag", "app": self._there("set_tags"), "tags": checked})
+
+    @both
+    def get_tags(self, *, client: None = None) -> Operation[dict[str, str]]:
+        """Return the tags that the app has at the server."""
+        options.refuse("app.get_tags", client=client)
+        facts = yield from _lookup.ask({"t": "app.lookup", "app": self._there("get_tags")})
+        return dict(facts["tags"])
+
+    @both
+    def info(self, refresh: bool = False) -> Operation[AppInfo]:
+        """Return what the server knows of the app now: its state and version, when it was deployed, its functions."""
+        from modicum._app_types import app_info
+
+        facts = yield from _lookup.ask({"t": "app.info", "app": self._there("info")})
+        return app_info(facts)
+
+    def _there(self, method: str) -> str:
+        """Return the app's id. Raises `InvalidError` if there is none."""
+        if self.app_id is None:
+            raise InvalidError(
+                f"app.{method}() is of an app at the server: run it, deploy it, or find it by `App.lookup('name')`"
+            )
+        return self.app_id
+
+    def set_deployed(self, app_id: str, functions: list[tuple[Function[Any, Any, Any], str]]) -> None:
+        """Note under which id the app is deployed, and its functions."""
+        self._deployed_id = app_id
+        for function, object_id in functions:
+            function.hydrate_with(object_id)
+
     def include(self, /, other_app: App, inherit_tags: bool = True) -> App:
         """Make the functions of another app this one's too, and its tags; returns this app.
 
@@ -279,6 +363,8 @@ class App(Explained):
         """Return the image that a function's containers are made of."""
         default = self if function.app is None else function.app
         return function.image or default._image or Image.debian_slim()
+
+    lookup = Both(_look_up)
 
     def set_running(self, app_id: str | None) -> None:
         """Note under which id the app runs now."""

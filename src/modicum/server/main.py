@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvloop
 from sqlalchemy.exc import OperationalError
@@ -31,6 +32,7 @@ from modicum.engines.local import LocalEngine
 from modicum.server import settings as settings_
 from modicum.server.agent_code import install_agent, remove_other_agents
 from modicum.server.api import calls
+from modicum.server.api.apps import check_definition
 from modicum.server.api.router import Router
 from modicum.server.apps import Apps
 from modicum.server.backlog import Backlog
@@ -48,12 +50,13 @@ from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
 from modicum.server.parts import Parts
+from modicum.server.publishing import Publishing
 from modicum.server.records import App, Call
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
-from modicum.stores import queries
+from modicum.stores import queries, versions
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
@@ -194,31 +197,35 @@ class Server:
         backlog = Backlog(database, deliveries, controller, fleet.app_of, fleet.name_of)
         apps = Apps(settings, database, fleet, deliveries, logs, backlog)
         variants = Variants(database, fleet, apps)
+        apps.on_replaced, apps.on_removed = variants.redefined, variants.removed
         history = History(database)
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
         ends.pauses_s = state.pauses_s
         fleet.on_end = ends.ended
+        publishing = Publishing(apps, database, settings.versions_kept)
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
-            settings,
-            database,
-            blobs,
-            files,
-            logs,
-            deliveries,
-            fleet,
-            controller,
-            backlog,
-            apps,
-            variants,
-            history,
-            builds,
-            self._engine,
-            stop,
+            settings=settings,
+            database=database,
+            blobs=blobs,
+            files=files,
+            logs=logs,
+            deliveries=deliveries,
+            fleet=fleet,
+            controller=controller,
+            backlog=backlog,
+            apps=apps,
+            publishing=publishing,
+            variants=variants,
+            history=history,
+            builds=builds,
+            engine=self._engine,
+            stop=stop,
         )
+        publishing.check = functools.partial(check_definition, parts)
         self._router.parts = parts
         return parts
 
@@ -230,8 +237,11 @@ class Server:
         stored = await parts.database.submit(queries.everything)
         if not parts.settings.isolated:
             _refuse_isolated(stored.apps)
+        images = await parts.database.submit(versions.images_kept)
         for app in stored.apps:
-            parts.apps.restore(App(app.id, app.name, app.key, app.detached, app.tags))
+            kept = images.get(app.id, set())
+            facts: dict[str, Any] = {"deployed": app.deployed, "version": app.version, "images": kept}
+            parts.apps.take_in(App(app.id, app.name, app.key, app.detached, app.tags, **facts))
         for function in sorted(stored.functions, key=lambda each: each.parent is not None):
             parts.variants.restore(function)
         for image in stored.images:
@@ -277,9 +287,9 @@ class Server:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
 
     async def _end_everything(self, parts: Parts) -> None:
-        """End all apps and the engine, which ends whatever the apps have left."""
+        """End all apps but deployed ones, and the engine, which ends whatever containers there are still."""
         try:
-            for app in list(parts.apps.by_id):
+            for app in [each.id for each in parts.apps.by_id.values() if not each.deployed]:
                 try:
                     async with asyncio.timeout(5):
                         await parts.apps.stop(app)
@@ -316,10 +326,11 @@ def _refuse_isolated(apps: Sequence[StoredApp]) -> None:
     """Nobody's code loses its isolation because another starts the next server without one."""
     theirs = ", ".join(f"{app.name} ({app.id})" for app in apps if app.isolated)
     if theirs:
+        deployed = ", ".join(f"`modicum app stop {app.name}`" for app in apps if app.isolated and app.deployed)
         raise EngineFailure(
             f"apps here run with isolation, and MODICUM_RUNTIME=process has none: {theirs}; end them by "
-            "`modicum server start` and `modicum server stop` without MODICUM_RUNTIME=process in the environment, or "
-            "use another MODICUM_HOME"
+            f"`modicum server start`{f', {deployed}' if deployed else ''} and `modicum server stop` without "
+            "MODICUM_RUNTIME=process in the environment, or use another MODICUM_HOME"
         )
 
 

@@ -16,6 +16,7 @@ from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.history import History
 from modicum.server.logs import Logs
+from modicum.server.publishing import Publishing
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores.database import Database
@@ -35,6 +36,7 @@ class Parts:
     controller: Controller
     backlog: Backlog
     apps: Apps
+    publishing: Publishing
     variants: Variants
     history: History
     builds: Builds

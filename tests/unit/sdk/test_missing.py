@@ -69,7 +69,7 @@ def test_a_typo_names_the_nearest() -> None:
 
 
 def test_instances_say_what_their_classes_say() -> None:
-    for name in ("deploy", "cls"):
+    for name in ("sandboxes", "cls"):
         with pytest.raises(AttributeError, match=rf"modal\.App\.{name} is not in Modicum yet"):
             getattr(App("a"), name)
 
@@ -84,7 +84,6 @@ def test_instances_say_what_their_classes_say() -> None:
         (Function, "call", ".remote(…)"),
         (Image.debian_slim("3.12"), "extend", "Image.dockerfile_commands(…)"),
         (Image.debian_slim("3.12"), "run_inside", "image.imports()"),
-        (Function, "lookup", "Function.from_name(…), which is not in Modicum yet"),
     ],
 )
 def test_names_of_earlier_years(owner: Any, name: str, hint: str) -> None:

@@ -257,7 +257,7 @@ def test_the_older_way_to_run_inputs_at_once_is_the_decorator() -> None:
 def test_the_older_and_the_present_way_are_not_both_given() -> None:
     with pytest.warns(DeprecationError), pytest.raises(InvalidError, match="the concurrency of 'f' is set twice"):
 
-        @App("a").function(serialized=True, allow_concurrent_inputs=5)
+        @App("a").function(serialized=True, allow_concurrent_inputs=5)  # type: ignore[call-arg]
         @modicum.concurrent(max_inputs=5)
         def f() -> None: ...
 
@@ -266,7 +266,7 @@ def test_classes_are_told_of_older_names_too() -> None:
     app = App("a")
     with pytest.warns(DeprecationError) as told:
 
-        @app.cls(serialized=True, concurrency_limit=2, allow_concurrent_inputs=4, container_idle_timeout=9)
+        @app.cls(concurrency_limit=2, allow_concurrent_inputs=4, container_idle_timeout=9, serialized=True)
         class Model:
             @modicum.method()
             def run(self) -> None: ...

@@ -57,6 +57,8 @@ def test_what_users_and_containers_may_not() -> None:
         *(k for k in MAY_SEND if k.startswith("agent.")),
     }
     assert allowed[CONTAINER] - allowed[RESTRICTED] == {
+        "app.lookup",
+        "function.lookup",
         "function.bind",
         "function.configure",
         "function.history",

@@ -10,7 +10,7 @@ from math import inf
 from .actions import Failure, StartContainer
 from .alarms import Alarms
 from .cluster import Cluster
-from .demand import is_renewing, look_again_at, oldest_in, wanted
+from .demand import is_renewing, look_again_at, note, oldest_in, wanted
 from .lifecycle import NEWER, Lifecycle
 from .pool import Pool
 from .records import ENDING, Container, ContainerState, Turn
@@ -51,6 +51,8 @@ class Autoscaler:
         One each in turn, those that have least first, so that no function fills the cluster before another has one.
         """
         waiting = list(turn.pools)
+        for pool in waiting:
+            note(pool, turn.now)
         if self.hungry:
             # Those for whom room is made may not need it any more. For the other hungry nothing has changed.
             if turn.freed or any(self.hungry.get(pool) for pool in waiting):
