@@ -79,8 +79,9 @@ def _annotations(base: type) -> dict[str, Any]:
     try:
         return dict(base.__annotations__)
     except NameError:  # of Python 3.14: another attribute's type exists for type checkers only
-        import annotationlib  # type: ignore[import-not-found,unused-ignore]
+        import importlib
 
+        annotationlib = importlib.import_module("annotationlib")
         return dict(annotationlib.get_annotations(base, format=annotationlib.Format.FORWARDREF))
 
 

@@ -13,9 +13,7 @@ from modicum.image import Image
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-    from typing import Any, ParamSpec, TypeVar, overload
-
-    from typing_extensions import dataclass_transform
+    from typing import Any, ParamSpec, TypeVar, dataclass_transform, overload
 
     from modicum._app_types import AppInfo
     from modicum._exchange import Operation

@@ -11,7 +11,7 @@ import time
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.batching import Batch
-from modicum.agent.loop import cancelled, failure, interrupted, piece_of
+from modicum.agent.endings import cancelled, failure, interrupted, piece_of
 from modicum.agent.running import Interruptible, run_one, success
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE
 from modicum.wire.values import dumps

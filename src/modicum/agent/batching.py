@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from modicum.agent.loop import cancelled, failure
+from modicum.agent.endings import cancelled, failure
 from modicum.agent.running import success
 from modicum.wire.messages import EXCEPTION
 

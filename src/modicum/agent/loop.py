@@ -19,7 +19,7 @@ from collections import deque
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.link import Link
-from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, INTERNAL, SUCCESS
+from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, SUCCESS
 from modicum.wire.values import dump_exception, dumps, loads
 
 TYPE_CHECKING = False
@@ -151,7 +151,7 @@ class Agent:
         try:
             status, value = run_one(run[0], item)
         except BaseException as error:  # noqa: BLE001 - an interrupt, just when the user's code had ended
-            status, value = failure(error)
+            status, value = _failure(error)
         run_s = time.perf_counter() - started
         printed = output.end()
         _context.leave()
@@ -165,13 +165,17 @@ class Agent:
             self._inside = ""
         except BaseException as error:  # noqa: BLE001
             self._inside = ""
-            return failure(error)
+            return _failure(error)
         try:
             return SUCCESS, dumps(value)
         except Exception as error:  # noqa: BLE001 - whatever its own pickling raises
+            from modicum.agent.endings import failure, unsendable
+
             return failure(unsendable(function, "returned", value, error))
 
     def _run_generator(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
+        from modicum.agent.endings import piece_of
+
         pieces = self.open_pieces(item[0])
         count = 0
         try:
@@ -186,7 +190,7 @@ class Agent:
             return GENERATOR_DONE, dumps(count)
         except BaseException as error:  # noqa: BLE001
             self._inside = ""
-            return failure(error)
+            return _failure(error)
 
     # -- interrupts ----------------------------------------------------------------------------------------
 
@@ -195,7 +199,7 @@ class Agent:
         self._inside = key
         if key in self._cancelled:
             self._inside = ""
-            raise interrupted()
+            raise _interrupted()
 
     def interrupt(self, key: str) -> None:
         """Raise `InputCancellation` in the user's code on the main thread, if that runs this input."""
@@ -206,7 +210,7 @@ class Agent:
         key = self._inside
         if key and (self._at_once or key in self._cancelled):  # else it has ended meanwhile
             self._inside = ""
-            raise interrupted()
+            raise _interrupted()
 
     def _on_terminate(self, number: int, frame: object) -> None:
         self._on_exit({"t": "exit", "now": True}, b"")
@@ -234,6 +238,8 @@ class Agent:
         try:
             return loads(data)  # type: ignore[no-any-return]
         except Exception as error:
+            from modicum.agent.endings import unloadable
+
             raise unloadable(error) from error
 
     # -- outputs -------------------------------------------------------------------------------------------
@@ -249,6 +255,8 @@ class Agent:
                 self._batch.flush()  # nothing follows soon that these outputs could wait for
             if item[0] not in self._cancelled:
                 return item
+            from modicum.agent.endings import cancelled
+
             self.finish(item[0], item[1], EXCEPTION, 0.0, cancelled(), False)
 
     def finish(self, key: str, attempt: int, status: str, run_s: float, value: bytes, printed: bool) -> None:
@@ -267,7 +275,7 @@ class Agent:
             try:
                 blob, value = store(self.link, value), b""
             except (BlobLost, RequestSizeError) as error:
-                status, value = failure(error)
+                status, value = _failure(error)
         self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
         if not self._queue:
             self._batch.flush()
@@ -390,57 +398,16 @@ def inputs_at_once(spec: dict[str, Any]) -> int:
     return 1 if concurrency is None else int(concurrency["max_inputs"])
 
 
-def interrupted() -> BaseException:
-    """Return what is raised in user code whose result nobody wants any longer."""
-    from modicum.exception import InputCancellation
+def _failure(error: BaseException) -> tuple[str, bytes]:
+    from modicum.agent.endings import failure
 
-    return InputCancellation("the input was cancelled")
-
-
-def failure(error: BaseException) -> tuple[str, bytes]:
-    """Return how an input ended: with the user's exception, without our own frames, or by a fault of the platform."""
-    from modicum.agent.blobs import BlobLost
-
-    if isinstance(error, BlobLost):
-        return INTERNAL, str(error).encode()
-    return EXCEPTION, dump_exception(error)
+    return failure(error)
 
 
-def unsendable(function: Callable[..., Any], did: str, value: object, error: Exception) -> Exception:
-    """Return the error for a value that cannot be sent to the caller."""
-    from modicum.exception import SerializationError
+def _interrupted() -> BaseException:
+    from modicum.agent.endings import interrupted
 
-    refused = SerializationError(
-        f"what {function.__name__!r} {did}, a {type(value).__name__}, cannot be sent to its caller: "
-        f"{type(error).__name__}: {error}; give it plain data"
-    )
-    refused.__cause__ = error
-    return refused
-
-
-def piece_of(function: Callable[..., Any], value: object) -> bytes:
-    """Return what a generator yielded as bytes."""
-    try:
-        return dumps(value)
-    except Exception as error:
-        raise unsendable(function, "yielded", value, error) from error
-
-
-def unloadable(error: Exception) -> Exception:
-    """Return the error for arguments that cannot be made here."""
-    from modicum.exception import DeserializationError
-
-    return DeserializationError(
-        f"the arguments of this call cannot be loaded in the container: {type(error).__name__}: {error}; what they are "
-        "made of must be importable there: install the package in the function's image, or ship its source"
-    )
-
-
-def cancelled() -> bytes:
-    """Return the output of an input that was cancelled before it began."""
-    from modicum.exception import InputCancellation
-
-    return dump_exception(InputCancellation("cancelled before it began"))
+    return interrupted()
 
 
 class _Batch:

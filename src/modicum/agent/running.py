@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from modicum.agent.loop import failure, interrupted, piece_of, unsendable
+from modicum.agent.endings import failure, interrupted, piece_of, unsendable
 from modicum.wire.messages import GENERATOR_DONE, SUCCESS
 from modicum.wire.values import dumps
 

@@ -69,8 +69,8 @@ STOPPED = "stopped"
 """A file whose time tells running clients that the server was stopped on purpose: they do not start it again."""
 
 HOUSEKEEPING_EVERY_S = 30.0
-CALLS_KNOWN = 4
-"""For so many times as long as outputs are kept, it is known that there was a call."""
+CALLS_KNOWN_S = 30 * 24 * 3600.0
+"""For so much longer than outputs are kept, it is known that there was a call."""
 
 FORGET_CALLS_EVERY_S = 3600.0
 
@@ -139,6 +139,7 @@ class Server:
         self._engine = engine
         self._router = Router()
         self._tasks: list[asyncio.Task[None]] = []
+        self._forget_calls_at = 0.0
 
     async def run(self) -> None:
         """Serve until a signal or a request says stop."""
@@ -267,24 +268,27 @@ class Server:
             remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
-        forget_calls_at = 0.0
         while True:
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
             await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
             await parts.logs.sweep()
             await parts.history.write()
             await parts.history.forget()
-            kept_s = parts.settings.outputs_kept_s
-            while await parts.database.submit(stored_calls.expire(time.time() - kept_s)):
-                pass
-            if time.monotonic() >= forget_calls_at:
-                forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
-                await parts.database.submit(stored_calls.forget_calls(time.time() - CALLS_KNOWN * kept_s))
-            await parts.database.submit(queries.forget_ended(time.time() - CALLS_KNOWN * kept_s))
+            await self._expire(parts)
             stored = await parts.database.submit(stored_calls.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
             await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+
+    async def _expire(self, parts: Parts) -> None:
+        """Forget outputs after their time, and much later that there were any."""
+        kept_s = parts.settings.outputs_kept_s
+        while await parts.database.submit(stored_calls.expire(time.time() - kept_s)):
+            pass
+        if time.monotonic() >= self._forget_calls_at:
+            self._forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
+            await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
+        await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
 
     async def _end_everything(self, parts: Parts) -> None:
         """End all apps but deployed ones, and the engine, which ends whatever containers there are still."""

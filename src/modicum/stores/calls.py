@@ -100,6 +100,7 @@ class Facts(NamedTuple):
 class Listed(NamedTuple):
     """An input in a list of calls."""
 
+    function: str
     call: str
     position: int
     method: str | None
@@ -323,9 +324,12 @@ def ended_of(keys: Sequence[str]) -> Callable[[Connection], list[str]]:
     return query
 
 
-def recent(function: str, count: int, since: float | None, until: float | None) -> Callable[[Connection], list[Listed]]:
-    """Return the inputs of a function's latest calls, the newest first, or those of a time, the oldest first."""
+def recent(
+    of: Sequence[str], count: int, since: float | None, until: float | None
+) -> Callable[[Connection], list[Listed]]:
+    """Return the inputs of functions' latest calls, the newest first, or those of a time, the oldest first."""
     columns = (
+        calls.c.function,
         calls.c.id,
         inputs.c.position,
         calls.c.method,
@@ -335,7 +339,7 @@ def recent(function: str, count: int, since: float | None, until: float | None) 
         inputs.c.container,
         inputs.c.run_s,
     )
-    statement = select(*columns).join(inputs).where(calls.c.function == function).limit(count)
+    statement = select(*columns).join(inputs).where(calls.c.function.in_(list(of))).limit(count)
     if since is None and until is None:
         statement = statement.order_by(calls.c.created_at.desc(), inputs.c.position.desc())
     else:

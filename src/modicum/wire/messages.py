@@ -77,9 +77,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
                     cancelled. Their containers are killed if that is asked for
     call.graph      call → inputs [[key, parent, status | null, container | null, function, module], …], truncated: all
                     inputs that are known of the calls above and below
-    call.list       function, count, [since], [until] → calls [{call, index, method, created_at, finished_at, container,
-                    run_s, state}, …], the newest first, or those of a time, the oldest first; pending: how many spawned
-                    inputs of it have no output, why: those that wait do
+    call.list       function, [variants: theirs too], count, [since], [until] → calls [{call, index, method, created_at,
+                    finished_at, container, run_s, state, why}, …], the newest first, or those of a time, the oldest
+                    first; pending: how many spawned inputs have no output, why: those that wait do
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
     function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from modicum.agent import loop
 from modicum.agent.loop import Agent
 from modicum.exception import InputCancellation
 from modicum.wire.values import dumps, load_exception
@@ -147,7 +146,7 @@ def test_ending_while_it_loads_tells_nobody_of_a_failure(
     server: Server, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`run` from the server's answer on: the import is interrupted."""
-    monkeypatch.setattr(loop.output, "capture", lambda: None)
+    monkeypatch.setattr("modicum.agent.output.capture", lambda: None)
 
     def load(*_: object) -> Any:
         signal.raise_signal(signal.SIGTERM)

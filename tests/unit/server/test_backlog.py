@@ -363,3 +363,9 @@ async def test_recent_calls_and_why_they_wait(world: World) -> None:
     assert [each["call"] for each in answer["calls"]] == ["fc-2", "fc-3"]
     with pytest.raises(RemoteFailure, match="malformed"):
         await world.tell(world.user, {**listing, "since": "yesterday"})
+    assert (await world.tell(world.user, {**listing, "function": "a/f"}))["calls"][0][
+        "why"
+    ] == "its 1 container is busy"
+    assert (await world.tell(world.user, {**listing, "function": "fu-ended"}))["calls"] == []
+    with pytest.raises(RemoteFailure, match="has no function 'g'"):
+        await world.tell(world.user, {**listing, "function": "a/g"})

@@ -192,7 +192,7 @@ async def test_recent_calls(database: Database, numbers: Iterator[int]) -> None:
         await database.submit(calls.add([call(f"fc-{at:.0f}", at=at)], rows(numbers, 0, 1, of=f"fc-{at:.0f}")))
 
     async def listed(count: int = 10, since: float | None = None, until: float | None = None) -> list[str]:
-        found = await database.submit(calls.recent("fu-f", count, since, until))
+        found = await database.submit(calls.recent(["fu-f"], count, since, until))
         return [f"{each.call}:{each.position}" for each in found]
 
     assert await listed(3) == ["fc-3:1", "fc-3:0", "fc-2:1"]

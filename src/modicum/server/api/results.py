@@ -7,6 +7,7 @@ from typing import Any
 
 from modicum.server.api.calls import check_same_app
 from modicum.server.api.fields import patience, whole
+from modicum.server.api.functions import find
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import Output, Waiter, key_of
@@ -145,22 +146,31 @@ def _open_keys(parts: Parts, call: str) -> list[str]:
 
 async def recent(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """List a function's inputs: the latest spawned ones, or those of a time; and those of other calls that run now."""
-    function, count = str(header["function"]), min(whole(header["count"]), AT_ONCE_MAX)
+    functions = _listable(parts, channel, header)
+    count = min(whole(header["count"]), AT_ONCE_MAX)
     since, until = (
         None if header.get(name) is None else patience(header[name], TIME_MAX) for name in ("since", "until")
     )
-    rows = await parts.database.submit(stored.recent(function, count, since, until))
-    listed = [_listed(parts, function, each) for each in rows]
+    rows = await parts.database.submit(stored.recent(functions, count, since, until))
+    listed = [_listed(parts, each) for each in rows]
     if since is None and until is None:
-        running = [call for call in parts.deliveries.calls.values() if call.function == function and not call.durable]
+        running = [c for c in parts.deliveries.calls.values() if c.function in functions and not c.durable]
         mine = [_running(parts, key) for call in running for key in _open_keys(parts, call.id)]
         listed = [*mine, *listed][:count]
-    known = function in parts.fleet.functions
-    why = parts.controller.state.why_waiting(function) if known else "its app has ended"
-    return {"calls": listed, "pending": parts.backlog.pending(function), "why": why}
+    pending = sum(parts.backlog.pending(function) for function in functions)
+    return {"calls": listed, "pending": pending, "why": parts.controller.state.why_waiting(functions[0])}
 
 
-def _listed(parts: Parts, function: str, each: stored.Listed) -> dict[str, Any]:
+def _listable(parts: Parts, channel: Channel, header: Header) -> list[str]:
+    """Return the functions whose inputs are wanted; one whose app has ended must be named by its id."""
+    named = header["function"]
+    if named.startswith("fu-") and named not in parts.fleet.functions:
+        return [named]
+    function = find(parts, channel, named)
+    return [function.id, *(parts.variants.of(function) if header.get("variants") else ())]
+
+
+def _listed(parts: Parts, each: stored.Listed) -> dict[str, Any]:
     container, state = each.container, each.status or "pending"
     waiting = parts.deliveries.inputs.get(key_of(each.call, each.position))
     if waiting is not None and waiting.container in parts.fleet.containers:
@@ -174,6 +184,7 @@ def _listed(parts: Parts, function: str, each: stored.Listed) -> dict[str, Any]:
         "container": container,
         "run_s": each.run_s,
         "state": state,
+        "why": parts.controller.state.why_waiting(each.function) if state == "pending" else "",
     }
 
 
@@ -190,6 +201,7 @@ def _running(parts: Parts, key: str) -> dict[str, Any]:
         "container": waiting.container if given else None,
         "run_s": None,
         "state": "running" if given else "pending",
+        "why": "" if given else parts.controller.state.why_waiting(waiting.call.function),
     }
 
 
