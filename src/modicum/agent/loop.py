@@ -38,7 +38,7 @@ BATCH_BYTES = 256 * 1024
 BATCH_S = 0.005
 """Outputs wait for company so long at most, and only while more inputs are queued here."""
 
-LINGER_S = 10.0
+LINGER_S, LINGER_AT_ONCE_S = 5.0, 1.0
 """Threads of the user's that are no daemons are waited for so long at most when all else has ended."""
 
 LOADING = "loading"
@@ -127,7 +127,7 @@ class Agent:
         if any(each is not threading.current_thread() and not each.daemon for each in threading.enumerate()):
             from modicum.agent.service import end_within
 
-            end_within(LINGER_S)
+            end_within(LINGER_AT_ONCE_S if self._at_once else LINGER_S)
 
     def serve(self, choose: Callable[[Input], Run]) -> None:
         """Run inputs one after the other, right here. `choose` says what runs an input."""
