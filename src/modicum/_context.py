@@ -71,6 +71,11 @@ def is_local() -> bool:
     return socket_directory is None
 
 
+def current_key() -> str | None:
+    """Return the key (`fc-…:0`) of the input that is being processed, None outside of one."""
+    return _key
+
+
 def current_input_id() -> str | None:
     """Return the id (`in-…`) of the input that is being processed, None outside of one."""
     running = key()

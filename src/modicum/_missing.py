@@ -33,10 +33,8 @@ NOT_YET = {
     ),
     "App": _names("deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
     "Cls": _names("client get_dashboard_url"),
-    "Function": _names(
-        "client experimental_spawn_map from_id from_name get_dashboard_url logs metrics spawn_map stats"
-    ),
-    "FunctionCall": _names("cancel client gather get_call_graph get_dashboard_url iter logs num_inputs"),
+    "Function": _names("client from_id from_name get_dashboard_url logs metrics"),
+    "FunctionCall": _names("client get_dashboard_url logs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
         "from_scratch get_dashboard_url hydrate logs micromamba micromamba_install pip_install_private_repos "
@@ -66,7 +64,6 @@ GONE: dict[str, dict[str, str]] = {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
         "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
-    "modal.functions": {"gather": "it is now modal.FunctionCall.gather, which is not in Modicum yet"},
     "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},
     "Image": {
         "run_inside": "use `with image.imports():`",

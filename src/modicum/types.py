@@ -1,7 +1,8 @@
-"""What questions about functions are answered with, as in `modal.types`."""
+"""What questions about functions and calls are answered with: plain data, named as in `modal.types`."""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 TYPE_CHECKING = False
@@ -145,11 +146,41 @@ class FunctionInfo:
     _inner_server_info: None = field(default=None, repr=False)
 
 
+class InputStatus(enum.IntEnum):
+    """What has become of an input."""
+
+    PENDING = 0
+    SUCCESS = 1
+    FAILURE = 2
+    INIT_FAILURE = 5
+    TERMINATED = 3
+    TIMEOUT = 4
+
+    @classmethod
+    def _missing_(cls, value: object) -> InputStatus:
+        return cls.PENDING
+
+
+@dataclass
+class InputInfo:
+    """An input in a call graph. `task_id` is the container that it was last given to, empty if there was none."""
+
+    input_id: str
+    function_call_id: str
+    task_id: str
+    status: InputStatus
+    function_name: str
+    module_name: str
+    children: list[InputInfo]
+
+
 __all__ = [
     "FunctionAutoscalerSettings",
     "FunctionCurrentStats",
     "FunctionInfo",
     "FunctionStats",
+    "InputInfo",
+    "InputStatus",
     "StatsPercentile",
     "StatsPercentileDistribution",
 ]

@@ -9,12 +9,14 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
+from modicum.cli import calls, logs  # noqa: F401 - they add commands to the groups
 from modicum.cli.completion import completion
+from modicum.cli.containers import container
 from modicum.cli.doctor import doctor
 from modicum.cli.errors import INTERRUPTED, reporting_errors
 from modicum.cli.functions import function
 from modicum.cli.images import image
-from modicum.cli.listing import app, container
+from modicum.cli.listing import app
 from modicum.cli.profiles import config, profile
 from modicum.cli.run import run
 from modicum.cli.server import server
@@ -44,7 +46,7 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-for command in (run, app, function, container, image, server, config, profile, setup, doctor, completion):
+for command in (run, app, container, function, image, server, config, profile, setup, doctor, completion):
     cli.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +41,7 @@ class _Tracked:
         self.id = container_id
         self.function = function
         self.running: Container | None = None
+        self.started_at = time.time()
         self.is_unwanted = False
         self.layers: set[str] = set()
         self.outbox = Outbox(container_id, deliver, self._on_full)
@@ -64,9 +66,12 @@ class Containers:
         self._tracked: dict[str, _Tracked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def report(self) -> list[dict[str, str]]:
+    def report(self) -> list[dict[str, Any]]:
         """Return all containers whose end the server has not acknowledged."""
-        return [{"id": tracked.id, "function": tracked.function} for tracked in self._tracked.values()]
+        return [
+            {"id": tracked.id, "function": tracked.function, "started_at": tracked.started_at}
+            for tracked in self._tracked.values()
+        ]
 
     async def start(self, container_id: str, spec: dict[str, Any]) -> None:
         """Start one; asked twice, it runs once. Raises `RemoteFailure` if it cannot be started.

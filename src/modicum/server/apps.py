@@ -9,13 +9,16 @@ import os
 import time
 from typing import Any
 
+from modicum.server.backlog import ENDED, Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
+from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
 from modicum.server.records import App, Function
 from modicum.server.settings import Settings
 from modicum.server.specs import spec_of
+from modicum.stores import calls as stored_calls
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel, RemoteFailure
@@ -25,9 +28,6 @@ log = logging.getLogger("modicum.apps")
 NO_NETWORK = "no network"
 """How a node's sentence begins whose containers reach nothing."""
 
-LOG_KEPT_S = 60.0
-"""A stopped app's output can be read for so long."""
-
 LOOK_EVERY_S = 1.0
 """How often at least it is looked whether a detached app still works; what ends without a container is not told."""
 
@@ -36,13 +36,20 @@ class Apps:
     """All running apps."""
 
     def __init__(
-        self, settings: Settings, database: Database, fleet: Fleet, deliveries: Deliveries, logs: Logs
+        self,
+        settings: Settings,
+        database: Database,
+        fleet: Fleet,
+        deliveries: Deliveries,
+        logs: Logs,
+        backlog: Backlog,
     ) -> None:
         self._settings = settings
         self._database = database
         self._fleet = fleet
         self._deliveries = deliveries
         self._logs = logs
+        self._backlog = backlog
         self.by_id: dict[str, App] = {}
         self._by_key: dict[str, App] = {}
         self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
@@ -66,7 +73,7 @@ class Apps:
     def _take_in(self, app: App) -> None:
         self.by_id[app.id] = app
         self._by_key[app.key] = app
-        self._logs.open(app.id)
+        self._logs.open(app.id, app.name)
 
     async def warn(self, app_id: str, notice: str) -> None:
         """Tell an app's user, once, what the engine has to say, and whether containers have a network."""
@@ -76,7 +83,7 @@ class Apps:
         said = [notice, *sorted(text for text in networks if text.startswith(NO_NETWORK))]
         lines = "".join(f"modicum: {text}\n" for text in said if text)
         if lines and not app.warned:
-            self._logs.append(app_id, [("stderr", "modicum", lines.encode())])
+            self._logs.append(app_id, [Entry("stderr", "modicum", lines.encode())])
         app.warned = True
 
     def claim(self, app_id: str, layers: list[str]) -> None:
@@ -132,6 +139,8 @@ class Apps:
         functions = set(self.functions_of(app))
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
+        if any(self._backlog.pending(function) for function in functions):
+            return True
         return any(call.open for call in self._deliveries.calls.values() if call.function in functions)
 
     async def create_function(self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes) -> Function:
@@ -186,13 +195,10 @@ class Apps:
         for function in functions:
             self._fleet.functions.pop(function, None)
             self.variants.pop(function, None)
-            for call in [c for c in self._deliveries.calls.values() if c.function == function]:
-                self._deliveries.forget(call)
+        self._backlog.end(functions)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        asyncio.get_running_loop().call_later(LOG_KEPT_S, self._logs.remove, app.id)
-        ended = queries.end_app(app.id, time.time()) if app.detached else queries.remove_app(app.id)
-        await self._database.submit(ended)
+        await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
 
     def get(self, app_id: str) -> App:
         """Return an app that runs. Raises `RemoteFailure` if it does not."""

@@ -61,6 +61,7 @@ class Input:
     index: int
     payload: bytes
     blob: str | None
+    container: str | None = None  # the last one that it was given to
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Output:
     payload: bytes
     blob: str | None
     frame: Sent | None = None  # the agent's frame that brought it; None if the server made it
+    run_s: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -86,11 +88,11 @@ class Call:
     open: set[int] = field(default_factory=set)
     outputs: dict[int, Output] = field(default_factory=dict)
     blobs: list[str] = field(default_factory=list)
-    waiters: dict[int, list[asyncio.Future[Output]]] = field(default_factory=dict)
     container: str | None = None
     pieces: int = 0  # of a generator: how many its caller had when he last said so
     begun: bool = False  # of a generator: its caller may have some
     method: str | None = None  # of a class
+    parent: str | None = None  # the key of the input that made it
 
     @property
     def durable(self) -> bool:
@@ -115,6 +117,7 @@ class Container:
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
+    started_at: float | None = None  # seconds since the epoch; None if its node does not say
 
 
 @dataclass(slots=True, eq=False)
@@ -123,8 +126,18 @@ class Sent:
 
     seq: int
     function: str  # of the container that sent it: its outputs are no other function's
+    container: str
     open: int = 0  # what of it is neither stored nor written to a caller
     written: dict[Channel, int] = field(default_factory=dict)  # how far callers' connections must have got
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """Somebody who asks for the output of a spawned input."""
+
+    index: int
+    function: str
+    output: asyncio.Future[Output]
 
 
 def key_of(call: str, index: int) -> str:

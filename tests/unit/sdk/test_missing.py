@@ -113,10 +113,8 @@ def test_objects_of_the_app_are_not_kept_on_it() -> None:
 def test_the_older_module_of_functions() -> None:
     functions = importlib.import_module("modicum.functions")
     assert (functions.Function, functions.FunctionCall) == (Function, FunctionCall)
-    with pytest.raises(
-        AttributeError, match=r"modal\.functions\.gather is gone: it is now modal\.FunctionCall\.gather"
-    ):
-        _ = functions.gather
+    with pytest.raises(AttributeError, match=r"'modal\.functions' has no attribute 'gathers'; did you mean 'gather'\?"):
+        _ = functions.gathers
 
 
 def test_probing_for_protocols_is_not_disturbed() -> None:

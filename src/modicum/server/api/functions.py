@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modicum.server.api import options
-from modicum.server.api.calls import check_may_call
+from modicum.server.api.calls import check_same_app
 from modicum.server.parts import Parts
 from modicum.server.records import Function
 from modicum.wire.channel import Answer, Channel, RemoteFailure
@@ -19,7 +19,7 @@ def find(parts: Parts, channel: Channel, named: Any) -> Function:
     function = parts.fleet.functions.get(named) if by_id else _by_name(parts, named)
     if function is None:
         raise RemoteFailure("not_found", f"the function {named} does not exist, or its app has ended")
-    check_may_call(parts, channel, function.id)
+    check_same_app(parts, channel, function.app)
     return function
 
 

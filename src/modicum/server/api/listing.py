@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from modicum.server.api.fields import whole
 from modicum.server.parts import Parts
 from modicum.server.records import App
-from modicum.stores import queries
+from modicum.stores import ends, queries
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
+
+ENDED_MAX = 1000
+"""So many containers that have ended are told at once."""
 
 
 async def apps(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -58,9 +62,26 @@ def containers(parts: Parts, channel: Channel, header: Header, payload: bytes) -
                 "state": each.state,
                 "running": each.running,
                 "since": epoch + each.since,
+                "started_at": _started(parts, each.id),
             }
         )
     return {"containers": found}
 
 
-HANDLERS = {"app.list": apps, "app.waiting": waiting, "container.list": containers}
+def _started(parts: Parts, container: str) -> float | None:
+    known = parts.fleet.containers.get(container)
+    return known.started_at if known is not None else None
+
+
+async def ended(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Tell which containers have ended, and why, the newest first."""
+    limit = min(whole(header["limit"]), ENDED_MAX)
+    return {"containers": await parts.database.submit(ends.newest(limit, header.get("app")))}
+
+
+HANDLERS = {
+    "app.list": apps,
+    "app.waiting": waiting,
+    "container.list": containers,
+    "container.ended": ended,
+}

@@ -10,13 +10,16 @@ from modicum.server.api import (
     apps,
     blobs,
     builds,
+    call_graph,
     calls,
     files,
     functions,
+    history,
     images,
     listing,
     logs,
     nodes,
+    results,
     status,
 )
 from modicum.server.parts import Parts
@@ -33,13 +36,16 @@ HANDLERS: dict[str, Handler] = {
     **apps.HANDLERS,
     **blobs.HANDLERS,
     **builds.HANDLERS,
+    **call_graph.HANDLERS,
     **calls.HANDLERS,
     **files.HANDLERS,
     **functions.HANDLERS,
+    **history.HANDLERS,
     **images.HANDLERS,
     **listing.HANDLERS,
     **logs.HANDLERS,
     **nodes.HANDLERS,
+    **results.HANDLERS,
     **status.HANDLERS,
 }
 
