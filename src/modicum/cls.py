@@ -142,7 +142,7 @@ class _Unbound:
 
 
 class Obj:
-    """An object of a class of an app. Its methods are functions; all else is of an object right here, made if need be."""
+    """An object of a class of an app. Its methods are functions; all else is of an object right here."""
 
     def __init__(self, cls: Cls, parameters: dict[str, Any]) -> None:
         self._cls = cls
