@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from modicum import _parameters
 from modicum._both import both
+from modicum._configurable import OLD_OPTIONS
 from modicum._missing import explained
-from modicum._old_names import say
+from modicum._old_names import accepts, say
 from modicum._types import O, P, R
 from modicum.exception import ExecutionError, InvalidError, NotFoundError
 from modicum.function import Function
@@ -13,11 +14,12 @@ from modicum.partial_function import PartialFunction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
     from modicum._exchange import Operation
     from modicum._shape import Shape
+    from modicum.retries import Retries
 
     Service = Function[Any, Any, Any]
 
@@ -77,9 +79,29 @@ class Cls:
         yield from self._service.ready()
         return self
 
-    def with_options(self, **settings: Any) -> Cls:
-        """Return the class with other options: as `Function.with_options`, with containers of its own."""
-        return Cls(self._name, self._service.with_options(**settings), self._shape)
+    @accepts(*OLD_OPTIONS, name="with_options")
+    def with_options(
+        self,
+        *,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        gpu: str | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        volumes: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        retries: int | Retries | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        timeout: int | None = None,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        routing_region: str | None = None,
+    ) -> Cls:
+        """Return the class with some settings replaced: as `Function.with_options`, with containers of its own."""
+        given = {**locals()}
+        del given["self"]
+        return Cls(self._name, self._service.with_options(**given), self._shape)
 
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
         """Return the class with so many inputs at once in each container, as `modal.concurrent` says it."""
@@ -98,8 +120,6 @@ class Cls:
         """
         if args:
             raise InvalidError(f"{self._name!r} takes its parameters by name: {self._name}(name=…)")
-        if self._shape is not None:
-            _parameters.bind(self._name, self._shape.parameters, parameters)
         return Obj(self, parameters)
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
@@ -149,12 +169,17 @@ class Obj:
         self._parameters = parameters
         self._methods: dict[str, Method[Any, Any, Any]] = {}
         self._local: Local | None = None
-        self._service = cls._service if _is_plain(cls) else _service_of(cls, parameters)
+        self._service = _service_of(cls, parameters)
 
     @property
     def update_autoscaler(self) -> Any:
         """Change how many containers there are for this object: as `Function.update_autoscaler`."""
         return self._service.update_autoscaler
+
+    @property
+    def keep_warm(self) -> Any:
+        """Change how many containers there are at least, as `Function.keep_warm`."""
+        return self._service.keep_warm
 
     def __getattr__(self, name: str) -> Any:
         cls: Cls | None = self.__dict__.get("_cls")
@@ -191,27 +216,25 @@ class Obj:
         return f"{self._cls._name}({given})"
 
 
-def _is_plain(cls: Cls) -> bool:
-    """Return whether all objects of a class share the containers of the class itself, as far as is known."""
-    return cls._shape is not None and not cls._shape.parameters
-
-
 def _service_of(cls: Cls, given: dict[str, Any]) -> Service:
     """Return the function that serves the objects of a class that have these parameters."""
+    if cls._shape is not None:
+        return _with_parameters(cls, cls._shape.parameters, given)
     base = cls._service
-    service: Service = Function(base.raw_function, base.name, base.options, base.image, False, False, base.serialized)
-    service.app = base.app
+    service: Service = Function(base.raw_function, base.name, base.options, None, False, False, serialized=False)
 
     def find() -> Operation[str]:
-        parent = yield from base.ready()
-        fields = cls._shape.parameters if cls._shape is not None else _parameters.read(base.facts["parameters"])
-        values = _parameters.bind(cls._name, fields, given)
-        if not fields:
-            return parent
-        return (yield from base.variant({}, _parameters.encode(values)).ready())
+        yield from base.ready()
+        found = _with_parameters(cls, _parameters.read(base.facts["parameters"]), given)
+        return (yield from found.ready())
 
     service._find = find
     return service
+
+
+def _with_parameters(cls: Cls, fields: _parameters.Fields, given: dict[str, Any]) -> Service:
+    values = _parameters.bind(cls._name, fields, given)
+    return cls._service.variant({}, _parameters.encode(values)) if fields else cls._service
 
 
 class Local:
@@ -301,6 +324,14 @@ class Method(Function[P, R, O]):
         if known is None:
             raise NotFoundError(_no_method(self._obj._cls._name, self.method, methods))
         self.is_generator, self.is_async, self._is_known = known["generator"], known["async"], True
+
+    def variant(self, settings: dict[str, Any], parameters: bytes = b"") -> Function[P, R, O]:
+        """Raise `InvalidError`: a class's methods share its containers."""
+        owner = self._obj._cls._name
+        raise InvalidError(
+            f"{self.name!r} is a method: its class's containers are for all methods; ask the class for others, "
+            f"`{owner}.with_options(…)(…).{self.method}`"
+        )
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
         """Run the method right here; its object is made for it, once, and its `enter` hooks run."""

@@ -46,6 +46,13 @@ def test_each_set_of_parameters_has_containers_of_its_own() -> None:
     assert list(one.items.remote_gen(3)) == [0, 1, 2]
 
 
+def test_a_class_with_other_settings() -> None:
+    other: Any = Counter
+    counter = other.with_options(timeout=50)()
+    assert counter.add.remote(100) == 100  # in a container of its own
+    assert counter.add.get_current_stats().num_total_runners == 1
+
+
 def test_a_class_without_its_module() -> None:
     assert Sent().power.remote(2) == 9
 

@@ -444,6 +444,18 @@ def test_each_set_of_values_has_containers_of_its_own(monkeypatch: pytest.Monkey
     assert _parameters.decode(base64.b64decode(asked["parameters"])) == {"name": "x", "size": 2}
 
 
+def test_other_settings_are_of_the_class() -> None:
+    other: Any = made.with_options(timeout=3).with_concurrency(max_inputs=4)
+    assert isinstance(other, Cls)
+    own = other(name="x")._service._own
+    assert own["options"] == {"timeout": 3, "concurrency": {"max_inputs": 4, "target_inputs": None}}
+    assert _parameters.decode(base64.b64decode(own["parameters"])) == {"name": "x", "size": 2}
+    batched: Any = made.with_batching(max_batch_size=2, wait_ms=1)
+    assert batched._service._own["options"] == {"batching": {"max_batch_size": 2, "wait_ms": 1}}
+    with pytest.raises(InvalidError, match=r"'Model\.generate' is a method.*`Model\.with_options\(…\)\(…\)\.generate`"):
+        made(name="x").generate.with_options(timeout=3)
+
+
 def test_objects_of_a_class_without_parameters_share_its_containers() -> None:
     service = app.functions["Later.*"]
     service.hydrate_with("fu-1")
