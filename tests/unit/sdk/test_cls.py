@@ -128,6 +128,17 @@ async def test_async_hooks_run_before_async_methods() -> None:
         Later().sync.local()
 
 
+def test_an_overridden_method_is_called_through_super() -> None:
+    class Doubled(Base):
+        @modicum.method()
+        def inherited(self) -> str:
+            base: Any = super().inherited
+            return str(2 * base())
+
+    kind = App("b").cls(serialized=True)(Doubled)
+    assert kind().inherited.local() == "DoubledDoubled"
+
+
 def test_async_hooks_run_before_sync_methods() -> None:
     assert Later().sync.local()
 
@@ -241,6 +252,7 @@ def with_argument(self: Any, x: int) -> None: ...
     [
         ({"__init__": with_argument}, r"'Made' has an __init__ with arguments.*modal\.parameter\(\)"),
         ({"bases": (dict,)}, "'Made' has an __init__ with arguments"),
+        ({"__slots__": ()}, "'Made' has __slots__ alone"),
         ({"__enter__": nothing}, r"'Made' has __enter__, which no container calls.*@modal\.enter\(\)"),
         ({"f": modicum.enter(snap=True)(nothing)}, "needs @app.cls.enable_memory_snapshot=True"),
         ({"f": modicum.concurrent(max_inputs=2)(nothing)}, r"on the method 'f': decorate the class 'Made' with it"),
