@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from modicum import _parameters
+from modicum import _lookup, _parameters
 from modicum._both import both
 from modicum._configurable import OLD_OPTIONS
 from modicum._missing import explained
-from modicum._old_names import accepts, say
+from modicum._old_names import Dropped, Renamed, accepts, say
 from modicum._types import O, P, R
 from modicum.exception import ExecutionError, InvalidError, NotFoundError
 from modicum.function import Function
@@ -50,6 +50,7 @@ class Cls:
         return self._service.object_id
 
     @classmethod
+    @accepts(Renamed("tag", "name"), Renamed("label", "name"), Dropped("namespace"), name="Cls.from_name")
     def from_name(
         cls,
         app_name: str,
@@ -63,7 +64,10 @@ class Cls:
 
         What is missing then raises `NotFoundError`.
         """
-        return cls(name, Function.from_name(app_name, f"{name}.*", version=version, environment_name=environment_name))
+        _lookup.check_names(app_name, name, version)
+        _lookup.refuse_client("Cls.from_name", client)
+        header = {"app": app_name, "name": f"{name}.*", "version": version}
+        return cls(name, _lookup.named(f"{name}.*", header, environment_name))
 
     @classmethod
     def lookup(cls, app_name: str, name: str, **places: Any) -> Cls:
@@ -162,7 +166,7 @@ class _Unbound:
 
 
 class Obj:
-    """An object of a class of an app. Its methods are functions; all else is of an object right here."""
+    """An object of a class of an app. Its methods are functions; all else is of an object here, made if need be."""
 
     def __init__(self, cls: Cls, parameters: dict[str, Any]) -> None:
         self._cls = cls
@@ -221,7 +225,7 @@ def _service_of(cls: Cls, given: dict[str, Any]) -> Service:
     if cls._shape is not None:
         return _with_parameters(cls, cls._shape.parameters, given)
     base = cls._service
-    service: Service = Function(base.raw_function, base.name, base.options, None, False, False, serialized=False)
+    service: Service = Function(base.raw_function, base.name, base.options, None, None, None, serialized=False)
 
     def find() -> Operation[str]:
         yield from base.ready()
@@ -290,14 +294,13 @@ class Method(Function[P, R, O]):
             f"{owner}.{name}",
             service.options,
             service.image,
-            is_generator=partial is not None and partial.is_generator,
-            is_async=partial is not None and partial.is_async,
+            is_generator=partial.is_generator if partial is not None else None,
+            is_async=partial.is_async if partial is not None else None,
             serialized=service.serialized,
             app=service.app,
         )
         self.method = name
         self._obj = obj
-        self._is_known = partial is not None
 
     @property
     def object_id(self) -> str:
@@ -311,10 +314,10 @@ class Method(Function[P, R, O]):
             _ = self._obj._cls._service.object_id
         return self
 
-    def ready(self) -> Operation[str]:
+    def _ready(self) -> Operation[str]:
         """Return the id of the function that serves its object, asking the server for it if need be."""
         found = yield from self._obj._service.ready()
-        if not self._is_known:
+        if self.is_generator is None:
             self._learn(self._obj._cls._service.facts["methods"])
         return found
 
@@ -323,7 +326,7 @@ class Method(Function[P, R, O]):
         known = methods.get(self.method)
         if known is None:
             raise NotFoundError(_no_method(self._obj._cls._name, self.method, methods))
-        self.is_generator, self.is_async, self._is_known = known["generator"], known["async"], True
+        self.is_generator, self.is_async = known["generator"], known["async"]
 
     def variant(self, settings: dict[str, Any], parameters: bytes = b"") -> Function[P, R, O]:
         """Raise `InvalidError`: a class's methods share its containers."""

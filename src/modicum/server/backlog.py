@@ -261,11 +261,11 @@ class Backlog:
             queue.waiting = max(queue.waiting - count, 0)
             self._tell(function)
 
-    def end(self, functions: Sequence[str]) -> None:
-        """Their app has ended, and with it whatever of them waited."""
+    def end(self, functions: Sequence[str], why: str) -> None:
+        """These are gone, and with them whatever of them waited."""
         for function in functions:
             self._queues.pop(function, None)
-            self._deliveries.end(function, Output(TERMINATED, ENDED.encode(), None))
+            self._deliveries.end(function, Output(TERMINATED, why.encode(), None))
 
 
 def _answer(future: asyncio.Future[None], error: BaseException | None) -> None:
