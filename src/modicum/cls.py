@@ -192,7 +192,7 @@ class Obj:
         if cls._shape is not None:
             partial = cls._shape.methods.get(name)
             return getattr(self.local().instance, name) if partial is None else self._method(name, partial)
-        methods = cls._service.facts.get("methods")
+        methods = _facts(cls._service).get("methods")
         if methods is not None and name not in methods:
             raise NotFoundError(_no_method(cls._name, name, methods))
         return self._method(name, None)
@@ -229,7 +229,7 @@ def _service_of(cls: Cls, given: dict[str, Any]) -> Service:
 
     def find() -> Operation[str]:
         yield from base.ready()
-        found = _with_parameters(cls, _parameters.read(base.facts["parameters"]), given)
+        found = _with_parameters(cls, _parameters.read(_facts(base)["parameters"]), given)
         return (yield from found.ready())
 
     service._find = find
@@ -239,6 +239,12 @@ def _service_of(cls: Cls, given: dict[str, Any]) -> Service:
 def _with_parameters(cls: Cls, fields: _parameters.Fields, given: dict[str, Any]) -> Service:
     values = _parameters.bind(cls._name, fields, given)
     return cls._service.variant({}, _parameters.encode(values)) if fields else cls._service
+
+
+def _facts(service: Service) -> dict[str, Any]:
+    """Return what is known of a class; of one with other settings, what is known of it without."""
+    facts: dict[str, Any] = getattr(service, "_base", service).facts
+    return facts
 
 
 class Local:
@@ -318,7 +324,7 @@ class Method(Function[P, R, O]):
         """Return the id of the function that serves its object, asking the server for it if need be."""
         found = yield from self._obj._service.ready()
         if self.is_generator is None:
-            self._learn(self._obj._cls._service.facts["methods"])
+            self._learn(_facts(self._obj._cls._service)["methods"])
         return found
 
     def _learn(self, methods: dict[str, Any]) -> None:

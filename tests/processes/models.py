@@ -14,6 +14,22 @@ import modicum
 app = modicum.App("models")
 
 
+far = modicum.App("far")
+
+
+@far.cls()
+class Distant:
+    factor: int = modicum.parameter(default=2)
+
+    @modicum.method()
+    def times(self, x: int) -> int:
+        return self.factor * x
+
+    @modicum.method()
+    def items(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+
 class Base:
     @modicum.enter()
     def first(self) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from modicum.exception import NotFoundError
+from modicum.cls import Cls
+from modicum.exception import InvalidError, NotFoundError
 from tests.processes import models
 from tests.processes.models import Batches, Counter, Refuses, Sent
 
@@ -51,6 +52,28 @@ def test_a_class_with_other_settings() -> None:
     counter = other.with_options(timeout=50)()
     assert counter.add.remote(100) == 100  # in a container of its own
     assert counter.add.get_current_stats().num_total_runners == 1
+
+
+def test_a_class_that_is_found_by_name() -> None:
+    deployed = models.far.deploy()
+    try:
+        slow: Any = Cls.from_name("far", "Distant").with_options(timeout=20)
+        assert slow(factor=5).times.remote(4) == 20
+        distant: Any = Cls.from_name("far", "Distant")
+        assert distant().times.remote(4) == 8
+        triple = distant(factor=3)
+        assert triple.times.remote(4) == 12
+        assert list(triple.items.remote_gen(3)) == [0, 1, 2]
+        with pytest.raises(InvalidError, match=r"'Distant\.items' is a generator function"):
+            distant().items.remote(3)
+        with pytest.raises(NotFoundError, match="'Distant' has no method 'time'; did you mean 'times'"):
+            distant().time.remote(3)
+        with pytest.raises(InvalidError, match="'Distant' has no parameter 'x'"):
+            distant(x=3).times.remote(4)
+        with pytest.raises(NotFoundError, match="Absent"):
+            Cls.from_name("far", "Absent")().times.remote(3)
+    finally:
+        deployed.stop()
 
 
 def test_a_class_without_its_module() -> None:

@@ -459,7 +459,8 @@ def test_each_set_of_values_has_containers_of_its_own(monkeypatch: pytest.Monkey
 def test_other_settings_are_of_the_class() -> None:
     other: Any = made.with_options(timeout=3).with_concurrency(max_inputs=4)
     assert isinstance(other, Cls)
-    own = other(name="x")._service._own
+    service: Any = other(name="x")._service
+    own = service._own
     assert own["options"] == {"timeout": 3, "concurrency": {"max_inputs": 4, "target_inputs": None}}
     assert _parameters.decode(base64.b64decode(own["parameters"])) == {"name": "x", "size": 2}
     batched: Any = made.with_batching(max_batch_size=2, wait_ms=1)
