@@ -1,4 +1,4 @@
-"""Modicum, as a contestant in leaving work behind: nothing works on the inputs, so that their spawning alone is timed."""
+"""Modicum, as a contestant in leaving work behind: nothing works on the inputs, so that spawning alone is timed."""
 
 from __future__ import annotations
 
