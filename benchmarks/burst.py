@@ -28,7 +28,7 @@ def measure(setting: Setting) -> Report:
     ]
     fit = int((os.cpu_count() or 1) / RESERVED_CORES)
     limits = (
-        f"A container reserves {RESERVED_CORES} cores, so {fit} fit on this machine: if all of them were there from the "
-        f"start, it would take {ceil(INPUTS / fit) * EACH_S:.0f} s."
+        f"A container reserves {RESERVED_CORES} cores, so {fit} fit on this machine: if all of them were there from "
+        f"the start, it would take {ceil(INPUTS / fit) * EACH_S:.0f} s."
     )
     return Report("A burst", ["What", "time"], rows, [figure], limits)
