@@ -11,12 +11,13 @@ from modicum.exception import InvalidError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
     from typing import Any
 
     from modicum._exchange import Operation
     from modicum.function import Function
     from modicum.retries import Retries
-    from modicum.types import FunctionAutoscalerSettings, FunctionCurrentStats, FunctionInfo
+    from modicum.types import FunctionAutoscalerSettings, FunctionCurrentStats, FunctionInfo, FunctionStats
 
 
 class _Unset(int):
@@ -112,6 +113,31 @@ class Configurable(Generic[P, R, O]):
         if function._find is None and function._object_id is None and _context.is_local():
             return _function_info.of_local(function)
         return _function_info.of_answer((yield from _ask(self, "function.info")))
+
+    @both
+    def stats(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        container: str | None = None,
+        all_variants: bool = False,
+    ) -> Operation[FunctionStats]:
+        """Return what the function did in a range of time, by default the last hour; at most 7 days are kept.
+
+        Times without a zone are of this machine, and are taken to the minute. `all_variants` counts those of
+        `with_options` and its like, and of a class's parameters, too. How many run or start at the end of the range is
+        known of one that ends now. Percentiles are right to some percent. Raises `InvalidError` for a range that makes
+        no sense, and for `container`: what single containers did is not kept.
+        """
+        from modicum import _function_info
+
+        if container is not None:
+            raise InvalidError("what a single container did is not kept; leave `container` out")
+        first, last = _function_info.time_range(since, until)
+        asked = {"since": first.timestamp(), "until": last.timestamp(), "all_variants": all_variants}
+        answer = yield from _ask(self, "function.history", **asked)
+        return _function_info.stats(answer, first, last, all_variants)
 
     # -- older names ---------------------------------------------------------------------------------------
 

@@ -1,8 +1,11 @@
-"""How a function's configuration is shown: `modal.types.FunctionInfo`, of what the server says, or of a decorator."""
+"""How what the server says of a function, or its decorator, is told: `modal.types.FunctionInfo` and `FunctionStats`."""
 
 from __future__ import annotations
 
-from modicum.types import FunctionInfo
+from datetime import UTC, datetime, timedelta
+
+from modicum.exception import InvalidError
+from modicum.types import FunctionInfo, FunctionStats, StatsPercentile, StatsPercentileDistribution
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,3 +54,39 @@ def _info(options: dict[str, Any], spec: dict[str, Any], image: str | None) -> F
         method_names=list(spec["methods"]) if spec.get("class") else None,
         method_details={} if spec.get("class") else None,
     )
+
+
+def time_range(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+    """Return a range of time in UTC, by default the last hour. Raises `InvalidError` if it ends before it begins."""
+    last = (until or datetime.now(UTC)).astimezone(UTC)
+    first = (since or last - timedelta(hours=1)).astimezone(UTC)
+    if first >= last:
+        raise InvalidError(f"since ({first.isoformat()}) must be before until ({last.isoformat()})")
+    return first, last
+
+
+def stats(answer: dict[str, Any], since: datetime, until: datetime, all_variants: bool) -> FunctionStats:
+    """Return what the server says that a function did."""
+    return FunctionStats(
+        since=since,
+        until=until,
+        input_success_count=answer["succeeded"],
+        input_failure_count=answer["failed"],
+        input_timeout_count=answer["timed_out"],
+        input_running_at_end_count=answer["running"],
+        input_percentile_stats=_distribution("Execution time (s)", answer["run_s"]),
+        container_started_count=answer["started"],
+        container_error_count=answer["errors"],
+        container_creating_at_end_count=answer["creating"],
+        container_percentile_stats=_distribution("Startup time (s)", answer["startup_s"]),
+        container_total_count=answer["total"],
+        variant_count=answer["variants"],
+        all_variants=all_variants,
+    )
+
+
+def _distribution(name: str, values: list[list[float]]) -> dict[str, StatsPercentileDistribution]:
+    """Return percentiles under the name that Modal gives them; nothing was measured of what has none."""
+    if not values:
+        return {}
+    return {name: StatsPercentileDistribution("s", [StatsPercentile(*each) for each in values])}

@@ -16,10 +16,10 @@ def _names(words: str) -> frozenset[str]:
 
 NOT_YET = {
     "modal": _names(
-        "Client CloudBucketMount Cls Cluster Cron Dict Environment NetworkFileSystem Period Probe "
+        "Client CloudBucketMount Cluster Cron Dict Environment NetworkFileSystem Period Probe "
         "Proxy Queue Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
-        "asgi_app batched billing clustered concurrent container_process enter exit experimental "
-        "fastapi_endpoint forward gpu interact io_streams method parameter sessioned web_endpoint web_server "
+        "asgi_app billing clustered container_process experimental "
+        "fastapi_endpoint forward gpu interact io_streams sessioned web_endpoint web_server "
         "wsgi_app"
     ),
     "modal.exception": _names(
@@ -31,8 +31,9 @@ NOT_YET = {
         "SnapshotCreationError UserCodeException VolumeUploadTimeoutError WorkspaceManagementError "
         "simulate_preemption"
     ),
-    "App": _names("cls deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
-    "Function": _names("client from_id from_name get_dashboard_url logs metrics stats"),
+    "App": _names("deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
+    "Cls": _names("client get_dashboard_url"),
+    "Function": _names("client from_id from_name get_dashboard_url logs metrics"),
     "FunctionCall": _names("client get_dashboard_url logs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
@@ -58,6 +59,7 @@ GONE: dict[str, dict[str, str]] = {
         "webhook": "it is now @modal.fastapi_endpoint(), which is not in Modicum yet",
         "wsgi": "it is now @modal.wsgi_app(), which is not in Modicum yet",
     },
+    "Cls": {},
     "Function": {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
         "lookup": "it is now Function.from_name(…), which is not in Modicum yet",

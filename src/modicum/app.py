@@ -12,13 +12,22 @@ from modicum.image import Image
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
-    from typing import Any, ParamSpec, TypeVar, overload
+    from typing import Any, ParamSpec, TypeVar, dataclass_transform, overload
 
     from modicum._running import RunMethod
+    from modicum.cls import Cls, parameter
+    from modicum.partial_function import PartialFunction
     from modicum.retries import Retries
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    K = TypeVar("K", bound=type[Any])
+else:
+    parameter = None
+
+    def dataclass_transform(**facts):
+        """Stand for `typing`'s, which takes long to import: type checkers see that one."""
+        return lambda function: function
 
 
 class App(Explained):
@@ -57,6 +66,7 @@ class App(Explained):
         self.include_source = include_source
         self._image = image
         self._functions: dict[str, Function[Any, Any, Any]] = {}
+        self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint] = {}
         self._app_id: str | None = None
 
@@ -74,6 +84,11 @@ class App(Explained):
     def functions(self) -> dict[str, Function[Any, Any, Any]]:
         """The app's functions by name."""
         return dict(self._functions)
+
+    @property
+    def classes(self) -> dict[str, Cls]:
+        """The app's classes by name; each is served by the function `Name.*`."""
+        return dict(self._classes)
 
     @property
     def entrypoints(self) -> dict[str, LocalEntrypoint]:
@@ -135,6 +150,64 @@ class App(Explained):
             raise TypeError("write the decorator with parentheses, @app.function(), and its parameters by name")
         return _FunctionDecorator(self, options.read("@app.function", given))
 
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
+    @accepts(*options.OLD_NAMES, name="@app.cls")
+    def cls(
+        self,
+        *misplaced: object,
+        image: Image | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        gpu: str | list[str] | None = None,
+        serialized: bool = False,
+        network_file_systems: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        volumes: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        proxy: object = None,
+        retries: int | Retries | None = None,
+        timeout: int = 300,
+        startup_timeout: int | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        _experimental_restrict_output: bool = False,
+    ) -> Callable[[K], K]:
+        """Decorate a class whose methods run in containers, on an object that each container makes once.
+
+            @app.cls()
+            class Model:
+                @modal.enter()
+                def load(self): ...
+
+                @modal.method()
+                def generate(self, prompt: str) -> str: ...
+
+            Model().generate.remote("…")
+
+        All methods share the class's containers. The parameters are those of `@app.function`. Raises `InvalidError`
+        for a class that a container could not make: `__init__` takes no arguments, those are `modal.parameter()`.
+        """
+        given = {**locals()}
+        if misplaced:
+            raise TypeError("write the decorator with parentheses, @app.cls(), and its parameters by name")
+        from modicum._class_decorator import ClassDecorator
+
+        return ClassDecorator(self, options.read("@app.cls", given))
+
     @accepts(name="@app.local_entrypoint")
     def local_entrypoint(
         self, *misplaced: object, name: str | None = None
@@ -180,6 +253,7 @@ class App(Explained):
             raise InvalidError(f"app.include() takes another modal.App, not {other_app!r}")
         for function in other_app.functions.values():
             self.register(function)
+        self._classes.update(other_app.classes)
         if inherit_tags:
             self.tags = {**other_app.tags, **self.tags}
         return self
@@ -194,6 +268,10 @@ class App(Explained):
                 stacklevel=stack_depth(),
             )
         self._functions[function.name] = function
+
+    def register_class(self, name: str, cls: Cls) -> None:
+        """Add a class, whose function is registered by itself."""
+        self._classes[name] = cls
 
     def image_of(self, function: Function[Any, Any, Any]) -> Image:
         """Return the image that a function's containers are made of."""
@@ -230,10 +308,10 @@ class App(Explained):
         return self.entrypoints
 
     @property
-    def registered_classes(self) -> dict[str, object]:
-        """The app's classes by name: none, classes are yet to come."""
-        say("app.registered_classes", "app.functions")
-        return {}
+    def registered_classes(self) -> dict[str, Cls]:
+        """The app's classes by name."""
+        say("app.registered_classes", "app.classes")
+        return self.classes
 
     @property
     def registered_web_endpoints(self) -> list[str]:
@@ -273,11 +351,15 @@ class _FunctionDecorator:
     if TYPE_CHECKING:
 
         @overload
+        def __call__(self, raw: PartialFunction[P, R, Any]) -> Function[P, R, Any]: ...
+        @overload
         def __call__(self, raw: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
         @overload
         def __call__(self, raw: Callable[P, R]) -> Function[P, R, R]: ...
 
-    def __call__(self, raw: Callable[..., Any]) -> Any:
+    def __call__(self, raw: Any) -> Any:
+        partial = None if hasattr(raw, "__code__") else _partial(raw)
+        raw = raw if partial is None else partial.raw
         flags = self._check(raw)
         settings = self._settings
         is_generator = bool(flags & 0x220) if settings["is_generator"] is None else settings["is_generator"]
@@ -286,7 +368,7 @@ class _FunctionDecorator:
         function: Function[Any, Any, Any] = Function(
             raw,
             settings["name"] or raw.__qualname__,
-            self._options,
+            self._options if partial is None else self._options.decorated(partial.concurrency, partial.batching),
             settings["image"],
             is_generator=is_generator,
             is_async=bool(flags & 0x280),
@@ -294,6 +376,8 @@ class _FunctionDecorator:
             include_source=settings["include_source"],
             app=self._app,
         )
+        if partial is not None and partial.batching is not None:
+            function.facts = {"batched": True}
         self._app.register(function)
         return function
 
@@ -305,7 +389,7 @@ class _FunctionDecorator:
             raise InvalidError(f"{raw.name!r} is a local entrypoint: it runs in your own process, not in a container")
         flags = getattr(getattr(raw, "__code__", None), "co_flags", None)
         if isinstance(raw, type):
-            raise InvalidError(f"@app.function() decorates a function, not type {raw.__name__!r}; @app.cls is to come")
+            raise InvalidError(f"@app.function() decorates a function, not the class {raw.__name__!r}; use @app.cls()")
         if flags is None:
             raise InvalidError(f"@app.function() decorates a function, not {type(raw).__name__}")
         if self._settings["serialized"]:
@@ -315,12 +399,30 @@ class _FunctionDecorator:
                 f"{raw.__qualname__!r} is defined inside a function, so a container cannot import it; move it to the "
                 "module's top level or use @app.function(serialized=True)"
             )
+        if raw.__qualname__.replace(".", "").isidentifier() and "." in raw.__qualname__:
+            raise InvalidError(
+                f"{raw.__qualname__!r} is a method: decorate it with @modal.method(), and its class with @app.cls()"
+            )
         if not raw.__qualname__.isidentifier():
             raise InvalidError(
                 f"{raw.__qualname__!r} cannot be imported by name in a container: @app.function() decorates functions "
                 "that are defined with `def` at the top level of a module"
             )
         return int(flags)
+
+
+def _partial(raw: object) -> PartialFunction[Any, Any, Any] | None:
+    """Return what other decorators say of a function, None if there are none. Raises `InvalidError` for a method's."""
+    from modicum.partial_function import PartialFunction
+
+    if not isinstance(raw, PartialFunction):
+        return None
+    if raw.roles:
+        raise InvalidError(
+            f"{raw.name!r} has @modal.{raw.roles[0]}, which is for the methods of a class with @app.cls(), not for "
+            "functions"
+        )
+    return raw
 
 
 __all__ = ["App", "LocalEntrypoint"]

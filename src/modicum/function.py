@@ -54,6 +54,7 @@ class Function(Configurable[P, R, O]):
         self.include_source = include_source
         self.app = app
         self.method: str | None = None  # which of a class's methods it is
+        self.facts: dict[str, Any] = {}  # what else its containers and callers need to know: a class's methods, …
         self._find: Callable[[], Operation[str]] | None = None  # how to learn its id, if it is only named
         self._object_id: str | None = None
         self._object_ids: list[str] = []

@@ -229,7 +229,7 @@ def _concurrently(decorator: Any, inputs: Any) -> Any:
         return decorator
     import modicum
 
-    concurrent: Any = modicum.concurrent(max_inputs=inputs, target_inputs=inputs)  # type: ignore[attr-defined]
+    concurrent: Any = modicum.concurrent(max_inputs=inputs, target_inputs=inputs)
     return lambda raw: decorator(concurrent(raw))
 
 

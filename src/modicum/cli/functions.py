@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from datetime import UTC
 from typing import Any
 
 import click
 
 from modicum._display import counted
-from modicum.cli import options, tables
+from modicum.cli import moments, options, tables
 from modicum.cli.asking import ask
+from modicum.types import FunctionStats
 
 _NAMED = click.argument("function", metavar="FUNCTION")
 
@@ -96,6 +98,56 @@ def _now(now: dict[str, Any]) -> str:
 
 def _word(value: object) -> str:
     return "-" if value is None else str(value)
+
+
+@function.command()
+@_NAMED
+@click.option("--since", metavar="TIME", help="From when on: `2h` ago, or a date and time; an hour before the end.")
+@click.option("--until", metavar="TIME", help="Until when, in the same way; now.")
+@click.option("--all-variants", is_flag=True, help="Count its variants, too.")
+@options.as_json
+@options.environment
+def stats(function: str, since: str | None, until: str | None, all_variants: bool, as_json: bool) -> None:
+    """Show what a function did in the last hour, or another time, and what it does now.
+
+    FUNCTION is an id, fu-…, or APP/FUNCTION. Inputs are counted to the minute, for 7 days; percentiles are right to
+    some percent.
+    """
+    from modicum import _function_info
+
+    first, last = _function_info.time_range(_moment("--since", since), _moment("--until", until))
+    header = {"t": "function.history", "function": function, "all_variants": all_variants}
+    answer = ask({**header, "since": first.timestamp(), "until": last.timestamp()})
+    now = ask({"t": "function.stats", "function": answer["function"]})
+    found = _function_info.stats(answer, first, last, all_variants)
+    if as_json:
+        facts = {**dataclasses.asdict(found), "since": first.isoformat(), "until": last.isoformat()}
+        tables.show_facts({"object_id": answer["function"], **facts, "current": _current(now)})
+    else:
+        _show_stats(answer["function"], found, now)
+
+
+def _moment(option: str, text: str | None) -> Any:
+    from datetime import datetime
+
+    return None if text is None else datetime.fromtimestamp(moments.parse(option, text), UTC)
+
+
+def _show_stats(object_id: str, found: FunctionStats, now: dict[str, Any]) -> None:
+    among = f", with {counted(found.variant_count, 'variant')}" if found.all_variants else ""
+    click.echo(f"{object_id}{among}, {found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC")
+    click.echo(
+        f"Inputs      {found.input_success_count} succeeded, {found.input_failure_count} failed, "
+        f"{found.input_timeout_count} timed out, {found.input_running_at_end_count} running"
+    )
+    click.echo(
+        f"Containers  {found.container_total_count} in all, {found.container_started_count} started, "
+        f"{found.container_error_count} failed, {found.container_creating_at_end_count} starting"
+    )
+    measured = {**found.input_percentile_stats, **found.container_percentile_stats}
+    for name, each in measured.items():
+        click.echo(f"{name:<19} " + "  ".join(f"p{part.percentile:g} {part.value:g}" for part in each.percentiles))
+    click.echo(f"Now         {_now(now)}{': ' + now['why'] if now['why'] else ''}")
 
 
 @function.command()

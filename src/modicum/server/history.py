@@ -33,16 +33,16 @@ def bucket_of(seconds: float) -> str:
     return str(max(0, round(math.log(max(seconds, SHORTEST_S) / SHORTEST_S, GROWTH))))
 
 
-def percentiles(buckets: dict[str, int], wanted: Iterable[float]) -> list[list[float]]:
+def percentiles(buckets: dict[str, int], wanted: Iterable[float]) -> list[tuple[float, float]]:
     """Return, for each percentage, the duration that so many percent did not exceed; nothing of nothing."""
     total = sum(buckets.values())
-    found: list[list[float]] = []
+    found: list[tuple[float, float]] = []
     for percentage in wanted if total else ():
         left = math.ceil(total * percentage / 100)
         for number in sorted(buckets, key=int):
             left -= buckets[number]
             if left <= 0:
-                found.append([percentage, float(f"{SHORTEST_S * GROWTH ** int(number):.3g}")])
+                found.append((percentage, float(f"{SHORTEST_S * GROWTH ** int(number):.3g}")))
                 break
     return found
 

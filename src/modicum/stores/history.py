@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from modicum.stores.schema import ended_containers
 from modicum.stores.schema import function_minutes as table
 
 Merge = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
@@ -33,6 +34,15 @@ def read(functions: list[str], first: int, last: int) -> Callable[[Connection], 
     """Return the minutes of some functions, from the first to the last."""
     query = select(table.c.counts).where(table.c.function.in_(functions), table.c.minute.between(first, last))
     return lambda connection: [json.loads(row.counts) for row in connection.execute(query)]
+
+
+def containers(functions: list[str], since: float) -> Callable[[Connection], list[tuple[float | None, float, str]]]:
+    """Return when functions' containers began that ended after a time, when they ended, and why."""
+    ended = ended_containers.c
+    query = select(ended.started_at, ended.ended_at, ended.reason).where(
+        ended.function.in_(functions), ended.ended_at >= since
+    )
+    return lambda connection: [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 
 def forget(before: int) -> Callable[[Connection], None]:

@@ -69,6 +69,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
                     that change, null for what holds without a word → settings, overrides; until it is defined anew
     function.stats  function → backlog, runners, running, headroom, why (the backlog waits)
+    function.history function, since, until, [all_variants] → function, variants (how many), of its inputs succeeded,
+                    failed, timed_out, running, run_s [[percentage, seconds], …]; of its containers total, started,
+                    errors, creating, startup_s
     function.info   function → function, name, app, app_name, parent, image, options, spec
 
   to the caller
@@ -189,6 +192,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "function.bind": _CALLER,
     "function.configure": _CALLER,
     "function.stats": _CALLER,
+    "function.history": _CALLER,
     "function.info": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,

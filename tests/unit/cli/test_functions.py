@@ -27,6 +27,10 @@ def answers() -> dict[str, Any]:
             "spec": {}, "options": {**OPTIONS, "concurrency": {"max_inputs": 5, "target_inputs": 4}},
         },
         "function.stats": {"backlog": 3, "runners": 1, "running": 1, "headroom": 0, "why": "its 1 container is busy"},
+        "function.history": {
+            "function": "fu-1", "variants": 2, "succeeded": 8, "failed": 1, "timed_out": 1, "running": 1,
+            "run_s": [[50, 0.5], [99, 2.0]], "total": 3, "started": 2, "errors": 1, "creating": 0, "startup_s": [],
+        },
         "function.configure": {"settings": SETTINGS, "overrides": {"buffer_containers": 1}},
         "function.variants": {
             "function": "fu-1",
@@ -79,6 +83,23 @@ def test_info_for_scripts(asked: list[Any]) -> None:
         "backlog": 3, "num_total_runners": 1, "num_running_inputs": 1, "input_headroom": 0,
         "why_waiting": "its 1 container is busy",
     }  # fmt: skip
+
+
+def test_stats(asked: list[Any]) -> None:
+    lines = run("stats", "shop/f", "--since", "2h", "--all-variants").output.splitlines()
+    assert lines[0].startswith("fu-1, with 2 variants, ")
+    assert lines[1:] == [
+        "Inputs      8 succeeded, 1 failed, 1 timed out, 1 running",
+        "Containers  3 in all, 2 started, 1 failed, 0 starting",
+        "Execution time (s)  p50 0.5  p99 2",
+        "Now         3 inputs waiting, 1 running, on 1 container with room for 0 more: its 1 container is busy",
+    ]
+    assert asked[0]["until"] - asked[0]["since"] == pytest.approx(7200, abs=60)
+    found = json.loads(
+        run("stats", "shop/f", "--since", "2026-03-01T05:00", "--until", "2026-03-01T06:00", "--json").output
+    )
+    assert (found["object_id"], found["input_success_count"], found["current"]["backlog"]) == ("fu-1", 8, 3)
+    assert asked[-2]["until"] - asked[-2]["since"] == 3600
 
 
 def test_variants(asked: list[Any], answers: dict[str, Any]) -> None:

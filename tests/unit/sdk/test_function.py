@@ -282,9 +282,9 @@ def test_decorators_without_parentheses_say_so() -> None:
 def test_what_a_container_cannot_import_by_name_is_refused() -> None:
     def raw() -> None: ...
 
-    for name in ("Class.method", "<lambda>"):
+    for name, text in (("Class.method", r"a method: decorate it with @modal\.method"), ("<lambda>", "by name")):
         raw.__qualname__ = name
-        with pytest.raises(InvalidError, match="cannot be imported by name"):
+        with pytest.raises(InvalidError, match=text):
             App("a").function()(raw)
 
 

@@ -13,6 +13,7 @@ import modicum
 from modicum import _missing
 from modicum.app import App
 from modicum.call import FunctionCall
+from modicum.cls import Cls
 from modicum.exception import DeprecationError, InvalidError
 from modicum.function import Function
 from modicum.image import Image
@@ -21,6 +22,7 @@ OWNERS: dict[str, Any] = {
     "modal": modicum,
     "modal.exception": modicum.exception,
     "App": App,
+    "Cls": Cls,
     "Function": Function,
     "FunctionCall": FunctionCall,
     "Image": Image,
@@ -69,7 +71,7 @@ def test_a_typo_names_the_nearest() -> None:
 
 
 def test_instances_say_what_their_classes_say() -> None:
-    for name in ("deploy", "cls"):
+    for name in ("server", "sandboxes"):
         with pytest.raises(AttributeError, match=rf"modal\.App\.{name} is not in Modicum yet"):
             getattr(App("a"), name)
 

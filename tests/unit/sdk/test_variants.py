@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ class Server(driver.Server):
 
     def function_stats(self, header: Header, payload: bytes) -> Frame:
         return {"backlog": 4, "runners": 3, "running": 2, "headroom": 1, "why": "why not"}, b""
+
+    def function_history(self, header: Header, payload: bytes) -> Frame:
+        counts = {"succeeded": 1, "failed": 2, "timed_out": 3, "running": 4, "run_s": [[50, 0.1], [99, 2.0]]}
+        containers = {"total": 5, "started": 6, "errors": 7, "creating": 8, "startup_s": []}
+        return {"function": header["function"], "variants": 9, **counts, **containers}, b""
 
     def function_info(self, header: Header, payload: bytes) -> Frame:
         spec = {"class": True, "methods": {"a": {}, "b": {}}}
@@ -248,6 +254,36 @@ def test_what_is_known_of_a_function_that_does_not_run() -> None:
 def test_what_the_server_knows_of_a_function(server: Server) -> None:
     info = double.info()
     assert (info.image_info.image_id, info.method_names, info.timeout) == ("im-1", ["a", "b"], 20)
+
+
+def test_what_a_function_did(server: Server) -> None:
+    until = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    found = double.stats(until=until, all_variants=True)
+    (header, _) = server.sent[-1]
+    assert header == {
+        "t": "function.history", "function": double.object_id, "since": until.timestamp() - 3600,
+        "until": until.timestamp(), "all_variants": True,
+    }  # fmt: skip
+    assert (found.since, found.until) == (until - timedelta(hours=1), until)
+    assert (found.input_success_count, found.input_failure_count, found.input_timeout_count) == (1, 2, 3)
+    assert (found.container_total_count, found.variant_count, found.all_variants) == (5, 9, True)
+    run = found.input_percentile_stats["Execution time (s)"]
+    assert (run.unit, run.percentiles[1]) == ("s", types.StatsPercentile(99, 2.0))
+    assert found.container_percentile_stats == {}
+
+
+def test_times_without_a_zone_are_of_this_machine(server: Server) -> None:
+    since = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - that is what it is about
+    assert double.stats(since=since, until=since + timedelta(minutes=5)).since.timestamp() == since.timestamp()
+
+
+def test_ranges_of_time_that_make_no_sense(server: Server) -> None:
+    now = datetime.now(UTC)
+    with pytest.raises(InvalidError, match="must be before until"):
+        double.stats(since=now, until=now)
+    with pytest.raises(InvalidError, match="what a single container did is not kept"):
+        double.stats(container="ta-1")
+    assert server.sent == []
 
 
 def test_a_container_asks_for_the_function_of_its_own_app(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def test_what_users_and_containers_may_not() -> None:
     assert allowed[CONTAINER] - allowed[RESTRICTED] == {
         "function.bind",
         "function.configure",
+        "function.history",
         "function.info",
         "function.stats",
         "blob.free",
