@@ -59,6 +59,7 @@ def main() -> None:
 
     def queue(count: int) -> dict[str, float]:
         """Leave a queue to a server of our own, kill it, and see what the next one needs."""
+        os.environ["MODICUM_RUNTIME"] = "process"  # containers do not matter: a new home would build an image first
         with tempfile.TemporaryDirectory(prefix="modicum-queue-") as home:
             os.environ["MODICUM_HOME"] = home
             with app.run(detach=True):
