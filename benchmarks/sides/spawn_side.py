@@ -65,7 +65,7 @@ def main() -> None:
             with app.run(detach=True):
                 park.spawn(0).hydrate()
                 before = private_bytes(server())
-                took_s = seconds(lambda: park.spawn_map(range(count)))
+                took_s = seconds(lambda: park.spawn_map(range(1, count)))  # the first one runs
                 grown = private_bytes(server()) - before
                 pid = server()
                 os.kill(pid, signal.SIGKILL)

@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any
 
-from modicum.server.backlog import ENDED, Backlog
+from modicum.server.backlog import Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
@@ -198,7 +198,7 @@ class Apps:
         self._backlog.end(functions)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
+        await self._database.submit(stored_calls.end_app(app.id, time.time()))
 
     def get(self, app_id: str) -> App:
         """Return an app that runs. Raises `RemoteFailure` if it does not."""

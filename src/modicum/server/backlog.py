@@ -161,7 +161,7 @@ class Backlog:
         if not rows:
             return
         if self._app_of(function) is None:
-            _ = self._database.submit(stored.terminate(stored.of_functions([function]), ENDED, time.time()))
+            _ = self._terminate([function])
             return
         queue = self._queue(function)
         if self._goes_straight(function, queue):
@@ -262,10 +262,14 @@ class Backlog:
             self._tell(function)
 
     def end(self, functions: Sequence[str]) -> None:
-        """Their app has ended, and with it whatever of them waited."""
+        """These functions are gone, and with them whatever of them waited."""
+        _ = self._terminate(functions)
         for function in functions:
             self._queues.pop(function, None)
             self._deliveries.end(function, Output(TERMINATED, ENDED.encode(), None))
+
+    def _terminate(self, functions: Sequence[str]) -> asyncio.Future[int]:
+        return self._database.submit(stored.terminate(stored.of_functions(functions), ENDED, time.time()))
 
 
 def _answer(future: asyncio.Future[None], error: BaseException | None) -> None:

@@ -371,8 +371,8 @@ def blobs(connection: Connection) -> set[str]:
     return {blob for row in named for blob in row if blob}
 
 
-def end_app(app: str, text: str, now: float) -> Callable[[Connection], None]:
-    """Record that an app has ended: inputs without an output end with it.
+def end_app(app: str, now: float) -> Callable[[Connection], None]:
+    """Record that an app has ended; its functions' inputs have.
 
     What it spawned can be asked for until `queries.forget_ended`; an app that has spawned nothing is forgotten.
     """
@@ -380,11 +380,10 @@ def end_app(app: str, text: str, now: float) -> Callable[[Connection], None]:
     spawned = exists().where(calls.c.function.in_(theirs))
 
     def change(connection: Connection) -> None:
-        if not connection.execute(select(spawned)).scalar():
+        if connection.execute(select(spawned)).scalar():
+            connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now))
+        else:
             connection.execute(delete(apps).where(apps.c.id == app))
-            return
-        terminate(inputs.c.function.in_(theirs), text, now)(connection)
-        connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now))
 
     return change
 
