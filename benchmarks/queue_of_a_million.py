@@ -14,7 +14,7 @@ def measure(setting: Setting) -> Report:
     ours.close()
     rows = [
         ["memory of the server, per input", f"{full['bytes']:,.0f} bytes"],
-        ["memory of the next server, per input", f"{full['bytes_after_restart']:,.0f} bytes"],
+        ["memory of the next server, per input", f"{max(full['bytes_after_restart'], 0.0):,.0f} bytes"],
         ["on the disk, per input", f"{full['disk']:,.0f} bytes"],
         ["start of the next server", f"{full['restart']:.2f} s"],
         ["start of a server without a queue", f"{empty['restart']:.2f} s"],
