@@ -59,6 +59,7 @@ class _Addition:
 
     call: StoredCall
     rows: list[StoredInput]
+    queue: _Queue
     stored: asyncio.Future[None]
 
 
@@ -120,9 +121,9 @@ class Backlog:
         if not self._additions:
             loop.call_soon(self._store)
         rows = [StoredInput(0, call.id, index, function, payload, blob) for index, payload, blob in arrived]
-        addition = _Addition(call, rows, loop.create_future())
+        addition = _Addition(call, rows, self._queue(function), loop.create_future())
         self._additions.append(addition)
-        self._queue(function).adding += len(rows)
+        addition.queue.adding += len(rows)
         return addition.stored
 
     def _store(self) -> None:
@@ -149,8 +150,7 @@ class Backlog:
                 self._submit([addition])
             return
         for addition in additions:
-            queue = self._queue(addition.call.function)
-            queue.adding -= len(addition.rows)
+            addition.queue.adding -= len(addition.rows)
             if error is None:
                 self._take(addition.call, [r for r in addition.rows if (r.call, r.position) not in future.result()])
             _answer(addition.stored, error)
