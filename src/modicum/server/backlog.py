@@ -88,10 +88,12 @@ class Backlog:
     def restore(self, last_number: int, waiting: dict[str, int]) -> None:
         """Take up what the last server left in the store; the core asks for what it needs of it."""
         self._number = last_number
-        for function, count in waiting.items():
-            if self._app_of(function) is not None:
-                self._queues[function] = _Queue(waiting=count)
-                self._tell(function)
+        gone = [function for function in waiting if self._app_of(function) is None]
+        if gone:
+            _ = self._terminate(gone)
+        for function in waiting.keys() - set(gone):
+            self._queues[function] = _Queue(waiting=waiting[function])
+            self._tell(function)
 
     def pending(self, function: str) -> int:
         """Return how many spawned inputs of a function have no output."""
