@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from modicum.server.backlog import ENDED, Backlog
+from modicum.server.backlog import Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
@@ -271,7 +271,7 @@ class Apps:
         if app.draft:
             asyncio.get_running_loop().call_later(DRAFT_LOG_KEPT_S, self._logs.remove, app.id)
         else:
-            await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
+            await self._database.submit(stored_calls.end_app(app.id, time.time()))
 
     def get(self, app_id: str) -> App:
         """Return a running app. Raises `RemoteFailure` if it has ended."""

@@ -371,8 +371,8 @@ def blobs(connection: Connection) -> set[str]:
     return {blob for row in named for blob in row if blob}
 
 
-def end_app(app: str, text: str, now: float) -> Callable[[Connection], None]:
-    """Record that an app has ended: inputs without an output end with it.
+def end_app(app: str, now: float) -> Callable[[Connection], None]:
+    """Record that an app has ended; its functions' inputs have.
 
     What it spawned can be asked for until `queries.forget_ended`; the functions of one that has spawned nothing go now.
     """
@@ -383,9 +383,7 @@ def end_app(app: str, text: str, now: float) -> Callable[[Connection], None]:
         # Whoever made it may make another under the same key.
         connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
         connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
-        if connection.execute(select(spawned)).scalar():
-            terminate(inputs.c.function.in_(theirs), text, now)(connection)
-        else:
+        if not connection.execute(select(spawned)).scalar():
             connection.execute(delete(functions).where(functions.c.app == app))
 
     return change

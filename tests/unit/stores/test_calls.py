@@ -139,7 +139,8 @@ async def test_a_cancelled_call_ends_where_it_has_not(database: Database, number
 async def test_an_app_that_has_spawned_ends_with_its_outputs_kept(database: Database, numbers: Iterator[int]) -> None:
     await database.submit(calls.add([call(inputs=2)], rows(numbers, 0, 1)))
     await database.submit(calls.finish([output(0)]))
-    await database.submit(calls.end_app("ap-1", "it ended", 9.0))
+    await database.submit(calls.terminate(calls.of_functions(["fu-f"]), "it ended", 9.0))
+    await database.submit(calls.end_app("ap-1", 9.0))
     assert (await database.submit(queries.everything)).apps == []
     assert await database.submit(calls.waiting) == {}
     found = await database.submit(calls.outputs("fc-1", 0, 2, MANY))
@@ -150,7 +151,7 @@ async def test_an_app_that_has_spawned_ends_with_its_outputs_kept(database: Data
 
 
 async def test_an_app_that_has_spawned_nothing_leaves_nothing_but_itself(database: Database) -> None:
-    await database.submit(calls.end_app("ap-1", "it ended", 9.0))
+    await database.submit(calls.end_app("ap-1", 9.0))
     left = await database.submit(lambda connection: list(connection.scalars(select(functions.c.app))))
     assert "ap-1" not in left
 
