@@ -14,7 +14,8 @@ PROGRAM = ROOT / "examples" / "guide" / "job_queue.py"
 def python(installation: Installation, code: str) -> str:
     """Run code in a process of its own, with the guide's program at hand."""
     folder = installation.home / "programs"
-    code = f"import sys, modicum; modicum.install_as_modal(); sys.path.insert(0, {str(folder)!r}); import job_queue\n{code}"
+    first = f"import sys, modicum; modicum.install_as_modal(); sys.path.insert(0, {str(folder)!r}); import job_queue"
+    code = f"{first}\n{code}"
     return subprocess.check_output(installation.python("-c", code), cwd="/", text=True).strip()
 
 
