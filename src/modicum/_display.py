@@ -97,7 +97,7 @@ class Display(LinePrinter):
             if steps:
                 self._step = f"step {steps[-1][0].decode()}: {steps[-1][1].decode('utf-8', 'replace')}"
         if stream == "system" and data and _terminal.has_colour(sys.stderr):
-            data = _dimmed(data)
+            data = dimmed(data)
         super()._print(stream, source, data)
 
     def _write(self, stream: str, data: bytes) -> None:
@@ -182,7 +182,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _dimmed(data: bytes) -> bytes:
+def dimmed(data: bytes) -> bytes:
     """Return output in a quieter colour; what ends a line stays at its end, where it is looked for."""
     body = data.rstrip(b"\r\n")
     return b"\x1b[2m" + body + b"\x1b[0m" + data[len(body) :] if body else data

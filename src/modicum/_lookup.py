@@ -35,7 +35,7 @@ def from_name(
     if version is not None and (type(version) is not int or version < 1):
         raise InvalidError(f"version must be a whole number from 1 up, not {version!r}")
     refuse_client("Function.from_name", client)
-    if "." in name:
+    if "." in name and not name.endswith(".*"):  # `Model.*` is how a class is called, for `Cls.from_name`
         model, _, method = name.rpartition(".")
         say(f"Function.from_name(…, {name!r})", f"Cls.from_name(…, {model!r})().{method}")
     return _named(name, {"app": app_name, "name": name, "version": version}, environment_name)
@@ -113,6 +113,7 @@ class Finding:
             function.name = found["name"]
         if function.method is not None:
             spec = spec.get("methods", {}).get(function.method, spec)
+        function.facts = found["spec"]
         function.is_generator, function.is_async = spec["generator"], spec["async"]
         return str(found["function"])
 

@@ -100,7 +100,7 @@ class Session:
                     read = {"t": "logs.read", "log": self._app, "cursor": self._cursor, "wait_s": self._wait_s()}
                     ((header, payload),) = yield Request((read, b""))
                     start = 0
-                    for stream, source, size in header["entries"]:
+                    for stream, source, size, *_ in header["entries"]:
                         self._show(stream, source, payload[start : start + size])
                         start += size
                     if not header["entries"]:

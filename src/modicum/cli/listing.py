@@ -1,4 +1,4 @@
-"""`modicum app` and `modicum container`: what runs, and how to end an app."""
+"""`modicum app`: which apps run, and how to end one."""
 
 from __future__ import annotations
 
@@ -76,35 +76,3 @@ def stop_app(app: str, yes: bool) -> None:
 def _apps() -> list[dict[str, Any]]:
     answer = ask_if_running({"t": "app.list"})
     return answer["apps"] if answer is not None else []
-
-
-@click.group()
-def container() -> None:
-    """Look at running containers."""
-
-
-@container.command("list")
-@click.option("--app-id", metavar="ID", help="Only those of this app.")
-@options.as_json
-@options.environment
-def list_containers(app_id: str | None, as_json: bool) -> None:
-    """List the containers that there are, the oldest first."""
-    answer = ask_if_running({"t": "container.list"})
-    rows = [
-        {
-            "container_id": each["id"],
-            "app_id": each["app"],
-            "app_name": each["app_name"],
-            "function": each["function"],
-            "state": each["state"],
-            "inputs_running": each["running"],
-            "state_since": (tables.iso if as_json else tables.moment)(each["since"]),
-        }
-        for each in (answer["containers"] if answer is not None else [])
-        if app_id in (None, each["app"])
-    ]
-    columns = {
-        "container_id": "Container", "app_name": "App", "function": "Function", "state": "State",
-        "inputs_running": "Inputs", "state_since": "Since",
-    }  # fmt: skip
-    tables.show(rows, columns, as_json, "no container runs")

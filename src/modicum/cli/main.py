@@ -9,13 +9,15 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
-from modicum.cli import versions
+from modicum.cli import calls, logs, versions  # noqa: F401 - they add commands to the groups
 from modicum.cli.completion import completion
+from modicum.cli.containers import container
 from modicum.cli.deploy import deploy_app
 from modicum.cli.doctor import doctor
 from modicum.cli.errors import INTERRUPTED, reporting_errors
+from modicum.cli.functions import function
 from modicum.cli.images import image
-from modicum.cli.listing import app, container
+from modicum.cli.listing import app
 from modicum.cli.profiles import config, profile
 from modicum.cli.run import run
 from modicum.cli.serve import serve
@@ -23,7 +25,7 @@ from modicum.cli.server import server
 from modicum.cli.setup import setup
 
 _NOT_YET = frozenset({
-    "billing", "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment", "function",
+    "billing", "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment",
     "launch", "nfs", "queue", "secret", "shell", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
@@ -46,10 +48,9 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-for command in versions.COMMANDS:
-    app.add_command(command)
-
-for command in (run, serve, deploy_app, app, container, image, server, config, profile, setup, doctor, completion):
+for command in (
+    run, serve, deploy_app, app, container, function, image, server, config, profile, setup, doctor, completion,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +42,7 @@ class _Tracked:
         self.function = function
         self.generation = generation
         self.running: Container | None = None
+        self.started_at = time.time()
         self.is_unwanted = False
         self.layers: set[str] = set()
         self.outbox = Outbox(container_id, deliver, self._on_full)
@@ -68,7 +70,12 @@ class Containers:
     def report(self) -> list[dict[str, Any]]:
         """Return all containers whose end the server has not acknowledged."""
         return [
-            {"id": tracked.id, "function": tracked.function, "generation": tracked.generation}
+            {
+                "id": tracked.id,
+                "function": tracked.function,
+                "generation": tracked.generation,
+                "started_at": tracked.started_at,
+            }
             for tracked in self._tracked.values()
         ]
 

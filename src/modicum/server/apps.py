@@ -7,29 +7,28 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from modicum.server.backlog import ENDED, Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
+from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
-from modicum.server.records import App, Function, Output
+from modicum.server.records import App, Function
 from modicum.server.settings import Settings
 from modicum.server.specs import spec_of
 from modicum.server.versions import Change
+from modicum.stores import calls as stored_calls
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel, RemoteFailure
-from modicum.wire.messages import TERMINATED
 
 log = logging.getLogger("modicum.apps")
 
 NO_NETWORK = "no network"
 """How a node's sentence begins whose containers reach nothing."""
-
-LOG_KEPT_S = 60.0
-"""A stopped app's output can be read for so long."""
 
 LOOK_EVERY_S = 1.0
 """How often at least it is looked whether a detached app still works; what ends without a container is not told."""
@@ -39,18 +38,25 @@ class Apps:
     """All running apps."""
 
     def __init__(
-        self, settings: Settings, database: Database, fleet: Fleet, deliveries: Deliveries, logs: Logs
+        self,
+        settings: Settings,
+        database: Database,
+        fleet: Fleet,
+        deliveries: Deliveries,
+        logs: Logs,
+        backlog: Backlog,
     ) -> None:
         self._settings = settings
         self._database = database
         self._fleet = fleet
         self._deliveries = deliveries
         self._logs = logs
+        self._backlog = backlog
         self.by_id: dict[str, App] = {}
         self.deployed: dict[str, App] = {}  # by name
         self._by_key: dict[str, App] = {}
-        self.redefined: Callable[[Function], None] = lambda function: None
-        self.removed: Callable[[str], None] = lambda function: None
+        self.redefined: Callable[[Function, bool], None] = lambda function, recreate: None
+        self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str], draft: bool = False) -> App:
         """Return the app of a key, made now if there is none. A draft is of this server alone."""
@@ -80,7 +86,7 @@ class Apps:
         """Let an app be found. The clients of one that is not deployed have a while to come (back)."""
         self.by_id[app.id] = app
         self._by_key[app.key] = app
-        self._logs.open(app.id)
+        self._logs.open(app.id, app.name)
         if app.deployed:
             self.deployed[app.name] = app
         else:
@@ -94,7 +100,7 @@ class Apps:
         said = [notice, *sorted(text for text in networks if text.startswith(NO_NETWORK))]
         lines = "".join(f"modicum: {text}\n" for text in said if text)
         if lines and not app.warned:
-            self._logs.append(app_id, [("stderr", "modicum", lines.encode())])
+            self._logs.append(app_id, [Entry("stderr", "modicum", lines.encode())])
         app.warned = True
 
     def claim(self, app_id: str, layers: list[str]) -> None:
@@ -147,8 +153,10 @@ class Apps:
         _ = self._begin_stop(app, "it is detached, and its work has ended")
 
     def _works(self, app: App) -> bool:
-        functions = {function.id for function in self._all_of(app)}
+        functions = set(self.functions_of(app))
         if any(container.app == app.id for container in self._fleet.containers.values()):
+            return True
+        if any(self._backlog.pending(function) for function in functions):
             return True
         return any(call.open for call in self._deliveries.calls.values() if call.function in functions)
 
@@ -173,8 +181,11 @@ class Apps:
         self._let_be_called(function, recreate=False)
 
     def _let_be_called(self, function: Function, recreate: bool) -> None:
+        app = self.by_id[function.app]
         if function.pinned is None:
-            self.by_id[function.app].functions[function.name] = function.id
+            app.functions[function.name] = function.id
+        else:
+            app.pinned.setdefault(function.pinned, {})[function.name] = function.id
         self._fleet.functions[function.id] = function
         self._fleet.on_event(ev.FunctionAdded(spec_of(function), recreate))
 
@@ -182,42 +193,48 @@ class Apps:
         """Return what the functions of an app are now, by name."""
         return {name: self._fleet.functions[function] for name, function in app.functions.items()}
 
-    def pinned_of(self, app: App, version: int) -> dict[str, Function]:
+    def pinned_functions(self, app: App, version: int) -> dict[str, Function]:
         """Return the functions that stay at a version of an app, by name; none if nobody has asked for it."""
-        return {each.name: each for each in self._all_of(app) if each.pinned == version}
+        return {name: self._fleet.functions[function] for name, function in app.pinned.get(version, {}).items()}
 
     def callable_from(self, function: Function) -> dict[str, Function]:
         """Return the functions of its own app as a container of a function sees them: those of the same version."""
         app = self.by_id[function.app]
-        return self.named_functions(app) if function.pinned is None else self.pinned_of(app, function.pinned)
+        return self.named_functions(app) if function.pinned is None else self.pinned_functions(app, function.pinned)
 
-    def _all_of(self, app: App) -> list[Function]:
-        return [function for function in self._fleet.functions.values() if function.app == app.id]
+    def functions_of(self, app: App) -> list[str]:
+        """Return the ids of an app's functions, also of those that stay at a version, each followed by its variants."""
+        functions = (app.functions, *app.pinned.values())
+        return self.with_variants(function for each in functions for function in each.values())
+
+    def with_variants(self, functions: Iterable[str]) -> list[str]:
+        """Return the ids of functions, each followed by its variants."""
+        found = []
+        for function in functions:
+            found += [function, *self.variants.get(function, ())]
+        return found
 
     def put_in_place(self, app: App, change: Change, recreate: bool, why_removed: str) -> None:
         """Have an app's functions be what was published. Containers follow: at once, or as those of the new come."""
         for name in change.removed:
-            function = app.functions.pop(name)
-            self._take_out(function, why_removed)
-            self.removed(function)
+            self._take_out(self.with_variants([app.functions.pop(name)]), why_removed)
         for name in (*change.added, *change.replaced):
             self._let_be_called(change.functions[name], recreate)
         for name in change.replaced:
-            self.redefined(change.functions[name])
+            self.redefined(change.functions[name], recreate)
 
-    def _take_out(self, function: str, why: str) -> None:
-        """Nobody calls a function any longer: who waits for it is told why, its containers end."""
-        waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
-        for key in waiting:
-            self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
-        self._fleet.on_event(ev.FunctionRemoved(function, why))
-        self._forget_function(function)
+    def _take_out(self, functions: list[str], why: str) -> None:
+        """Nobody calls these any longer: who waits for them is told why, their containers end."""
+        for function in functions:
+            self._fleet.on_event(ev.FunctionRemoved(function, why))
+        self._forget(functions, why)
 
-    def _forget_function(self, function: str) -> None:
-        self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        self._fleet.functions.pop(function, None)
-        for call in [c for c in self._deliveries.calls.values() if c.function == function]:
-            self._deliveries.forget(call)
+    def _forget(self, functions: list[str], why: str) -> None:
+        self._deliveries.settle()  # what their callers are told leaves before their calls are forgotten
+        for function in functions:
+            self._fleet.functions.pop(function, None)
+            self.variants.pop(function, None)
+        self._backlog.end(functions, why)
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -238,22 +255,19 @@ class Apps:
     async def _stop(self, app: App) -> None:
         if self.deployed.get(app.name) is app:
             del self.deployed[app.name]
-        functions = [function.id for function in self._all_of(app)]
+        functions = self.functions_of(app)
         for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
-        for function in functions:
-            self._forget_function(function)
+        self._forget(functions, ENDED)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        asyncio.get_running_loop().call_later(LOG_KEPT_S, self._logs.remove, app.id)
         if not app.draft:
-            keep_outputs = app.detached or app.deployed
-            await self._database.submit(queries.end_app(app.id, time.time(), keep_outputs=keep_outputs))
+            await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
 
     def get(self, app_id: str) -> App:
-        """Return a running app. Raises `RemoteFailure` if it has ended."""
+        """Return an app that runs. Raises `RemoteFailure` if it does not."""
         app = self.by_id.get(app_id)
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")

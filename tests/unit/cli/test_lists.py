@@ -61,6 +61,12 @@ CONTAINERS = [
     {"id": "ta-1", "app": "ap-1", "app_name": "one", "function": "f", "state": "ready", "running": 1, "since": 1e9},
     {"id": "ta-2", "app": None, "app_name": None, "function": None, "state": "killed", "running": 0, "since": 1e9},
 ]
+ENDED = [
+    {
+        "id": "ta-0", "app": "ap-0", "app_name": "old", "function": "fu-0", "function_name": "g", "node": "n",
+        "started_at": None, "ended_at": 1e9, "reason": "out of memory", "detail": "", "exit_code": None, "signal": 9,
+    },
+]  # fmt: skip
 IMAGES = {
     "images": [{"id": "im-1", "layers": 2, "bytes": 1_500_000, "in_use": True}],
     "layers": 3,
@@ -77,7 +83,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     answers: dict[str, Any] = {
         "app.list": {"apps": APPS}, "container.list": {"containers": CONTAINERS}, "app.stop": {}, "image.list": IMAGES,
-        "image.prune": PRUNED, "app.history": HISTORY, "app.rollback": {"name": "shop", "version": 5},
+        "image.prune": PRUNED, "container.ended": {"containers": ENDED},
+        "app.history": HISTORY, "app.rollback": {"name": "shop", "version": 5},
         "app.rollover": {"name": "shop", "version": 5}, "app.info": INFO,
     }  # fmt: skip
 
@@ -121,6 +128,16 @@ def test_apps(asked: list[Any]) -> None:
             "stopped_at": None,
         }
     ]
+
+
+def test_containers_that_have_ended(asked: list[Any]) -> None:
+    lines = run("container", "list", "--all").output.splitlines()
+    assert [line.split()[0] for line in lines] == ["Container", "ta-0", "ta-1", "ta-2"]
+    assert lines[1].rstrip().endswith("out of memory")
+    ended, *_ = json.loads(run("container", "list", "-a", "--json", "--limit", "5", "--app-id", "ap-0").output)
+    assert asked[-1] == {"t": "container.ended", "limit": 5, "app": "ap-0"}
+    assert (ended["state"], ended["function"], ended["ended_at"]) == ("ended", "g", "2001-09-09T01:46:40Z")
+    assert (ended["reason"], ended["signal"], ended["started_at"]) == ("out of memory", 9, None)
 
 
 def test_the_history_of_an_app(asked: list[Any]) -> None:

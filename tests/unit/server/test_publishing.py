@@ -180,14 +180,14 @@ async def test_a_publication_that_is_not_stored_changes_nothing(shop: Shop, monk
 
         return change
 
-    monkeypatch.setattr("modicum.stores.versions._fail_inputs", lambda *args: fails()(None))
+    monkeypatch.setattr("modicum.stores.versions.calls.terminate", fails)
     with pytest.raises(OSError, match="the disk is full"):
         await shop.deploy({"g": {}})
     monkeypatch.undo()
     assert await shop.look_up() == before
     assert [each["version"] for each in await shop.history()] == [1]
     stored = await shop.parts.database.submit(queries.everything)
-    assert [row[2] for row in stored.functions if row[1] == before["app"]] == ["f"]
+    assert [row.name for row in stored.functions if row.app == before["app"]] == ["f"]
 
 
 async def test_an_ephemeral_app_of_the_name_is_another(shop: Shop) -> None:
@@ -221,13 +221,38 @@ async def test_what_waits_for_a_function_that_goes_is_told_why(shop: Shop) -> No
     await shop.deploy({"f": {}})
     why = b"version 2 of the app 'shop' was published without this function"
     header, payload = await getting
-    assert (header["status"], payload) == ("terminated", why)
+    assert (header["outputs"][0][1], payload) == ("terminated", why)
     told = [payload for header, payload in of(shop.user.take(), "call.outputs") if header["call"] == "fc-2"]
-    assert b"".join(told) == why * 2
+    assert b"".join(told) == (b"'gone': " + why) * 2
     header, payload = await shop.tell(shop.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0})
-    assert (header["status"], payload) == ("terminated", why), "and is told so later"
+    assert (header["outputs"][0][1], payload) == ("terminated", why), "and is told so later"
     with pytest.raises(RemoteFailure, match="does not exist"):
         await shop.inputs("fc-3", "spawn", r=1)
+
+
+async def test_variants_follow_their_function(shop: Shop) -> None:
+    async def vary(function: str) -> str:
+        bind = {"t": "function.bind", "function": function, "options": {"timeout": 5}}
+        return str((await shop.tell(shop.user, bind))["function"])
+
+    def code(variant: str) -> bytes | None:
+        found = shop.parts.fleet.functions.get(variant)
+        return found.serialized if found is not None else None
+
+    base = (await shop.deploy({"f": {"code": b"1"}}))["functions"]["f"]
+    variant = await vary(base)
+    then = await vary((await shop.look_up(version=1))["function"])
+    await shop.deploy({"f": {"code": b"2"}})
+    assert (code(variant), code(then)) == (b"2", b"1")
+    shop.function = variant
+    await shop.inputs("fc-1", "spawn")
+    await shop.deploy({})
+    assert (code(variant), code(then)) == (None, b"1")
+    header, payload = await shop.tell(shop.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 60})
+    assert (header["outputs"][0][1], b"without this function" in payload) == ("terminated", True)
+    await shop.deploy({"f": {"code": b"3"}})
+    assert await vary(base) == variant, "it is there again, and the same"
+    assert code(variant) == b"3"
 
 
 async def test_stopping_is_for_good_and_frees_the_name(shop: Shop) -> None:
@@ -413,8 +438,8 @@ async def test_containers_call_deployed_apps_and_their_own(shop: Shop) -> None:
         shop.function = function
         if allowed:
             assert (await shop.tell(agent, question))["function"] == function
-            await shop.inputs(f"fc-{function}", "spawn", channel=agent)
-            await shop.tell(agent, {"t": "call.get", "call": f"fc-{function}", "index": 0, "wait_s": 0})
+            await shop.inputs(f"fc-{function[3:]}", "spawn", channel=agent)
+            await shop.tell(agent, {"t": "call.get", "call": f"fc-{function[3:]}", "index": 0, "wait_s": 0})
             continue
         with pytest.raises(RemoteFailure, match="there is no function with the id"):
             await shop.tell(agent, question)
@@ -450,8 +475,7 @@ async def taking_over(home: Path) -> AsyncIterator[tuple[Server, Parts, Router]]
     for container in list(parts.fleet.containers.values()):
         parts.fleet._remove(container)
     parts.database.close()
-    for log in list(parts.logs._logs):
-        parts.logs.remove(log)
+    parts.logs.close()
 
 
 async def check_successor(shop: Shop, answer: Any, then: str, server: Server, parts: Parts, router: Router) -> None:
@@ -459,7 +483,7 @@ async def check_successor(shop: Shop, answer: Any, then: str, server: Server, pa
     assert (app.id, app.version, app.tags, app.images) == (answer["app"], 2, {"a": "b"}, {"im-1", "im-2"})
     assert app.reaper is None
     assert app.functions == answer["functions"]
-    assert set(parts.deliveries.inputs) == {"fc-1:0", "fc-2:0"}
+    assert [parts.backlog.pending(each) for each in (then, answer["functions"]["f"])] == [1, 1]
     found = await ask(router, shop.user, {"t": "function.lookup", "app": "shop", "name": "f", "version": 1})
     assert found["function"] == then
     node = Wire("node")

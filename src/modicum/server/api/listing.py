@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from modicum.server.api.deploys import state_of
+from modicum.server.api.fields import whole
 from modicum.server.parts import Parts
 from modicum.server.records import App
-from modicum.stores import versions
+from modicum.stores import ends, versions
 from modicum.stores.versions import AppFacts
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
@@ -16,6 +17,9 @@ from modicum.wire.frames import Header
 RECENT_S = 24 * 3600.0
 RECENT_MAX = 20
 """So many apps that have ended so long ago are listed still."""
+
+ENDED_MAX = 1000
+"""So many containers that have ended are told at once."""
 
 
 async def apps(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -44,8 +48,8 @@ def waiting(parts: Parts, channel: Channel, header: Header, payload: bytes) -> A
     state = parts.controller.state
     found = []
     for app in (parts.apps.by_id[each] for each in header["apps"] if each in parts.apps.by_id):
-        for name, function in app.functions.items():
-            inputs = state.waits_for_container(function)
+        for function in parts.apps.functions_of(app):
+            inputs, name = state.waits_for_container(function), parts.fleet.functions[function].name
             if inputs:
                 found.append({"app": app.id, "function": name, "inputs": inputs, "why": state.why_waiting(function)})
     return {"waiting": found}
@@ -67,9 +71,26 @@ def containers(parts: Parts, channel: Channel, header: Header, payload: bytes) -
                 "state": each.state,
                 "running": each.running,
                 "since": epoch + each.since,
+                "started_at": _started(parts, each.id),
             }
         )
     return {"containers": found}
 
 
-HANDLERS = {"app.list": apps, "app.waiting": waiting, "container.list": containers}
+def _started(parts: Parts, container: str) -> float | None:
+    known = parts.fleet.containers.get(container)
+    return known.started_at if known is not None else None
+
+
+async def ended(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """Tell which containers have ended, and why, the newest first."""
+    limit = min(whole(header["limit"]), ENDED_MAX)
+    return {"containers": await parts.database.submit(ends.newest(limit, header.get("app")))}
+
+
+HANDLERS = {
+    "app.list": apps,
+    "app.waiting": waiting,
+    "container.list": containers,
+    "container.ended": ended,
+}
