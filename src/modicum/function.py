@@ -131,15 +131,16 @@ class Function(Configurable[P, R, O]):
 
         Raises `InvalidError` if it turns out that it is not called in this way.
         """
+        object_id = yield from self._ready()
+        if kind and self.is_generator is not None and self.is_generator != (kind == "gen"):
+            way = {"sync": "remote", "gen": "remote_gen"}.get(kind, kind)
+            raise self._wrong_way(way)
+        return object_id
+
+    def _ready(self) -> Operation[str]:
         if self._object_id is None and self._find is not None:
             self._object_id = yield from self._find()
-        self.check_way(kind)
         return self.object_id
-
-    def check_way(self, kind: str) -> None:
-        """Raise `InvalidError` if calls of this kind are not those of this function, as far as is known."""
-        if kind and self.is_generator is not None and self.is_generator != (kind == "gen"):
-            raise self._wrong_way({"sync": "remote", "gen": "remote_gen"}.get(kind, kind))
 
     def _wrong_way(self, used: str) -> InvalidError:
         if used == "remote_gen":

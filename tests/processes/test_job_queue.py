@@ -10,7 +10,6 @@ import pytest
 
 from modicum import _server
 from tests.processes.conftest import start_server
-from tests.processes.watching import eventually
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "examples" / "guide" / "job_queue.py"
@@ -19,6 +18,13 @@ WAIT = """
     import pathlib
     while not pathlib.Path(data["go"]).exists():
         time.sleep(0.01)"""
+
+FINISH = """
+import time
+while (result := job_queue.get_result({0!r})) == {{'status': 'pending'}}:
+    time.sleep(0.02)
+print(result)
+"""
 
 
 def python(folder: Path, code: str) -> str:
@@ -38,16 +44,14 @@ def test_jobs_are_submitted_and_done_over_a_restart(tmp_path: Path, monkeypatch:
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "job-queue is version 1 now: 1 function, 1 image" in told.stderr
     job = {"go": str(tmp_path / "go"), "n": 5}
-    call = python(tmp_path, f"print(job_queue.submit_job({job}))")
-    assert call.startswith("fc-")
-    assert python(tmp_path, f"print(job_queue.get_result({call!r}))") == "{'status': 'pending'}"
+    submit = f"call = job_queue.submit_job({job})\nprint(call, job_queue.get_result(call))"
+    call, _, result = python(tmp_path, submit).partition(" ")
+    assert (call[:3], result) == ("fc-", "{'status': 'pending'}")
     server.kill()
     server.wait()
     server = start_server(tmp_path)
-    assert python(tmp_path, f"print(job_queue.get_result({call!r}))") == "{'status': 'pending'}"
     (tmp_path / "go").touch()
-    done = str({"status": "complete", "data": job})
-    eventually(lambda: python(tmp_path, f"print(job_queue.get_result({call!r}))") == done)
+    assert python(tmp_path, FINISH.format(call)) == str({"status": "complete", "data": job})
     link = _server.running()
     assert link is not None
     with link:

@@ -27,6 +27,9 @@ from modicum.wire.channel import Channel, RemoteFailure
 
 log = logging.getLogger("modicum.apps")
 
+DRAFT_LOG_KEPT_S = 60.0
+"""What the building of a draft said can be read for so long after it."""
+
 NO_NETWORK = "no network"
 """How a node's sentence begins whose containers reach nothing."""
 
@@ -86,7 +89,7 @@ class Apps:
         """Let an app be found. The clients of one that is not deployed have a while to come (back)."""
         self.by_id[app.id] = app
         self._by_key[app.key] = app
-        self._logs.open(app.id, app.name)
+        self._logs.open(app.id, "" if app.draft else app.name)
         if app.deployed:
             self.deployed[app.name] = app
         else:
@@ -263,7 +266,9 @@ class Apps:
         self._forget(functions, ENDED)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        if not app.draft:
+        if app.draft:
+            asyncio.get_running_loop().call_later(DRAFT_LOG_KEPT_S, self._logs.remove, app.id)
+        else:
             await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
 
     def get(self, app_id: str) -> App:

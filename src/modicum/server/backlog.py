@@ -261,8 +261,8 @@ class Backlog:
             queue.waiting = max(queue.waiting - count, 0)
             self._tell(function)
 
-    def end(self, functions: Sequence[str], why: str = ENDED) -> None:
-        """They are there no longer, and so is whatever of them waited."""
+    def end(self, functions: Sequence[str], why: str) -> None:
+        """These are gone, and with them whatever of them waited."""
         for function in functions:
             self._queues.pop(function, None)
             self._deliveries.end(function, Output(TERMINATED, why.encode(), None))

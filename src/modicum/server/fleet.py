@@ -203,7 +203,7 @@ class Fleet:
         if container is None:
             return
         log.info("drain", extra={"container": container_id, "why": reason})
-        container.draining = True
+        container.draining, container.asked = True, reason
         self.tell(container_id, {"t": "exit"})
 
     def stop(self, container_id: str, reason: str) -> None:
@@ -212,7 +212,7 @@ class Fleet:
         if container is None:
             return
         log.info("stop", extra={"container": container_id, "why": reason})
-        container.draining = True
+        container.draining, container.asked = True, reason
         self.tell(container_id, {"t": "exit", "now": True})
 
     def kill(self, container_id: str, reason: str) -> None:

@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,6 +74,9 @@ CALLS_KNOWN_S = 30 * 24 * 3600.0
 """For so much longer than outputs are kept, it is known that there was a call."""
 
 FORGET_CALLS_EVERY_S = 3600.0
+
+LOGS_SWEPT_EACH = 10
+"""At every so many housekeepings: all logs are looked at."""
 
 BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""
@@ -197,9 +201,9 @@ class Server:
         controller = Controller(state, fleet, deliveries)
         backlog = Backlog(database, deliveries, controller, fleet.app_of, fleet.name_of)
         apps = Apps(settings, database, fleet, deliveries, logs, backlog)
-        publishing = Publishing(apps, database, settings.versions_kept)
         variants = Variants(database, fleet, apps)
         apps.redefined = variants.redefined
+        publishing = Publishing(apps, database, settings.versions_kept)
         history = History(database)
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
@@ -268,10 +272,11 @@ class Server:
             remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
-        while True:
+        for sweeps in count():
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
-            await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
-            await parts.logs.sweep()
+            if sweeps % LOGS_SWEPT_EACH == 0:
+                await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+                await parts.logs.sweep()
             await parts.history.write()
             await parts.history.forget()
             await self._expire(parts)

@@ -121,6 +121,7 @@ class Container:
     listener: asyncio.Server | None = None
     starting: asyncio.Task[None] | None = None
     draining: bool = False
+    asked: str = ""  # why it was asked to end, if it was
     killed: str = ""  # why we had it killed, if we did
     flushing: asyncio.Task[None] | None = None  # the last outputs that wait for what they printed
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it

@@ -39,8 +39,8 @@ class StoredFunction:
     settings: dict[str, Any]
     parameters: str | None
     overrides: dict[str, Any]
-    generation: int = 0
-    pinned: int | None = None
+    generation: int
+    pinned: int | None
 
 
 def add_app(

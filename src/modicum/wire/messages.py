@@ -43,6 +43,7 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     container.list  → containers [{id, app, app_name, function, state, running, since, started_at}, …]
     container.ended limit, [app] → containers [{id, app, app_name, function, function_name, node, started_at,
                     ended_at, reason, detail, exit_code, signal}, …], the newest first
+    container.stop  container, graceful → nothing; it ends soon: after what it runs now if `graceful`
     image.build     app, steps, [ignore_cache] → image, log [app, cursor]; the output goes to the app's log
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
@@ -198,6 +199,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.waiting": _USER,
     "container.list": _USER,
     "container.ended": _USER,
+    "container.stop": _USER,
     "image.build": _USER,
     "image.list": _USER,
     "image.prune": _USER,

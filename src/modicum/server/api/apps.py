@@ -6,7 +6,7 @@ from typing import Any
 
 from modicum.blobs.base import BlobMissing
 from modicum.server.api.fields import value_blob
-from modicum.server.api.options import check_definition as check_options
+from modicum.server.api.options import check_options
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header

@@ -106,9 +106,8 @@ def check_same_app(parts: Parts, channel: Channel, app: str) -> None:
     """A container calls, and asks for, what is of its own app or of a deployed one."""
     if channel.principal != CONTAINER:
         return
-    container = parts.fleet.containers.get(channel.name)
-    theirs = parts.apps.by_id.get(app)
-    if container is None or not (app == container.app or (theirs is not None and theirs.deployed)):
+    container, called = parts.fleet.containers.get(channel.name), parts.apps.by_id.get(app)
+    if container is None or not (app == container.app or (called is not None and called.deployed)):
         raise RemoteFailure("permission_denied", "a container may only call functions of its own and of deployed apps")
 
 

@@ -6,20 +6,21 @@ import time
 from typing import Any
 
 from modicum.server.api.deploys import state_of
-from modicum.server.api.fields import whole
+from modicum.server.api.fields import container_id, whole
+from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import App
 from modicum.stores import ends, versions
 from modicum.stores.versions import AppFacts
-from modicum.wire.channel import Answer, Channel
+from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
+
+ENDED_MAX = 1000
+"""So many containers that have ended are told at once."""
 
 RECENT_S = 24 * 3600.0
 RECENT_MAX = 20
 """So many apps that have ended so long ago are listed still."""
-
-ENDED_MAX = 1000
-"""So many containers that have ended are told at once."""
 
 
 async def apps(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -88,9 +89,21 @@ async def ended(parts: Parts, channel: Channel, header: Header, payload: bytes) 
     return {"containers": await parts.database.submit(ends.newest(limit, header.get("app")))}
 
 
+async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """End a container: after what it runs now if `graceful`, else at once; what it runs then runs elsewhere."""
+    container = container_id(header["container"])
+    if container not in parts.fleet.containers:
+        ended = await parts.database.submit(ends.of(container))
+        why = f"has ended: {ended['reason']}: {ended['detail']}" if ended is not None else "is not known here"
+        raise RemoteFailure("not_found", f"the container {container} {why}; `container list` shows those that run")
+    parts.controller.handle(ev.StopRequested(container, header["graceful"] is True))
+    return None
+
+
 HANDLERS = {
     "app.list": apps,
     "app.waiting": waiting,
     "container.list": containers,
     "container.ended": ended,
+    "container.stop": stop,
 }
