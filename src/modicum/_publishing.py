@@ -51,7 +51,8 @@ class Publication(Run):
         return images
 
     def _has_begun(self, app_id: str, images: int) -> None:
-        self._tell("published", self._name, self.answer["version"], self.answer["changed"], len(self.functions), images)
+        version = self.answer["version"] if "name" in self._target else None
+        self._tell("published", self._name, version, self.answer["changed"], len(self.functions), images)
 
 
 def author() -> dict[str, str]:

@@ -260,7 +260,9 @@ async def test_who_waits_when_the_app_ends_is_told(world: World) -> None:
 
 async def test_inputs_that_are_stored_after_their_function_went_end_too(world: World) -> None:
     spawning = asyncio.ensure_future(spawn(world, "fc-1", 3))
-    while not world.parts.backlog.pending(world.function):
+    for _ in range(1000):
+        if world.parts.backlog.pending(world.function):
+            break
         await asyncio.sleep(0)
     function = world.parts.fleet.functions.pop(world.function)
     world.parts.backlog.end([function.id])
