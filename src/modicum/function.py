@@ -7,9 +7,11 @@ here the call goes to `server/api/calls.py`.
 from __future__ import annotations
 
 from modicum import _blocking, _context, _lookup, _operations
-from modicum._both import both, in_loop, warn_in_loop
+from modicum._both import both, warn_in_loop
+from modicum._configurable import Configurable
+from modicum._mapping import ForEach, Map, SpawnMap, SpawnMapCall
 from modicum._missing import explained
-from modicum._old_names import Dropped, accepts, say
+from modicum._old_names import say
 from modicum._types import Generic, O, P, R, T
 from modicum.call import FunctionCall
 from modicum.exception import ExecutionError, InvalidError, SerializationError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @explained
-class Function(Generic[P, R, O]):
+class Function(Configurable[P, R, O]):
     """A Python function that runs in containers. Made by `@app.function()`."""
 
     def __init__(
@@ -52,6 +54,7 @@ class Function(Generic[P, R, O]):
         self.include_source = include_source
         self.app = app
         self.method: str | None = None  # which of a class's methods it is
+        self.facts: dict[str, Any] = {}  # what else its containers and callers need to know: a class's methods, …
         self._find: Callable[[], Operation[str]] | None = None  # how to learn its id, if it is only named
         self._object_id: str | None = None
         self._object_ids: list[str] = []
@@ -128,11 +131,15 @@ class Function(Generic[P, R, O]):
 
         Raises `InvalidError` if it turns out that it is not called in this way.
         """
-        if self._object_id is None and self._find is not None:
-            self._object_id = yield from self._find()
+        object_id = yield from self._ready()
         if kind and self.is_generator is not None and self.is_generator != (kind == "gen"):
             way = {"sync": "remote", "gen": "remote_gen"}.get(kind, kind)
             raise self._wrong_way(way)
+        return object_id
+
+    def _ready(self) -> Operation[str]:
+        if self._object_id is None and self._find is not None:
+            self._object_id = yield from self._find()
         return self.object_id
 
     def _wrong_way(self, used: str) -> InvalidError:
@@ -195,6 +202,21 @@ class Function(Generic[P, R, O]):
         """Start the function without waiting; returns a `FunctionCall` once the input is stored durably."""
         self._refuse_generator("spawn")
         return Spawn(self)
+
+    @property
+    def spawn_map(self) -> SpawnMap:
+        """Start the function on each element without waiting; returns once all inputs are stored durably.
+
+        Takes its arguments as `map` does.
+        """
+        self._refuse_generator("spawn_map")
+        return SpawnMap(self)
+
+    @property
+    def experimental_spawn_map(self) -> SpawnMapCall[R]:
+        """As `spawn_map`, but returns a `FunctionCall`, whose `get(index=…)` and `iter()` give the values."""
+        self._refuse_generator("experimental_spawn_map")
+        return SpawnMapCall(self)
 
     @property
     def map(self) -> Map[R]:
@@ -334,127 +356,6 @@ class Spawn(_Way, Generic[P, R]):
         function, call = self._function, _operations.new_call()
         await _async.run(_operations.spawn(function.target, call, function.encode(args, kwargs)))
         return FunctionCall(call)
-
-
-_BOXES = Dropped("wrap_returned_exceptions", "exceptions are returned as they are")
-
-
-class Map(_Way, Generic[R]):
-    """`f.map` and `f.starmap`"""
-
-    __slots__ = ("_spread",)
-
-    def __init__(self, function: Function[Any, Any, Any], spread: bool) -> None:
-        super().__init__(function)
-        self._spread = spread
-
-    @accepts(_BOXES, name="map")
-    def __call__(
-        self,
-        *input_iterators: Iterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-    ) -> Iterator[R]:
-        if in_loop():
-            raise InvalidError(
-                f"`{self._function.name}.map` would block the running event loop: use "
-                f"`async for … in {self._function.name}.map.aio(…)`"
-            )
-        call = _operations.new_call()
-        values = iter(self._one(input_iterators)) if self._spread else zip(*input_iterators)
-        operation = self._operation(call, kwargs, order_outputs, return_exceptions)
-        return _Results(_blocking.iterate(operation, call, iter(values)), self._function.name)
-
-    @accepts(_BOXES, name="map.aio")
-    def aio(
-        self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-    ) -> AsyncIterator[R]:
-        """The same, as an async iterator; the iterables may be async ones."""
-        from modicum import _async
-
-        call = _operations.new_call()
-        values = _async.elements(self._one(input_iterators)) if self._spread else _async.zip_any(input_iterators)
-        operation = self._operation(call, kwargs, order_outputs, return_exceptions)
-        return _async.iterate(operation, call, values)
-
-    def _operation(self, call: str, kwargs: dict[str, Any], order_outputs: bool, return_exceptions: bool) -> Any:
-        function = self._function
-
-        def encode(arguments: Any) -> bytes:
-            return function.encode(tuple(arguments), kwargs)
-
-        return _operations.map_(function.target, call, encode, order_outputs, return_exceptions)
-
-    def _one(self, iterators: tuple[Any, ...]) -> Any:
-        if len(iterators) != 1:
-            raise TypeError(f"starmap takes one iterable of argument tuples, not {len(iterators)}")
-        return iterators[0]
-
-
-class _Results:
-    """A map's values, as an iterator. Nothing runs before the first is asked for; dropping it before that is a slip."""
-
-    __slots__ = ("_name", "_values")
-
-    def __init__(self, values: Iterator[Any], name: str) -> None:
-        self._values = values
-        self._name: str | None = name
-
-    def __iter__(self) -> _Results:
-        return self
-
-    def __next__(self) -> Any:
-        self._name = None
-        return next(self._values)
-
-    def close(self) -> None:
-        """Give up: what has not run yet is cancelled."""
-        self._name = None
-        self._values.close()  # type: ignore[attr-defined]  # it is a generator
-
-    def __del__(self) -> None:
-        if self._name is not None:
-            import warnings
-
-            warnings.warn(
-                f"the results of a map of {self._name!r} were never looked at, so nothing ran; iterate over them, or "
-                "use for_each or spawn",
-                stacklevel=2,
-            )
-
-
-class ForEach(_Way):
-    """`f.for_each`"""
-
-    def __call__(
-        self,
-        *input_iterators: Iterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        ignore_exceptions: bool = False,
-    ) -> None:
-        results: Iterator[Any] = Map(self._function, spread=False)(
-            *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
-        )
-        for _ in results:
-            pass
-
-    async def aio(
-        self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        ignore_exceptions: bool = False,
-    ) -> None:
-        """The same, as a coroutine."""
-        results: AsyncIterator[Any] = Map(self._function, spread=False).aio(
-            *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
-        )
-        async for _ in results:
-            pass
 
 
 __all__ = ["Function"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from modicum.server.backlog import ENDED, Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
@@ -19,6 +20,7 @@ from modicum.server.records import App, Function, Output
 from modicum.server.settings import Settings
 from modicum.server.specs import spec_of
 from modicum.server.versions import Change
+from modicum.stores import calls as stored_calls
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel, RemoteFailure
@@ -40,18 +42,25 @@ class Apps:
     """All running apps."""
 
     def __init__(
-        self, settings: Settings, database: Database, fleet: Fleet, deliveries: Deliveries, logs: Logs
+        self,
+        settings: Settings,
+        database: Database,
+        fleet: Fleet,
+        deliveries: Deliveries,
+        logs: Logs,
+        backlog: Backlog,
     ) -> None:
         self._settings = settings
         self._database = database
         self._fleet = fleet
         self._deliveries = deliveries
         self._logs = logs
+        self._backlog = backlog
         self.by_id: dict[str, App] = {}
         self.deployed: dict[str, App] = {}  # by name
         self._by_key: dict[str, App] = {}
-        self.on_replaced: Callable[[Function], None] = lambda function: None
-        self.on_removed: Callable[[str], None] = lambda function: None
+        self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
+        self.redefined: Callable[[Function], None] = lambda function: None
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str], draft: bool = False) -> App:
         """Return the app of a key, made now if there is none. A draft is of this server alone."""
@@ -151,6 +160,8 @@ class Apps:
         functions = {function.id for function in self._all_of(app)}
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
+        if any(self._backlog.pending(function) for function in functions):
+            return True
         return any(call.open for call in self._deliveries.calls.values() if call.function in functions)
 
     # -- functions -----------------------------------------------------------------------------------------
@@ -174,12 +185,12 @@ class Apps:
         self._let_be_called(function, recreate=False)
 
     def _let_be_called(self, function: Function, recreate: bool) -> None:
-        if function.pinned is None:
+        if function.pinned is None and function.parent is None:
             self.by_id[function.app].functions[function.name] = function.id
         self._fleet.functions[function.id] = function
         self._fleet.on_event(ev.FunctionAdded(spec_of(function), recreate))
 
-    def functions_of(self, app: App) -> dict[str, Function]:
+    def named_functions(self, app: App) -> dict[str, Function]:
         """Return what the functions of an app are now, by name."""
         return {name: self._fleet.functions[function] for name, function in app.functions.items()}
 
@@ -190,7 +201,7 @@ class Apps:
     def callable_from(self, function: Function) -> dict[str, Function]:
         """Return the functions of its own app as a container of a function sees them: those of the same version."""
         app = self.by_id[function.app]
-        return self.functions_of(app) if function.pinned is None else self.pinned_of(app, function.pinned)
+        return self.named_functions(app) if function.pinned is None else self.pinned_of(app, function.pinned)
 
     def _all_of(self, app: App) -> list[Function]:
         return [function for function in self._fleet.functions.values() if function.app == app.id]
@@ -199,28 +210,36 @@ class Apps:
         """Have an app's functions be what was published. Containers follow: at once, or as those of the new come."""
         for name in change.removed:
             function = app.functions.pop(name)
-            self._take_out(function, why_removed)
-            self.on_removed(function)
+            self._take_out([function, *self.variants.pop(function, ())], why_removed)
         for name in (*change.added, *change.replaced):
             self._let_be_called(change.functions[name], recreate)
         for name in change.replaced:
-            self.on_replaced(change.functions[name])
+            self.redefined(change.functions[name])
 
-    def _take_out(self, function: str, why: str) -> None:
-        """Nobody calls a function any longer: who waits for it is told why, its containers end."""
-        waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
-        for key in waiting:
-            self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
-        self._fleet.on_event(ev.FunctionRemoved(function, why))
-        self._forget_function(function)
-
-    def _forget_function(self, function: str) -> None:
+    def _take_out(self, functions: list[str], why: str) -> None:
+        """Nobody calls these any longer: who waits for them is told why, their containers end."""
+        for function in functions:
+            waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
+            for key in waiting:
+                self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
+            self._fleet.on_event(ev.FunctionRemoved(function, why))
         self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        self._fleet.functions.pop(function, None)
-        for call in [c for c in self._deliveries.calls.values() if c.function == function]:
-            self._deliveries.forget(call)
+        self._forget_functions(functions, why)
+
+    def _forget_functions(self, functions: list[str], why: str) -> None:
+        for function in functions:
+            self._fleet.functions.pop(function, None)
+            self.variants.pop(function, None)
+        self._backlog.end(functions, why)
 
     # -- the end -------------------------------------------------------------------------------------------
+
+    def functions_of(self, app: App) -> list[str]:
+        """Return the ids of an app's functions, each followed by its variants."""
+        found = []
+        for function in app.functions.values():
+            found += [function, *self.variants.get(function, ())]
+        return found
 
     async def stop(self, app_id: str) -> None:
         """End an app; returns when its containers have gone. Harmless if it has ended."""
@@ -244,18 +263,17 @@ class Apps:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
-        for function in functions:
-            self._forget_function(function)
+        self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
+        self._forget_functions(functions, ENDED)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
         if app.draft:
             asyncio.get_running_loop().call_later(DRAFT_LOG_KEPT_S, self._logs.remove, app.id)
         else:
-            keep_outputs = app.detached or app.deployed
-            await self._database.submit(queries.end_app(app.id, time.time(), keep_outputs=keep_outputs))
+            await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
 
     def get(self, app_id: str) -> App:
-        """Return a running app. Raises `RemoteFailure` if it has ended."""
+        """Return an app that runs. Raises `RemoteFailure` if it does not."""
         app = self.by_id.get(app_id)
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")

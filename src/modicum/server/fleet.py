@@ -132,6 +132,11 @@ class Fleet:
         function = self.functions.get(function_id)
         return repr(function.name) if function is not None else "its function"
 
+    def app_of(self, function_id: str) -> str | None:
+        """Return the app of a function, None if there is no such function."""
+        function = self.functions.get(function_id)
+        return function.app if function is not None else None
+
     # -- containers ----------------------------------------------------------------------------------------
 
     def start(self, container_id: str, function_id: str, node: str) -> None:

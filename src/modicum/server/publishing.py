@@ -86,7 +86,7 @@ class Publishing:
     async def roll_over(self, app: App, author: Author) -> Published:
         """Publish the present version again, so that all its containers are replaced."""
         async with self._turn:
-            present = self._apps.functions_of(app)
+            present = self._apps.named_functions(app)
             author = replace(author, tag=(await self._newest(app)).tag, origin="rollover")
             return await self._replace(app, present, app.tags, author, always=True, renew=True)
 
@@ -125,7 +125,7 @@ class Publishing:
         renew: bool = False,
     ) -> Published:
         number = app.version + 1
-        change = compare(app.id, self._apps.functions_of(app), wanted, number, renew)
+        change = compare(app.id, self._apps.named_functions(app), wanted, number, renew)
         if not always and change.is_empty and app.version > 0 and not await self._is_retagged(app, tags, author.tag):
             return Published(app, False)
         why = f"version {number} of the app {app.name!r} was published without this function"

@@ -37,7 +37,11 @@ class App:
 
 @dataclass(slots=True)
 class Function:
-    """A function of an app: what a container of it needs to know."""
+    """A function of an app, or a variant of one: what a container of it needs to know.
+
+    A variant has a `parent`; its definition is the parent's but for its `settings` and `parameters` (base64).
+    `overrides` are what the autoscaler was told meanwhile.
+    """
 
     id: str
     app: str
@@ -45,12 +49,16 @@ class Function:
     definition: dict[str, Any]
     serialized: bytes
     generation: int = 0  # the version of its app in which it changed last
+    parent: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    parameters: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
     pinned: int | None = None  # the version that it stays at
 
     @property
     def options(self) -> dict[str, Any]:
-        """What it asks of the platform."""
-        return self.definition["options"]  # type: ignore[no-any-return]
+        """What it asks of the platform now."""
+        return {**self.definition["options"], **self.overrides}
 
 
 @dataclass(slots=True)
@@ -61,6 +69,7 @@ class Input:
     index: int
     payload: bytes
     blob: str | None
+    container: str | None = None  # the last one that it was given to
 
 
 @dataclass(slots=True)
@@ -71,6 +80,7 @@ class Output:
     payload: bytes
     blob: str | None
     frame: Sent | None = None  # the agent's frame that brought it; None if the server made it
+    run_s: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -86,11 +96,11 @@ class Call:
     open: set[int] = field(default_factory=set)
     outputs: dict[int, Output] = field(default_factory=dict)
     blobs: list[str] = field(default_factory=list)
-    waiters: dict[int, list[asyncio.Future[Output]]] = field(default_factory=dict)
     container: str | None = None
     pieces: int = 0  # of a generator: how many its caller had when he last said so
     begun: bool = False  # of a generator: its caller may have some
     method: str | None = None  # of a class
+    parent: str | None = None  # the key of the input that made it
 
     @property
     def durable(self) -> bool:
@@ -126,8 +136,18 @@ class Sent:
 
     seq: int
     function: str  # of the container that sent it: its outputs are no other function's
+    container: str
     open: int = 0  # what of it is neither stored nor written to a caller
     written: dict[Channel, int] = field(default_factory=dict)  # how far callers' connections must have got
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """Somebody who asks for the output of a spawned input."""
+
+    index: int
+    function: str
+    output: asyncio.Future[Output]
 
 
 def key_of(call: str, index: int) -> str:

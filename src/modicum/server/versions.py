@@ -71,7 +71,7 @@ def pinned(function: str, app: str, name: str, version: int, definition: tuple[d
     """
     settings, serialized = definition
     settings = {**settings, "options": {**settings["options"], "min_containers": 0}}
-    return Function(_id([function, "version", version]), app, name, settings, serialized, version, version)
+    return Function(_id([function, "version", version]), app, name, settings, serialized, version, pinned=version)
 
 
 def _id(parts: list[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -15,10 +17,17 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    or_,
     true,
 )
 
 metadata = MetaData()
+
+
+def _only(condition: Any) -> dict[str, Any]:
+    """Return the arguments of an index that has only the rows of which something holds."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
 
 apps = Table(
     "apps",
@@ -77,9 +86,25 @@ functions = Table(
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("pinned", Integer),
     Column("removed", Boolean, nullable=False, server_default=false()),
+    Column("parent", String),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Column("parameters", Text),
+    Column("overrides", Text, nullable=False, server_default="{}"),
 )
 """Functions that can be called and, for the outputs of their inputs, those that a later version of their app lacks
-(`removed`). `generation` is the version in which the definition changed last; `pinned` the one that it stays at."""
+(`removed`). `generation` is the version in which the definition changed last; `pinned` the one that it stays at.
+A variant has a `parent`, whose definition is its own but for `settings` and `parameters`. `overrides` are what a user
+has told the autoscaler since the function was defined."""
+
+function_minutes = Table(
+    "function_minutes",
+    metadata,
+    Column("function", String, primary_key=True),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("counts", Text, nullable=False),
+    Index("function_minutes_by_minute", "minute"),
+)
+"""How functions did, in each minute since the epoch in which they did anything."""
 
 images = Table(
     "images",
@@ -97,22 +122,50 @@ forced_layers = Table(
 )
 """Layers that somebody had built anew: what is hashed into their ids since."""
 
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("function", String, ForeignKey("functions.id", ondelete="CASCADE"), nullable=False),
+    Column("method", String),
+    Column("parent", String),
+    Column("created_at", Float, nullable=False),
+    Column("inputs", Integer, nullable=False),
+    Index("calls_by_function", "function", "created_at"),
+)
+"""Spawned calls. `inputs` says how many there are; `parent` is the key of the input that made the call, if one did. A
+call outlives the outputs of its inputs: so it can be said that they were there."""
+
+Index("calls_by_parent", calls.c.parent, **_only(calls.c.parent.is_not(None)))
+
 inputs = Table(
     "inputs",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("call", String, nullable=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("call", String, ForeignKey("calls.id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("function", String, ForeignKey("functions.id", ondelete="CASCADE"), nullable=False),
+    Column("function", String, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("blob", String),
+    Column("failures", Integer, nullable=False, server_default="0"),
     Column("status", String),
     Column("output", LargeBinary),
     Column("output_blob", String),
     Column("finished_at", Float),
+    Column("container", String),
+    Column("run_s", Float),
     Index("inputs_by_call", "call", "position", unique=True),
 )
-"""Spawned inputs; `status` is null until they have an output."""
+"""Spawned inputs; `status` is null until they have an output. `number`, which the server gives, orders all of them."""
+
+Index("inputs_waiting", inputs.c.function, inputs.c.number, **_only(inputs.c.status.is_(None)))
+Index("inputs_finished", inputs.c.finished_at, **_only(inputs.c.finished_at.is_not(None)))
+Index(
+    "inputs_with_blobs",
+    inputs.c.blob,
+    inputs.c.output_blob,
+    **_only(or_(inputs.c.blob.is_not(None), inputs.c.output_blob.is_not(None))),
+)
 
 ended_containers = Table(
     "ended_containers",

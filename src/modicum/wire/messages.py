@@ -49,6 +49,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
                     the serialized function, unless it is that blob, which is taken → function; idempotent
+    function.variants function, limit (0: all, the newest first) → function, variants [{id, settings, parameters,
+                    runners}, …]. Here and above `APP/FUNCTION` may stand for a function's id
     files.missing   sets → sets that are not complete here
     files.lacking   set, whose manifest is here → nothing; *payload* a byte for each of its files: 1 if its content is
                     not here. Once all are, the set is complete
@@ -61,13 +63,35 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
                     [method]. A class is named `Model.*`; `Model.f` finds it too, and that method. With a version: the
                     function as it was in that one, and stays
     call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}],
+                    [method: of a class], [parent: the key of the input that makes this call],
                     [pieces: how many of a generator's the caller has]; *payload*.
                     Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins
                     those that are known and resumes the answers on this connection. As a request (spawn) it is
                     answered once the inputs are durable.
-    call.get        call, index, wait_s → pending, and status, size, blob; *payload*; or why it waits
+    call.get        call, index, [count: 1], wait_s → outputs [[index, status, size, blob | null], …]; *payload*: those
+                    that are there of up to `count` spawned inputs from `index` on, without a gap; the first is waited
+                    for. If there is none, why it waits
+    call.ready      calls, wait_s → ready: the calls whose first input has an output, or is not known; one is waited for
+    call.info       call → function, name (of the function), app, method, inputs (how many), created_at
+    call.cancel     call, [terminate_containers] → nothing; each input without an output gets `TERMINATED`, what runs is
+                    cancelled. Their containers are killed if that is asked for
+    call.graph      call → inputs [[key, parent, status | null, container | null, function, module], …], truncated: all
+                    inputs that are known of the calls above and below
+    call.list       function, [variants: theirs too], count, [since], [until] → calls [{call, index, method, created_at,
+                    finished_at, container, run_s, state, why}, …], the newest first, or those of a time, the oldest
+                    first; pending: how many spawned inputs have no output, why: those that wait do
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
+    function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,
+                    options: the variant with these settings, which has containers of its own. A variant's variant is
+                    one of the same function; the same settings give the same variant
+    function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
+                    that change, null for what holds without a word → settings, overrides; until it is defined anew
+    function.stats  function → backlog, runners, running, headroom, why (the backlog waits)
+    function.history function, since, until, [all_variants] → function, variants (how many), of its inputs succeeded,
+                    failed, timed_out, running, run_s [[percentage, seconds], …]; of its containers total, started,
+                    errors, creating, startup_s
+    function.info   function → function, name, app, app_name, parent, image, options, spec
 
   to the caller
     call.outputs    call, outputs [[index, status, size, blob | null], …], log [app, cursor]; *payload*. Whoever shows
@@ -180,13 +204,24 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "image.list": _USER,
     "image.prune": _USER,
     "function.create": _USER,
+    "function.variants": _USER,
     "files.missing": _USER,
     "files.lacking": _USER,
     "files.put": _USER,
     "call.inputs": _CALLER,
     "call.get": _CALLER,
+    "call.ready": _CALLER,
+    "call.info": _CALLER,
+    "call.cancel": _CALLER,
+    "call.graph": _CALLER,
+    "call.list": _USER,
     "call.forget": _CALLER,
     "call.ack": _CALLER,
+    "function.bind": _CALLER,
+    "function.configure": _CALLER,
+    "function.stats": _CALLER,
+    "function.history": _CALLER,
+    "function.info": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,
     "agent.loaded": _AGENT,

@@ -123,6 +123,12 @@ def test_options_by_default() -> None:
         "scaledown_window": 60,
         "timeout": 300,
         "startup_timeout": 300,
+        "buffer_containers": 0,
+        "retries": None,
+        "single_use_containers": False,
+        "placement": None,
+        "concurrency": None,
+        "batching": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9
@@ -276,9 +282,9 @@ def test_decorators_without_parentheses_say_so() -> None:
 def test_what_a_container_cannot_import_by_name_is_refused() -> None:
     def raw() -> None: ...
 
-    for name in ("Class.method", "<lambda>"):
+    for name, text in (("Class.method", r"a method: decorate it with @modal\.method"), ("<lambda>", "by name")):
         raw.__qualname__ = name
-        with pytest.raises(InvalidError, match="cannot be imported by name"):
+        with pytest.raises(InvalidError, match=text):
             App("a").function()(raw)
 
 

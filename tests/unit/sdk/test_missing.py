@@ -13,6 +13,7 @@ import modicum
 from modicum import _missing
 from modicum.app import App
 from modicum.call import FunctionCall
+from modicum.cls import Cls
 from modicum.exception import DeprecationError, InvalidError
 from modicum.function import Function
 from modicum.image import Image
@@ -21,6 +22,7 @@ OWNERS: dict[str, Any] = {
     "modal": modicum,
     "modal.exception": modicum.exception,
     "App": App,
+    "Cls": Cls,
     "Function": Function,
     "FunctionCall": FunctionCall,
     "Image": Image,
@@ -69,7 +71,7 @@ def test_a_typo_names_the_nearest() -> None:
 
 
 def test_instances_say_what_their_classes_say() -> None:
-    for name in ("sandboxes", "cls"):
+    for name in ("server", "sandboxes"):
         with pytest.raises(AttributeError, match=rf"modal\.App\.{name} is not in Modicum yet"):
             getattr(App("a"), name)
 
@@ -110,10 +112,8 @@ def test_objects_of_the_app_are_not_kept_on_it() -> None:
 def test_the_older_module_of_functions() -> None:
     functions = importlib.import_module("modicum.functions")
     assert (functions.Function, functions.FunctionCall) == (Function, FunctionCall)
-    with pytest.raises(
-        AttributeError, match=r"modal\.functions\.gather is gone: it is now modal\.FunctionCall\.gather"
-    ):
-        _ = functions.gather
+    with pytest.raises(AttributeError, match=r"'modal\.functions' has no attribute 'gathers'; did you mean 'gather'\?"):
+        _ = functions.gathers
 
 
 def test_probing_for_protocols_is_not_disturbed() -> None:

@@ -187,7 +187,7 @@ async def test_a_publication_that_is_not_stored_changes_nothing(shop: Shop, monk
     assert await shop.look_up() == before
     assert [each["version"] for each in await shop.history()] == [1]
     stored = await shop.parts.database.submit(queries.everything)
-    assert [row[2] for row in stored.functions if row[1] == before["app"]] == ["f"]
+    assert [row.name for row in stored.functions if row.app == before["app"]] == ["f"]
 
 
 async def test_an_ephemeral_app_of_the_name_is_another(shop: Shop) -> None:
@@ -221,11 +221,11 @@ async def test_what_waits_for_a_function_that_goes_is_told_why(shop: Shop) -> No
     await shop.deploy({"f": {}})
     why = b"version 2 of the app 'shop' was published without this function"
     header, payload = await getting
-    assert (header["status"], payload) == ("terminated", why)
+    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why)
     told = [payload for header, payload in of(shop.user.take(), "call.outputs") if header["call"] == "fc-2"]
     assert b"".join(told) == why * 2
     header, payload = await shop.tell(shop.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0})
-    assert (header["status"], payload) == ("terminated", why), "and is told so later"
+    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why), "and is told so later"
     with pytest.raises(RemoteFailure, match="does not exist"):
         await shop.inputs("fc-3", "spawn", r=1)
 
@@ -413,8 +413,9 @@ async def test_containers_call_deployed_apps_and_their_own(shop: Shop) -> None:
         shop.function = function
         if allowed:
             assert (await shop.tell(agent, question))["function"] == function
-            await shop.inputs(f"fc-{function}", "spawn", channel=agent)
-            await shop.tell(agent, {"t": "call.get", "call": f"fc-{function}", "index": 0, "wait_s": 0})
+            call = function.replace("fu-", "fc-")
+            await shop.inputs(call, "spawn", channel=agent)
+            await shop.tell(agent, {"t": "call.get", "call": call, "index": 0, "wait_s": 0})
             continue
         with pytest.raises(RemoteFailure, match="there is no function with the id"):
             await shop.tell(agent, question)
@@ -458,7 +459,8 @@ async def check_successor(shop: Shop, answer: Any, then: str, server: Server, pa
     assert (app.id, app.version, app.tags, app.images) == (answer["app"], 2, {"a": "b"}, {"im-1", "im-2"})
     assert app.reaper is None
     assert app.functions == answer["functions"]
-    assert set(parts.deliveries.inputs) == {"fc-1:0", "fc-2:0"}
+    pending = {each: parts.backlog.pending(each) for each in (then, app.functions["f"])}
+    assert pending == {then: 1, app.functions["f"]: 1}
     found = await ask(router, shop.user, {"t": "function.lookup", "app": "shop", "name": "f", "version": 1})
     assert found["function"] == then
     node = Wire("node")

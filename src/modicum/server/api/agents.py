@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from modicum.server.api.calls import resume_pieces
 from modicum.server.api.fields import cut, patience, value_blob, whole
@@ -93,6 +94,8 @@ def loaded(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     """The function is loaded there: inputs may come."""
     container = _container(parts, channel)
     parts.controller.handle(ev.ContainerLoaded(container.id))
+    if container.started_at is not None:
+        parts.history.container_loaded(container.function, time.time() - container.started_at)
     return None
 
 
@@ -116,8 +119,9 @@ def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[e
     for (key, attempt, status, run_s, _, blob), value in zip(header["outputs"], values):
         if status not in STATUSES:
             raise ValueError(f"an agent cannot know of an input that it ended as {status!r}")
-        arrived[key] = Output(status, value, value_blob(blob))
-        ended.append(ev.Output(key, attempt, status != EXCEPTION, patience(run_s, RUN_S_MAX)))
+        took_s = patience(run_s, RUN_S_MAX)
+        arrived[key] = Output(status, value, value_blob(blob), run_s=took_s)
+        ended.append(ev.Output(key, attempt, status != EXCEPTION, took_s))
     return arrived, tuple(ended)
 
 

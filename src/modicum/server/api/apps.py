@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from modicum.blobs.base import BlobMissing
-from modicum.server.api.fields import seconds, value_blob, whole
+from modicum.server.api.fields import value_blob
+from modicum.server.api.options import check_options
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -75,12 +76,8 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
 def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` for what no container could be made of."""
     parts.fleet.image_of(definition["image"])
-    options, spec = definition["options"], definition["spec"]
-    whole(options["min_containers"])
-    if options["max_containers"] is not None:
-        whole(options["max_containers"])
-    for name in ("scaledown_window", "timeout", "startup_timeout"):
-        seconds(options[name])
+    check_options(definition["options"])
+    spec = definition["spec"]
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)

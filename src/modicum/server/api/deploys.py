@@ -203,7 +203,7 @@ async def look_up_function(parts: Parts, channel: Channel, header: Header, paylo
     if version is None:
         version = _own_version(parts, channel, app)
     if version is None:
-        functions = parts.apps.functions_of(app)
+        functions = parts.apps.named_functions(app)
     else:
         functions = await parts.publishing.pin(app, whole(version))
     if name in functions:

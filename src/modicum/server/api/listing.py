@@ -49,8 +49,8 @@ def waiting(parts: Parts, channel: Channel, header: Header, payload: bytes) -> A
     state = parts.controller.state
     found = []
     for app in (parts.apps.by_id[each] for each in header["apps"] if each in parts.apps.by_id):
-        for name, function in app.functions.items():
-            inputs = state.waits_for_container(function)
+        for function in parts.apps.functions_of(app):
+            inputs, name = state.waits_for_container(function), parts.fleet.functions[function].name
             if inputs:
                 found.append({"app": app.id, "function": name, "inputs": inputs, "why": state.why_waiting(function)})
     return {"waiting": found}
