@@ -70,13 +70,13 @@ STOPPED = "stopped"
 """A file whose time tells running clients that the server was stopped on purpose: they do not start it again."""
 
 HOUSEKEEPING_EVERY_S = 30.0
-LOGS_SWEPT_EACH = 10
-"""At every so many housekeepings: all logs are looked at."""
-
 CALLS_KNOWN_S = 30 * 24 * 3600.0
 """For so much longer than outputs are kept, it is known that there was a call."""
 
 FORGET_CALLS_EVERY_S = 3600.0
+
+LOGS_SWEPT_EACH = 10
+"""At every so many housekeepings: all logs are looked at."""
 
 BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""

@@ -175,7 +175,7 @@ def test_inputs_that_keep_crashing_together_run_alone(core: Driver) -> None:
     core.wait(core.now + 10.0)
     core.feed(InputsArrived("f", ("d:0",)))
     assert core.feed(ContainerReady("ta-t5")) == [sent("ta-t5", "c:2", attempt=3)]
-    [accepted, send] = core.end("ta-t5", ("c:2", 3))
+    [_, send] = core.end("ta-t5", ("c:2", 3))
     assert send == sent("ta-t5", "d:0")
     core.feed(InputsArrived("f", ("d:1",)))
     assert core.state.stats("f").running == 2  # together again

@@ -94,7 +94,7 @@ def test_what_waits_for_a_batch_to_end_comes_as_the_next(core: Driver) -> None:
     core.feed(InputsArrived("f", keys(1)))
     for number in range(6):
         assert core.feed(InputsArrived("f", keys(1, f"d{number}"))) == []
-    [accepted, send] = core.end("ta-t1", ("c:0", 1))
+    [_, send] = core.end("ta-t1", ("c:0", 1))
     assert send == sent("ta-t1", *(f"d{number}:0" for number in range(4)))
 
 

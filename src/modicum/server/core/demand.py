@@ -24,8 +24,8 @@ def note(pool: Pool, now: float) -> None:
 def wanted(pool: Pool, now: float) -> int:
     """How many containers the pool should have, those included that finish what they run and go.
 
-    As many as its load wants; the buffer beside those that are busy, while any are; its minimum at least and its maximum
-    at most.
+    As many as its load wants; the buffer beside those that are busy, while any are; its minimum at least and its
+    maximum at most.
     """
     spec = pool.spec
     count = _for_load(pool, now)
@@ -80,13 +80,12 @@ def _for_load(pool: Pool, now: float) -> int:
 def _most(pool: Pool) -> int:
     """How many containers its inputs could fill. Nothing is added to one that is leaving, nor to a batch that runs."""
     spec = pool.spec
-    most = ceil(pool.load / spec.aim)
     if spec.slots == 1:
-        return most
+        return pool.load
     batched = bool(spec.batch_size)
     closed = [each for each in pool.containers.values() if each.load and (each.yielding or (batched and each.slow))]
     elsewhere = pool.load - sum(len(each.load) for each in closed)
-    return max(most, len(closed) + ceil(elsewhere / spec.aim))
+    return len(closed) + ceil(elsewhere / spec.aim)
 
 
 def _busy(pool: Pool) -> int:

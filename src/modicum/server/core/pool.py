@@ -52,9 +52,10 @@ class Pool:
         self.old: dict[str, Container] = {}  # of another generation, and not ending yet
         self.suspects: set[str] = set()  # inputs that run alone, because their containers keep dying
         self.experience = Experience()
-        self.failures = 0  # starts that failed since one succeeded
+        self.failures = 0  # starts that failed since one succeeded, or since somebody was told
+        self.broken = 0  # starts that failed since one succeeded
+        self.streak = 0  # containers that crashed since the last output
         self.failure = ""  # why the last one did
-        self.streak = 0  # starts that failed and containers that crashed since the last output
         self.retry_at = -inf  # no start before
         self.needed = Peak()  # containers that were busy or wanted for its load
         self.removed = False  # its function is gone; only its containers are still to go
