@@ -211,7 +211,7 @@ class _Inputs:
         self._header = {"t": "call.inputs", "call": call, "function": function, "kind": kind}
         if method is not None:
             self._header["method"] = method
-        parent = _context.current_key()
+        parent = _context.key()
         if parent is not None:
             self._header["parent"] = parent
         self._held: dict[int, tuple[bytes, str | None]] = {}

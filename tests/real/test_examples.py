@@ -18,6 +18,9 @@ CASES = {
     "guide/spawn.py": ["All tasks spawned"],
     "guide/timeouts_and_retries.py": ["attempt 3 succeeded"],
     "guide/container_configuration.py": ["{'five at once'}"],
+    "guide/classes_with_lifecycle.py": ["gpt2 is loaded", "Hello, world! I am a stand-in for gpt2."],
+    "model.py": ["Loading french", "Bonjour, Ada!", "Bonjour, Grace!", "Loading english", "Hello, Alan!"],
+    "model.py::Greeter.greet --language french --name Ada": ["'Bonjour, Ada!'"],
     "hello.py": ["Greeting world from inside a container", "Hello, world!"],
     "hello.py --name Ada": ["Hello, Ada!"],
     "images.py": [

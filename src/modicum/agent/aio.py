@@ -56,7 +56,7 @@ class Loop:
         agent.on_cancel = self._on_cancel
         while (item := self._loop.run_until_complete(self._serve())) is not None:
             target = self.service.target(item)
-            agent.run_here((target.function, target.is_generator), item)
+            agent.run_here(target.function, target.is_generator, item)
         self.service.leave(self._loop.run_until_complete)
         self._close()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from modicum.agent.pieces import Pieces
     from modicum.wire.frames import Header
 
-    Input = tuple[Any, ...]  # key, attempt, payload, blob, and the method if it is a class's
+    Input = list[Any]  # key, attempt, payload, blob, and the method if it is a class's
     Run = tuple[Callable[..., Any], bool]  # what to call, and whether it is a generator
 
 BATCH_INPUTS = 64
@@ -38,8 +38,10 @@ BATCH_BYTES = 256 * 1024
 BATCH_S = 0.005
 """Outputs wait for company so long at most, and only while more inputs are queued here."""
 
-LINGER_S = 10.0
+LINGER_S, LINGER_AT_ONCE_S = 5.0, 1.0
 """Threads of the user's that are no daemons are waited for so long at most when all else has ended."""
+
+INSIST_EVERY_S = 0.1
 
 LOADING = "loading"
 """In place of an input's key: the user's module is imported, or the hooks run that come before all inputs."""
@@ -112,7 +114,8 @@ class Agent:
 
             return start(self, spec, code, header.get("parameters"))
         function = load(spec, code)
-        return lambda: self.serve(lambda item: (function, spec["generator"]))
+        run = function, spec["generator"]
+        return lambda: self.serve(lambda item: run)
 
     def _fail(self, error: BaseException) -> None:
         """Tell why nothing can run here, and wait to be told to exit: that must be read before the connection ends."""
@@ -127,7 +130,7 @@ class Agent:
         if any(each is not threading.current_thread() and not each.daemon for each in threading.enumerate()):
             from modicum.agent.service import end_within
 
-            end_within(LINGER_S)
+            end_within(LINGER_AT_ONCE_S if self._at_once else LINGER_S)
 
     def serve(self, choose: Callable[[Input], Run]) -> None:
         """Run inputs one after the other, right here. `choose` says what runs an input."""
@@ -139,17 +142,17 @@ class Agent:
                     return
                 self._wake.acquire()
                 continue
-            self.run_here(choose(item), item)
+            self.run_here(*choose(item), item)
 
-    def run_here(self, run: Run, item: Input) -> None:
+    def run_here(self, function: Callable[..., Any], generator: bool, item: Input) -> None:
         """Run one input on the main thread and send its output."""
         key = item[0]
-        run_one = self._run_generator if run[1] else self._run_function
+        run_one = self._run_generator if generator else self._run_function
         _context.enter(key)
         output.begin(key)
         started = time.perf_counter()
         try:
-            status, value = run_one(run[0], item)
+            status, value = run_one(function, item)
         except BaseException as error:  # noqa: BLE001 - an interrupt, just when the user's code had ended
             status, value = _failure(error)
         run_s = time.perf_counter() - started
@@ -160,7 +163,9 @@ class Agent:
     def _run_function(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
         try:
             args, kwargs = self.arguments(item)
-            self._enter(item[0])
+            self._inside = item[0]
+            if self._cancelled:
+                self._enter(item[0])
             value = function(*args, **kwargs)
             self._inside = ""
         except BaseException as error:  # noqa: BLE001
@@ -203,8 +208,14 @@ class Agent:
 
     def interrupt(self, key: str) -> None:
         """Raise `InputCancellation` in the user's code on the main thread, if that runs this input."""
-        if self._inside == key:
+        if key and self._inside == key:
+            threading.Thread(target=self._insist, args=(key,), name="modicum-interrupt", daemon=True).start()
+
+    def _insist(self, key: str) -> None:
+        """Send the signal until it has worked: one that comes just before a system call does not end that call."""
+        while self._inside == key:
             _signal.pthread_kill(self._main, _signal.SIGUSR1)
+            time.sleep(INSIST_EVERY_S)
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         key = self._inside
@@ -305,10 +316,12 @@ class Agent:
 
     def _on_run(self, header: Header, payload: bytes) -> None:
         start = 0
-        for key, attempt, size, *rest in header["inputs"]:
-            self._held[key] = attempt
+        for entry in header["inputs"]:
+            key, size = entry[0], entry[2]
+            self._held[key] = entry[1]
             self._cancelled.discard(key)  # a caller who came back wants it again
-            self._queue.append((key, attempt, payload[start : start + size], *rest))
+            entry[2] = payload[start : start + size]
+            self._queue.append(entry)
             start += size
         self.on_work()
 
@@ -360,8 +373,7 @@ class Agent:
         if header.get("now"):
             self._at_once = True
             self._queue.clear()
-            if self._inside:
-                _signal.pthread_kill(self._main, _signal.SIGUSR1)
+            self.interrupt(self._inside)
             self.on_stop()
         self.on_work()
 
