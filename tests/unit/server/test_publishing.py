@@ -230,6 +230,25 @@ async def test_what_waits_for_a_function_that_goes_is_told_why(shop: Shop) -> No
         await shop.inputs("fc-3", "spawn", r=1)
 
 
+async def test_a_new_version_resets_what_autoscalers_were_told_and_an_unchanged_one_does_not(shop: Shop) -> None:
+    base = (await shop.deploy({"f": {}, "g": {}}))["functions"]["f"]
+    bind = {"t": "function.bind", "function": base, "options": {"timeout": 5}}
+    variant = (await shop.tell(shop.user, bind))["function"]
+    for each in (base, variant):
+        told = {"t": "function.configure", "function": each, "settings": {"max_containers": 7}}
+        await shop.tell(shop.user, told)
+
+    def most() -> list[int | None]:
+        return [shop.parts.controller.state.pools[each].spec.max_containers for each in (base, variant)]
+
+    await shop.deploy({"f": {}, "g": {}})
+    assert most() == [7, 7], "it is the same version"
+    await shop.deploy({"f": {}, "g": {"code": b"2"}})
+    assert most() == [1, 1], "as the decorator says"
+    stored = await shop.parts.database.submit(queries.everything)
+    assert [each.overrides for each in stored.functions if each.id in (base, variant)] == [{}, {}]
+
+
 async def test_variants_follow_their_function(shop: Shop) -> None:
     async def vary(function: str) -> str:
         bind = {"t": "function.bind", "function": function, "options": {"timeout": 5}}
