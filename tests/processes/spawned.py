@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
+from pathlib import Path
 
 import modicum
+from modicum.exception import InputCancellation
 
 app = modicum.App("spawned")
 
@@ -24,6 +27,27 @@ def wait_for(path: str) -> str:
     while not os.path.exists(path):
         time.sleep(0.02)
     return path
+
+
+@app.function(retries=3)
+def run_on(folder: str) -> None:
+    """Leave marks when it runs, and when it is interrupted."""
+    Path(folder, f"runs {os.getpid()}").touch()
+    try:
+        time.sleep(60)
+    except InputCancellation:
+        Path(folder, "interrupted").touch()
+        raise
+
+
+@app.function()
+async def run_on_async(folder: str) -> None:
+    Path(folder, f"runs {os.getpid()}").touch()
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        Path(folder, "interrupted").touch()
+        raise
 
 
 @app.function()

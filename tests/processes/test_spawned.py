@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def app(server: object) -> Iterator[modicum.App]:
 
 def test_a_map_that_nobody_waits_for(app: modicum.App, tmp_path: Path) -> None:
     assert spawned.record.spawn_map([str(tmp_path)] * 30, range(30)) is None
-    eventually(lambda: len(os.listdir(tmp_path)) == 30)
+    eventually(lambda: len(os.listdir(tmp_path)) == 30, within_s=30)
 
 
 def test_its_values_by_index_and_in_order(app: modicum.App) -> None:
@@ -65,7 +66,7 @@ def test_gathering_raises_the_first_failure_at_once(app: modicum.App, tmp_path: 
 def test_a_pending_call_says_why_and_can_be_cancelled(app: modicum.App, tmp_path: Path) -> None:
     runs = spawned.wait_for.spawn(str(tmp_path / "go"))
     waits = spawned.wait_for.spawn(str(tmp_path / "never"))
-    eventually(lambda: "ta-" in _why(runs))
+    eventually(lambda: "ta-" in _why(runs), within_s=30)
     assert "busy" in _why(waits)
     waits.cancel()
     with pytest.raises(RemoteError, match="the call was cancelled"):
@@ -76,6 +77,25 @@ def test_a_pending_call_says_why_and_can_be_cancelled(app: modicum.App, tmp_path
     assert runs.get() == str(tmp_path / "go")
     runs.cancel()
     assert runs.get() == str(tmp_path / "go"), "an output stays"
+
+
+@pytest.mark.parametrize("function", [spawned.run_on, spawned.run_on_async], ids=lambda each: str(each.name))
+def test_cancelling_interrupts_what_runs(app: modicum.App, tmp_path: Path, function: Any) -> None:
+    call = function.spawn(str(tmp_path))
+    eventually(lambda: os.listdir(tmp_path), within_s=30)
+    call.cancel()
+    eventually(lambda: "interrupted" in os.listdir(tmp_path), within_s=30)
+    with pytest.raises(RemoteError, match="the call was cancelled"):
+        call.get()
+
+
+def test_cancelling_may_end_the_container(app: modicum.App, tmp_path: Path) -> None:
+    call = spawned.run_on.spawn(str(tmp_path))
+    eventually(lambda: os.listdir(tmp_path), within_s=30)
+    (mark,) = os.listdir(tmp_path)
+    call.cancel(terminate_containers=True)
+    eventually(lambda: not Path("/proc", mark.split()[1]).exists(), within_s=30)
+    assert [each for each in os.listdir(tmp_path) if each.startswith("runs")] == [mark], "it is not run again"
 
 
 def _why(call: modicum.FunctionCall[str]) -> str:

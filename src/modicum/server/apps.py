@@ -8,9 +8,10 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from modicum.server.backlog import ENDED, Backlog
+from modicum.server.backlog import Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
@@ -60,7 +61,8 @@ class Apps:
         self.deployed: dict[str, App] = {}  # by name
         self._by_key: dict[str, App] = {}
         self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
-        self.redefined: Callable[[Function], None] = lambda function: None
+        self.on_replaced: Callable[[Function, bool], None] = lambda function, recreate: None
+        self.on_removed: Callable[[str, str], None] = lambda function, why: None
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str], draft: bool = False) -> App:
         """Return the app of a key, made now if there is none. A draft is of this server alone."""
@@ -157,7 +159,7 @@ class Apps:
         _ = self._begin_stop(app, "it is detached, and its work has ended")
 
     def _works(self, app: App) -> bool:
-        functions = {function.id for function in self._all_of(app)}
+        functions = {function.id for function in self.all_of(app)}
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
         if any(self._backlog.pending(function) for function in functions):
@@ -196,50 +198,48 @@ class Apps:
 
     def pinned_of(self, app: App, version: int) -> dict[str, Function]:
         """Return the functions that stay at a version of an app, by name; none if nobody has asked for it."""
-        return {each.name: each for each in self._all_of(app) if each.pinned == version}
+        return {each.name: each for each in self.all_of(app) if each.pinned == version and each.parent is None}
 
     def callable_from(self, function: Function) -> dict[str, Function]:
         """Return the functions of its own app as a container of a function sees them: those of the same version."""
         app = self.by_id[function.app]
         return self.named_functions(app) if function.pinned is None else self.pinned_of(app, function.pinned)
 
-    def _all_of(self, app: App) -> list[Function]:
+    def all_of(self, app: App) -> list[Function]:
+        """Return all functions of an app: with variants, and those that stay at a version."""
         return [function for function in self._fleet.functions.values() if function.app == app.id]
 
     def put_in_place(self, app: App, change: Change, recreate: bool, why_removed: str) -> None:
         """Have an app's functions be what was published. Containers follow: at once, or as those of the new come."""
         for name in change.removed:
             function = app.functions.pop(name)
-            self._take_out([function, *self.variants.pop(function, ())], why_removed)
+            self.on_removed(function, why_removed)
+            self.take_out(function, why_removed)
         for name in (*change.added, *change.replaced):
             self._let_be_called(change.functions[name], recreate)
         for name in change.replaced:
-            self.redefined(change.functions[name])
+            self.on_replaced(change.functions[name], recreate)
+        for function_ in self.all_of(app):
+            if function_.overrides:  # what its autoscaler was told is over, also if it did not change
+                self._let_be_called(replace(function_, overrides={}), recreate)
 
-    def _take_out(self, functions: list[str], why: str) -> None:
-        """Nobody calls these any longer: who waits for them is told why, their containers end."""
-        for function in functions:
-            waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
-            for key in waiting:
-                self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
-            self._fleet.on_event(ev.FunctionRemoved(function, why))
+    def take_out(self, function: str, why: str) -> None:
+        """Nobody calls a function any longer: who waits for it is told why, its containers end."""
+        waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
+        for key in waiting:
+            self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
+        self._fleet.on_event(ev.FunctionRemoved(function, why))
+        self._forget_function(function)
+        self._backlog.end([function], why)
+
+    def _forget_function(self, function: str) -> None:
         self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        self._forget_functions(functions, why)
-
-    def _forget_functions(self, functions: list[str], why: str) -> None:
-        for function in functions:
-            self._fleet.functions.pop(function, None)
-            self.variants.pop(function, None)
-        self._backlog.end(functions, why)
+        self._fleet.functions.pop(function, None)
+        self.variants.pop(function, None)
+        for call in [c for c in self._deliveries.calls.values() if c.function == function]:
+            self._deliveries.forget(call)
 
     # -- the end -------------------------------------------------------------------------------------------
-
-    def functions_of(self, app: App) -> list[str]:
-        """Return the ids of an app's functions, each followed by its variants."""
-        found = []
-        for function in app.functions.values():
-            found += [function, *self.variants.get(function, ())]
-        return found
 
     async def stop(self, app_id: str) -> None:
         """End an app; returns when its containers have gone. Harmless if it has ended."""
@@ -258,22 +258,23 @@ class Apps:
     async def _stop(self, app: App) -> None:
         if self.deployed.get(app.name) is app:
             del self.deployed[app.name]
-        functions = [function.id for function in self._all_of(app)]
+        functions = [function.id for function in self.all_of(app)]
         for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
-        self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        self._forget_functions(functions, ENDED)
+        for function in functions:
+            self._forget_function(function)
+        self._backlog.end(functions)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
         if app.draft:
             asyncio.get_running_loop().call_later(DRAFT_LOG_KEPT_S, self._logs.remove, app.id)
         else:
-            await self._database.submit(stored_calls.end_app(app.id, ENDED, time.time()))
+            await self._database.submit(stored_calls.end_app(app.id, time.time()))
 
     def get(self, app_id: str) -> App:
-        """Return an app that runs. Raises `RemoteFailure` if it does not."""
+        """Return a running app. Raises `RemoteFailure` if it has ended."""
         app = self.by_id.get(app_id)
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")

@@ -59,6 +59,7 @@ class _Addition:
 
     call: StoredCall
     rows: list[StoredInput]
+    queue: _Queue
     stored: asyncio.Future[None]
 
 
@@ -87,10 +88,12 @@ class Backlog:
     def restore(self, last_number: int, waiting: dict[str, int]) -> None:
         """Take up what the last server left in the store; the core asks for what it needs of it."""
         self._number = last_number
-        for function, count in waiting.items():
-            if self._app_of(function) is not None:
-                self._queues[function] = _Queue(waiting=count)
-                self._tell(function)
+        gone = [function for function in waiting if self._app_of(function) is None]
+        if gone:
+            _ = self._terminate(gone)
+        for function in waiting.keys() - set(gone):
+            self._queues[function] = _Queue(waiting=waiting[function])
+            self._tell(function)
 
     def pending(self, function: str) -> int:
         """Return how many spawned inputs of a function have no output."""
@@ -120,9 +123,9 @@ class Backlog:
         if not self._additions:
             loop.call_soon(self._store)
         rows = [StoredInput(0, call.id, index, function, payload, blob) for index, payload, blob in arrived]
-        addition = _Addition(call, rows, loop.create_future())
+        addition = _Addition(call, rows, self._queue(function), loop.create_future())
         self._additions.append(addition)
-        self._queue(function).adding += len(rows)
+        addition.queue.adding += len(rows)
         return addition.stored
 
     def _store(self) -> None:
@@ -149,8 +152,7 @@ class Backlog:
                 self._submit([addition])
             return
         for addition in additions:
-            queue = self._queue(addition.call.function)
-            queue.adding -= len(addition.rows)
+            addition.queue.adding -= len(addition.rows)
             if error is None:
                 self._take(addition.call, [r for r in addition.rows if (r.call, r.position) not in future.result()])
             _answer(addition.stored, error)
@@ -161,7 +163,7 @@ class Backlog:
         if not rows:
             return
         if self._app_of(function) is None:
-            _ = self._database.submit(stored.terminate(stored.of_functions([function]), ENDED, time.time()))
+            _ = self._terminate([function])
             return
         queue = self._queue(function)
         if self._goes_straight(function, queue):
@@ -261,11 +263,15 @@ class Backlog:
             queue.waiting = max(queue.waiting - count, 0)
             self._tell(function)
 
-    def end(self, functions: Sequence[str], why: str) -> None:
-        """These are gone, and with them whatever of them waited."""
+    def end(self, functions: Sequence[str], text: str = ENDED) -> None:
+        """They are there no longer, and with them whatever of them waited."""
+        _ = self._terminate(functions, text)
         for function in functions:
             self._queues.pop(function, None)
-            self._deliveries.end(function, Output(TERMINATED, why.encode(), None))
+            self._deliveries.end(function, Output(TERMINATED, text.encode(), None))
+
+    def _terminate(self, functions: Sequence[str], text: str = ENDED) -> asyncio.Future[int]:
+        return self._database.submit(stored.terminate(stored.of_functions(functions), text, time.time()))
 
 
 def _answer(future: asyncio.Future[None], error: BaseException | None) -> None:

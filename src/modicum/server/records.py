@@ -49,11 +49,11 @@ class Function:
     definition: dict[str, Any]
     serialized: bytes
     generation: int = 0  # the version of its app in which it changed last
+    pinned: int | None = None  # the version that it stays at
     parent: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     parameters: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
-    pinned: int | None = None  # the version that it stays at
 
     @property
     def options(self) -> dict[str, Any]:

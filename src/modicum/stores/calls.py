@@ -371,22 +371,20 @@ def blobs(connection: Connection) -> set[str]:
     return {blob for row in named for blob in row if blob}
 
 
-def end_app(app: str, text: str, now: float) -> Callable[[Connection], None]:
-    """Record that an app has ended: inputs without an output end with it.
+def end_app(app: str, now: float) -> Callable[[Connection], None]:
+    """Record that an app has ended; its functions' inputs have.
 
-    What it spawned can be asked for until `queries.forget_ended`; of an app that has spawned nothing only its name is
-    kept. Nothing of it can be run again, and whoever made it may make another under the same key.
+    What it spawned can be asked for until `queries.forget_ended`; the functions of one that has spawned nothing go now.
     """
     theirs = select(functions.c.id).where(functions.c.app == app)
     spawned = exists().where(calls.c.function.in_(theirs))
 
     def change(connection: Connection) -> None:
-        if connection.execute(select(spawned)).scalar():
-            terminate(inputs.c.function.in_(theirs), text, now)(connection)
-        else:
-            connection.execute(delete(functions).where(functions.c.app == app))
-        connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
+        # Whoever made it may make another under the same key.
         connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
+        connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
+        if not connection.execute(select(spawned)).scalar():
+            connection.execute(delete(functions).where(functions.c.app == app))
 
     return change
 

@@ -75,9 +75,12 @@ def replace_functions(change: Replacement, now: float) -> Callable[[Connection],
     def apply(connection: Connection) -> set[str]:
         row = {"version": change.number, "tags": json.dumps(change.tags)}
         connection.execute(update(apps).where(apps.c.id == change.app).values(**row))
+        connection.execute(update(functions).where(functions.c.app == change.app).values(overrides="{}"))
         put_functions(change.app, change.functions)(connection)
-        connection.execute(update(functions).where(functions.c.id.in_(change.removed)).values(removed=True))
-        _fail_inputs(connection, change.removed, change.why_removed, now)
+        variants = select(functions.c.id).where(functions.c.parent.in_(change.removed))
+        removed = [*change.removed, *connection.scalars(variants)]
+        connection.execute(update(functions).where(functions.c.id.in_(removed)).values(removed=True))
+        _fail_inputs(connection, removed, change.why_removed, now)
         if change.version is not None:
             _add_version(connection, change.app, change.version, change.functions)
             _forget_definitions(connection, change.app, change.kept)

@@ -258,6 +258,20 @@ async def test_who_waits_when_the_app_ends_is_told(world: World) -> None:
         assert answer["outputs"][0][1] == "terminated" and payload
 
 
+async def test_inputs_that_are_stored_after_their_function_went_end_too(world: World) -> None:
+    spawning = asyncio.ensure_future(spawn(world, "fc-1", 3))
+    while not world.parts.backlog.pending(world.function):
+        await asyncio.sleep(0)
+    function = world.parts.fleet.functions.pop(world.function)
+    world.parts.backlog.end([function.id])
+    await spawning
+    await told(world)
+    answer, payload = await get(world, "fc-1", count=3)
+    assert [entry[1] for entry in answer["outputs"]] == ["terminated"] * 3
+    assert b"its app has ended" in payload
+    assert world.parts.backlog.pending(function.id) == 0
+
+
 # -- cancelling --------------------------------------------------------------------------------------------------
 
 

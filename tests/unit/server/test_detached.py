@@ -147,11 +147,10 @@ async def test_an_ended_app_is_not_taken_up_again_and_forgotten_after_a_while(wo
     app = await detached(world)
     await world.inputs(kind="spawn")
     database = world.parts.database
-    await database.submit(stored.end_app(app, "it ended", 100.0))
+    await database.submit(stored.end_app(app, 100.0))
     everything = await database.submit(queries.everything)
     assert app not in [each.id for each in everything.apps]
     assert app not in [row.app for row in everything.functions]
-    assert await database.submit(stored.waiting) == {}
     await database.submit(queries.forget_ended(100.0))
     assert await database.submit(stored.facts("fc-1")) is not None
     await database.submit(queries.forget_ended(101.0))

@@ -99,7 +99,7 @@ async def test_a_variant_has_containers_of_its_own(world: World) -> None:
 async def test_variants_end_with_their_app(world: World) -> None:
     variant = (await bind(world, {"timeout": 5}))["function"]
     (app,) = world.parts.apps.by_id.values()
-    assert world.parts.apps.functions_of(app) == [world.function, variant]
+    assert [each.id for each in world.parts.apps.all_of(app)] == [world.function, variant]
     await world.parts.apps.stop(app.id)
     assert world.parts.fleet.functions == {}
     assert world.parts.controller.state.pools == {}
@@ -138,14 +138,6 @@ async def test_a_function_that_is_defined_anew_takes_its_variants_along(world: W
     assert (changed.options["min_containers"], changed.overrides) == (0, {})
     assert before.definition["image"] == "im-1", "its containers were made of it"
     assert spec_of(world, variant).startup_timeout_s == 9
-
-
-async def test_variants_go_with_their_function(world: World) -> None:
-    variant = (await bind(world, {"timeout": 5}))["function"]
-    world.parts.apps._take_out([variant], "it is gone")
-    assert list(world.parts.fleet.functions) == list(world.parts.controller.state.pools) == [world.function]
-    with pytest.raises(RemoteFailure, match="does not exist"):
-        await bind(world, {"timeout": 6}, function=variant)
 
 
 async def test_a_batched_variant_says_so(world: World) -> None:

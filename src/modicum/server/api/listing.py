@@ -49,10 +49,10 @@ def waiting(parts: Parts, channel: Channel, header: Header, payload: bytes) -> A
     state = parts.controller.state
     found = []
     for app in (parts.apps.by_id[each] for each in header["apps"] if each in parts.apps.by_id):
-        for function in parts.apps.functions_of(app):
-            inputs, name = state.waits_for_container(function), parts.fleet.functions[function].name
+        for function in parts.apps.all_of(app):
+            inputs, why = state.waits_for_container(function.id), state.why_waiting(function.id)
             if inputs:
-                found.append({"app": app.id, "function": name, "inputs": inputs, "why": state.why_waiting(function)})
+                found.append({"app": app.id, "function": function.name, "inputs": inputs, "why": why})
     return {"waiting": found}
 
 
