@@ -31,9 +31,9 @@ NOT_YET = {
         "SnapshotCreationError UserCodeException VolumeUploadTimeoutError WorkspaceManagementError "
         "simulate_preemption"
     ),
-    "App": _names("deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
+    "App": _names("get_dashboard_url logs sandboxes server stats"),
     "Cls": _names("client get_dashboard_url"),
-    "Function": _names("client from_id from_name get_dashboard_url logs metrics"),
+    "Function": _names("client get_dashboard_url logs metrics"),
     "FunctionCall": _names("client get_dashboard_url logs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
@@ -62,7 +62,6 @@ GONE: dict[str, dict[str, str]] = {
     "Cls": {},
     "Function": {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
-        "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
     "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},
     "Image": {

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
         method: str | None
 
-        def ready(self) -> Operation[str]: ...
+        def ready(self, kind: str = "") -> Operation[str]: ...
 
 
 OUTSTANDING_MAX = 1000
@@ -71,7 +71,7 @@ def new_call() -> str:
 
 def remote(target: Target, call: str, arguments: bytes) -> Operation[Any]:
     """Call with one input and return its value, or raise what it raised."""
-    inputs = _Inputs(call, (yield from target.ready()), "sync", target.method)
+    inputs = _Inputs(call, (yield from target.ready("sync")), "sync", target.method)
     inputs.hold(0, arguments)
     while True:
         try:
@@ -91,7 +91,7 @@ def remote(target: Target, call: str, arguments: bytes) -> Operation[Any]:
 
 def spawn(target: Target, call: str, arguments: bytes) -> Operation[None]:
     """Call without waiting. When it returns, the input is stored durably."""
-    inputs = _Inputs(call, (yield from target.ready()), "spawn", target.method)
+    inputs = _Inputs(call, (yield from target.ready("spawn")), "spawn", target.method)
     inputs.hold(0, arguments)
     while True:
         try:
@@ -131,7 +131,7 @@ def _store(inputs: _Inputs) -> Operation[None]:
 
 def generate(target: Target, call: str, arguments: bytes) -> Operation[None]:
     """Call a generator and give its items as they come."""
-    inputs = _Inputs(call, (yield from target.ready()), "gen", target.method)
+    inputs = _Inputs(call, (yield from target.ready("gen")), "gen", target.method)
     inputs.hold(0, arguments)
     incoming = _Incoming(call)
     count: int | None = None
@@ -165,7 +165,7 @@ def map_(target: Target, call: str, encode: Any, order_outputs: bool, return_exc
     Never more than `OUTSTANDING_MAX` inputs are on their way or waiting to be taken: the caller's iterable is read
     and results are kept only as fast as he takes them. An exception is raised at its place, or given as a value.
     """
-    inputs = _Inputs(call, (yield from target.ready()), "map", target.method)
+    inputs = _Inputs(call, (yield from target.ready("map")), "map", target.method)
     results = _Results(order_outputs)
     lost = False
     while True:

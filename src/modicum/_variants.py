@@ -67,7 +67,7 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
             found = _bound[base, self._what] = answer["function"]
         return found
 
-    def ready(self) -> Operation[str]:
+    def _ready(self) -> Operation[str]:
         """Return the variant's id. It is another whenever the function itself is another, in each run of its app."""
         self._object_id = yield from self._find()
         return self._object_id

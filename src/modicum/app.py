@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from modicum import _context, options
+from modicum import _context, _lookup, options
+from modicum._both import Both, both
+from modicum._decorating import FunctionDecorator
 from modicum._missing import Explained
 from modicum._old_names import accepts, say, stack_depth
+from modicum.entrypoint import LocalEntrypoint
 from modicum.exception import InvalidError
 from modicum.function import Function
 from modicum.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
-    from typing import Any, ParamSpec, TypeVar, dataclass_transform, overload
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
+    from modicum._app_types import AppInfo
+    from modicum._exchange import Operation
+    from modicum._publishing import DeployMethod
     from modicum._running import RunMethod
     from modicum.cls import Cls, parameter
-    from modicum.partial_function import PartialFunction
     from modicum.retries import Retries
 
     P = ParamSpec("P")
@@ -28,6 +33,26 @@ else:
     def dataclass_transform(**facts):
         """Stand for `typing`'s, which takes long to import: type checkers see that one."""
         return lambda function: function
+
+
+def _look_up(
+    name: str, *, client: None = None, environment_name: str | None = None, create_if_missing: bool = False
+) -> Operation[App]:
+    """Find a deployed app by its name, or any app by its id (`ap-…`).
+
+    With `create_if_missing` an empty one is deployed if there is none of that name. Raises `NotFoundError`.
+    """
+    options.refuse("App.lookup", client=client)
+    if not options.is_name(name):
+        raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
+    if options.is_app_id(name) and create_if_missing:
+        raise InvalidError("create_if_missing makes an app of a name; an id is of an app that there is")
+    if not options.is_app_id(name):
+        _lookup.check_environment(environment_name)
+    facts = yield from _lookup.ask({"t": "app.lookup", "app": name, "create": create_if_missing})
+    app = App(facts["name"], tags=facts["tags"])
+    app.set_deployed(facts["app"], [])
+    return app
 
 
 class App(Explained):
@@ -69,11 +94,17 @@ class App(Explained):
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint] = {}
         self._app_id: str | None = None
+        self._deployed_id: str | None = None
 
     @property
     def app_id(self) -> str | None:
-        """The id (`ap-…`) under which the app runs, None while it does not."""
-        return self._app_id if self._app_id is not None else _context.app
+        """The id (`ap-…`) under which the app runs or was deployed or looked up, None while there is none."""
+        return self._app_id or self._deployed_id or _context.app
+
+    @property
+    def is_running(self) -> bool:
+        """Whether `app.run()` is under way."""
+        return self._app_id is not None
 
     @property
     def description(self) -> str | None:
@@ -132,7 +163,7 @@ class App(Explained):
         include_source: bool | None = None,
         experimental_options: dict[str, Any] | None = None,
         _experimental_restrict_output: bool = False,
-    ) -> _FunctionDecorator:
+    ) -> FunctionDecorator:
         """Decorate a function so that it can run in containers.
 
         `image` is what its containers are made of (by default the app's, else `Image.debian_slim()`). Containers start
@@ -148,7 +179,7 @@ class App(Explained):
         given = {**locals()}
         if misplaced:
             raise TypeError("write the decorator with parentheses, @app.function(), and its parameters by name")
-        return _FunctionDecorator(self, options.read("@app.function", given))
+        return FunctionDecorator(self, options.read("@app.function", given))
 
     @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     @accepts(*options.OLD_NAMES, name="@app.cls")
@@ -243,6 +274,60 @@ class App(Explained):
 
         return RunMethod(self)
 
+    @property
+    def deploy(self) -> DeployMethod:
+        """Deploy the app, so that it can be called by name from anywhere until it is stopped: `app.deploy()`.
+
+        What is deployed under its name, or under `name`, is replaced as a whole and at once; if an image cannot be
+        built, nothing changes. `tag` is for you, in the history of its versions. With `strategy="recreate"` containers
+        of what it was end at once, otherwise when those of the new version are ready. Returns the app.
+        """
+        from modicum._publishing import DeployMethod  # a container deploys nothing
+
+        return DeployMethod(self)
+
+    @both
+    def stop(self, *, client: None = None) -> Operation[None]:
+        """Stop the app for good: its containers end, what waits fails, and its name is free."""
+        options.refuse("app.stop", client=client)
+        yield from _lookup.ask({"t": "app.stop", "app": self._there("stop")})
+
+    @both
+    def set_tags(self, tags: Mapping[str, str], *, client: None = None) -> Operation[None]:
+        """Put tags in the place of all those that the app has at the server."""
+        options.refuse("app.set_tags", client=client)
+        checked = options.check_tags("tags", dict(tags))
+        yield from _lookup.ask({"t": "app.tag", "app": self._there("set_tags"), "tags": checked})
+
+    @both
+    def get_tags(self, *, client: None = None) -> Operation[dict[str, str]]:
+        """Return the tags that the app has at the server."""
+        options.refuse("app.get_tags", client=client)
+        facts = yield from _lookup.ask({"t": "app.lookup", "app": self._there("get_tags")})
+        return dict(facts["tags"])
+
+    @both
+    def info(self, refresh: bool = False) -> Operation[AppInfo]:
+        """Return what the server knows of the app now: its state and version, when it was deployed, its functions."""
+        from modicum._app_types import app_info
+
+        facts = yield from _lookup.ask({"t": "app.info", "app": self._there("info")})
+        return app_info(facts)
+
+    def _there(self, method: str) -> str:
+        """Return the app's id. Raises `InvalidError` if there is none."""
+        if self.app_id is None:
+            raise InvalidError(
+                f"app.{method}() is of an app at the server: run it, deploy it, or find it by `App.lookup('name')`"
+            )
+        return self.app_id
+
+    def set_deployed(self, app_id: str, functions: list[tuple[Function[Any, Any, Any], str]]) -> None:
+        """Note under which id the app is deployed, and its functions."""
+        self._deployed_id = app_id
+        for function, object_id in functions:
+            function.hydrate_with(object_id)
+
     def include(self, /, other_app: App, inherit_tags: bool = True) -> App:
         """Make the functions of another app this one's too, and its tags; returns this app.
 
@@ -277,6 +362,8 @@ class App(Explained):
         """Return the image that a function's containers are made of."""
         default = self if function.app is None else function.app
         return function.image or default._image or Image.debian_slim()
+
+    lookup = Both(_look_up)
 
     def set_running(self, app_id: str | None) -> None:
         """Note under which id the app runs now."""
@@ -324,105 +411,6 @@ class App(Explained):
 
     def __repr__(self) -> str:
         return f"modicum.App({self.name!r})"
-
-
-class LocalEntrypoint:
-    """A function that runs in the user's own process; calling it is calling the function."""
-
-    def __init__(self, raw: Callable[..., Any], name: str, app: App) -> None:
-        self.raw = raw
-        self.name = name
-        self.app = app
-        self.__doc__ = raw.__doc__
-        self.__name__ = name
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.raw(*args, **kwargs)
-
-
-class _FunctionDecorator:
-    """What `@app.function(…)` gives: applied to a function, it makes a `Function`."""
-
-    def __init__(self, app: App, settings: dict[str, Any]) -> None:
-        self._app = app
-        self._settings = settings
-        self._options = options.Options(settings)
-
-    if TYPE_CHECKING:
-
-        @overload
-        def __call__(self, raw: PartialFunction[P, R, Any]) -> Function[P, R, Any]: ...
-        @overload
-        def __call__(self, raw: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
-        @overload
-        def __call__(self, raw: Callable[P, R]) -> Function[P, R, R]: ...
-
-    def __call__(self, raw: Any) -> Any:
-        partial = None if hasattr(raw, "__code__") else _partial(raw)
-        raw = raw if partial is None else partial.raw
-        flags = self._check(raw)
-        settings = self._settings
-        is_generator = bool(flags & 0x220) if settings["is_generator"] is None else settings["is_generator"]
-        if is_generator and settings["retries"] is not None:
-            raise InvalidError(f"{raw.__qualname__!r} is a generator function: it cannot have retries; leave them out")
-        function: Function[Any, Any, Any] = Function(
-            raw,
-            settings["name"] or raw.__qualname__,
-            self._options if partial is None else self._options.decorated(partial.concurrency, partial.batching),
-            settings["image"],
-            is_generator=is_generator,
-            is_async=bool(flags & 0x280),
-            serialized=settings["serialized"],
-            include_source=settings["include_source"],
-            app=self._app,
-        )
-        if partial is not None and partial.batching is not None:
-            function.facts = {"batched": True}
-        self._app.register(function)
-        return function
-
-    def _check(self, raw: Any) -> int:
-        """Return the flags of a function's code. Raises `InvalidError` for what a container could not find again."""
-        if isinstance(raw, Function):
-            raise InvalidError(f"{raw.name!r} is decorated already; to have it in two apps use app.include()")
-        if isinstance(raw, LocalEntrypoint):
-            raise InvalidError(f"{raw.name!r} is a local entrypoint: it runs in your own process, not in a container")
-        flags = getattr(getattr(raw, "__code__", None), "co_flags", None)
-        if isinstance(raw, type):
-            raise InvalidError(f"@app.function() decorates a function, not the class {raw.__name__!r}; use @app.cls()")
-        if flags is None:
-            raise InvalidError(f"@app.function() decorates a function, not {type(raw).__name__}")
-        if self._settings["serialized"]:
-            return int(flags)
-        if "<locals>" in raw.__qualname__:
-            raise InvalidError(
-                f"{raw.__qualname__!r} is defined inside a function, so a container cannot import it; move it to the "
-                "module's top level or use @app.function(serialized=True)"
-            )
-        if raw.__qualname__.replace(".", "").isidentifier() and "." in raw.__qualname__:
-            raise InvalidError(
-                f"{raw.__qualname__!r} is a method: decorate it with @modal.method(), and its class with @app.cls()"
-            )
-        if not raw.__qualname__.isidentifier():
-            raise InvalidError(
-                f"{raw.__qualname__!r} cannot be imported by name in a container: @app.function() decorates functions "
-                "that are defined with `def` at the top level of a module"
-            )
-        return int(flags)
-
-
-def _partial(raw: object) -> PartialFunction[Any, Any, Any] | None:
-    """Return what other decorators say of a function, None if there are none. Raises `InvalidError` for a method's."""
-    from modicum.partial_function import PartialFunction
-
-    if not isinstance(raw, PartialFunction):
-        return None
-    if raw.roles:
-        raise InvalidError(
-            f"{raw.name!r} has @modal.{raw.roles[0]}, which is for the methods of a class with @app.cls(), not for "
-            "functions"
-        )
-    return raw
 
 
 __all__ = ["App", "LocalEntrypoint"]

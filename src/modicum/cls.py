@@ -142,7 +142,7 @@ class _Unbound:
 
 
 class Obj:
-    """An object of a class of an app. Its methods are functions; all else is an object's right here, made if need be."""
+    """An object of a class of an app. Its methods are functions; all else is of an object here, made if need be."""
 
     def __init__(self, cls: Cls, parameters: dict[str, Any]) -> None:
         self._cls = cls
@@ -288,7 +288,7 @@ class Method(Function[P, R, O]):
             _ = self._obj._cls._service.object_id
         return self
 
-    def ready(self) -> Operation[str]:
+    def _ready(self) -> Operation[str]:
         """Return the id of the function that serves its object, asking the server for it if need be."""
         found = yield from self._obj._service.ready()
         if not self._is_known:

@@ -6,7 +6,7 @@ here the call goes to `server/api/calls.py`.
 
 from __future__ import annotations
 
-from modicum import _blocking, _context, _operations
+from modicum import _blocking, _context, _lookup, _operations
 from modicum._both import both, warn_in_loop
 from modicum._configurable import Configurable
 from modicum._mapping import ForEach, Map, SpawnMap, SpawnMapCall
@@ -38,8 +38,8 @@ class Function(Configurable[P, R, O]):
         name: str,
         options: Options,
         image: Image | None,
-        is_generator: bool,
-        is_async: bool,
+        is_generator: bool | None,
+        is_async: bool | None,
         serialized: bool,
         include_source: bool | None = None,
         app: App | None = None,
@@ -48,7 +48,7 @@ class Function(Configurable[P, R, O]):
         self.name = name
         self.options = options
         self.image = image
-        self.is_generator = is_generator
+        self.is_generator = is_generator  # None while it is only named
         self.is_async = is_async
         self.serialized = serialized
         self.include_source = include_source
@@ -67,6 +67,8 @@ class Function(Configurable[P, R, O]):
         """The function's id, `fu-…`. Raises `ExecutionError` while its app does not run."""
         if self._object_id is not None:
             return self._object_id
+        if self._find is not None:
+            return self._named_id(self._find)
         if _context.socket_directory is not None:
             self._object_id = self._id_here()
             return self._object_id
@@ -76,6 +78,12 @@ class Function(Configurable[P, R, O]):
             f"the function {self.name!r} cannot be called: its app is not running. Call it under "
             f"`{config.command()} run`, or within `with app.run():`"
         )
+
+    def _named_id(self, find: object) -> str:
+        known: str | None = getattr(find, "object_id", None)
+        if known is None:
+            raise ExecutionError(f"the function {self.name!r} has not been looked up yet; `.hydrate()` does that")
+        return known
 
     def _id_here(self) -> str:
         """Return the id in this container, which may call functions of its own app. Names alone would find others'."""
@@ -118,11 +126,26 @@ class Function(Configurable[P, R, O]):
             _ = self.object_id
         return self
 
-    def ready(self) -> Operation[str]:
-        """Return the function's id, asking the server for it if the function is only named."""
+    def ready(self, kind: str = "") -> Operation[str]:
+        """Return the function's id, asking the server for it if the function is only named.
+
+        Raises `InvalidError` if it turns out that it is not called in this way.
+        """
+        object_id = yield from self._ready()
+        if kind and self.is_generator is not None and self.is_generator != (kind == "gen"):
+            way = {"sync": "remote", "gen": "remote_gen"}.get(kind, kind)
+            raise self._wrong_way(way)
+        return object_id
+
+    def _ready(self) -> Operation[str]:
         if self._object_id is None and self._find is not None:
             self._object_id = yield from self._find()
         return self.object_id
+
+    def _wrong_way(self, used: str) -> InvalidError:
+        if used == "remote_gen":
+            return InvalidError(f"{self.name!r} is not a generator function; call `{self.name}.remote(…)`")
+        return InvalidError(f"{self.name!r} is a generator function: use `.remote_gen(…)` in place of `.{used}(…)`")
 
     @both
     def hydrate(self, client: None = None) -> Operation[Function[P, R, O]]:
@@ -133,6 +156,9 @@ class Function(Configurable[P, R, O]):
     def get_raw_f(self) -> Callable[P, O]:
         """Return the function as it was before it was decorated."""
         return self.raw_function
+
+    from_name = staticmethod(_lookup.from_name)
+    from_id = staticmethod(_lookup.from_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """A function that travels leaves its app behind, and all that hangs on it."""
@@ -158,7 +184,7 @@ class Function(Configurable[P, R, O]):
 
         Raises what the function raises, with its remote traceback.
         """
-        self._refuse_generator("remote", "remote_gen")
+        self._refuse_generator("remote")
         return Remote(self)
 
     @property
@@ -167,14 +193,14 @@ class Function(Configurable[P, R, O]):
 
         The container is never more than 8 MiB ahead of the caller.
         """
-        if not self.is_generator:
-            raise InvalidError(f"{self.name!r} is not a generator function; call `{self.name}.remote(…)`")
+        if self.is_generator is False:
+            raise self._wrong_way("remote_gen")
         return RemoteGen(self)
 
     @property
     def spawn(self) -> Spawn[P, R]:
         """Start the function without waiting; returns a `FunctionCall` once the input is stored durably."""
-        self._refuse_generator("spawn", "remote_gen")
+        self._refuse_generator("spawn")
         return Spawn(self)
 
     @property
@@ -183,13 +209,13 @@ class Function(Configurable[P, R, O]):
 
         Takes its arguments as `map` does.
         """
-        self._refuse_generator("spawn_map", "remote_gen")
+        self._refuse_generator("spawn_map")
         return SpawnMap(self)
 
     @property
     def experimental_spawn_map(self) -> SpawnMapCall[R]:
         """As `spawn_map`, but returns a `FunctionCall`, whose `get(index=…)` and `iter()` give the values."""
-        self._refuse_generator("experimental_spawn_map", "remote_gen")
+        self._refuse_generator("experimental_spawn_map")
         return SpawnMapCall(self)
 
     @property
@@ -200,13 +226,13 @@ class Function(Configurable[P, R, O]):
         lazily, at most 1000 inputs ahead of the values taken. `kwargs` are passed to every call. An exception is
         raised at its place, or yielded with `return_exceptions=True`.
         """
-        self._refuse_generator("map", "remote_gen")
+        self._refuse_generator("map")
         return Map(self, spread=False)
 
     @property
     def starmap(self) -> Map[R]:
         """As `map`, for one iterable of argument tuples."""
-        self._refuse_generator("starmap", "remote_gen")
+        self._refuse_generator("starmap")
         return Map(self, spread=True)
 
     @property
@@ -215,12 +241,12 @@ class Function(Configurable[P, R, O]):
 
         The first exception is raised, unless `ignore_exceptions=True`.
         """
-        self._refuse_generator("for_each", "remote_gen")
+        self._refuse_generator("for_each")
         return ForEach(self)
 
-    def _refuse_generator(self, used: str, instead: str) -> None:
+    def _refuse_generator(self, used: str) -> None:
         if self.is_generator:
-            raise InvalidError(f"{self.name!r} is a generator function: use `.{instead}(…)` in place of `.{used}(…)`")
+            raise self._wrong_way(used)
 
     @both
     def get_web_url(self) -> Operation[str | None]:
@@ -240,6 +266,8 @@ class Function(Configurable[P, R, O]):
         """See that the function can be called."""
         say("Function.resolve()", "Function.hydrate()")
         return self.hydrate()
+
+    lookup = staticmethod(_lookup.lookup)
 
     # ------------------------------------------------------------------------------------------------------
 

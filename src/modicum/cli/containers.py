@@ -70,3 +70,15 @@ def _ended_row(each: dict[str, Any], moment: Moment) -> dict[str, Any]:
     reason = f"{each['reason']}: {each['detail']}" if each["detail"] else each["reason"]
     told = {"ended_at": row["state_since"], "reason": reason, "exit_code": each["exit_code"], "signal": each["signal"]}
     return row | told
+
+
+@container.command("stop")
+@click.argument("container", metavar="CONTAINER")
+@click.option("--graceful", is_flag=True, help="Let it finish what it runs; it gets nothing more.")
+@options.yes
+def stop_container(container: str, graceful: bool, yes: bool) -> None:
+    """End a container, by its id. What it runs is interrupted and runs again in another."""
+    if not yes:
+        options.confirm(f"Stop {container}{' when it has finished what it runs' if graceful else ''}?")
+    ask({"t": "container.stop", "container": container, "graceful": graceful})
+    click.echo(f"stopping {container}")

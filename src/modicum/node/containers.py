@@ -37,9 +37,10 @@ class Images(Protocol):
 class _Tracked:
     """A container from its start to its acknowledged end."""
 
-    def __init__(self, container_id: str, function: str, deliver: Deliver) -> None:
+    def __init__(self, container_id: str, function: str, generation: int, deliver: Deliver) -> None:
         self.id = container_id
         self.function = function
+        self.generation = generation
         self.running: Container | None = None
         self.started_at = time.time()
         self.is_unwanted = False
@@ -69,7 +70,12 @@ class Containers:
     def report(self) -> list[dict[str, Any]]:
         """Return all containers whose end the server has not acknowledged."""
         return [
-            {"id": tracked.id, "function": tracked.function, "started_at": tracked.started_at}
+            {
+                "id": tracked.id,
+                "function": tracked.function,
+                "generation": tracked.generation,
+                "started_at": tracked.started_at,
+            }
             for tracked in self._tracked.values()
         ]
 
@@ -80,7 +86,8 @@ class Containers:
         """
         if container_id in self._tracked:
             return
-        tracked = self._tracked[container_id] = _Tracked(container_id, spec.get("function", ""), self._deliver)
+        function, generation = spec.get("function", ""), spec.get("generation", 0)
+        tracked = self._tracked[container_id] = _Tracked(container_id, function, generation, self._deliver)
         tracked.layers.update(spec.get("layers", ()))
         await asyncio.shield(self._own(self._start(tracked, spec)))
 

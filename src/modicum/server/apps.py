@@ -1,4 +1,4 @@
-"""How long apps live: while one of their clients is connected, and detached ones until their work has ended."""
+"""How long apps live: with a client, or until their work has ended (detached), or until they are stopped (deployed)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
-from modicum.server.backlog import Backlog
+from modicum.server.backlog import ENDED, Backlog
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
 from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
-from modicum.server.records import App, Function
+from modicum.server.records import App, Function, Output
 from modicum.server.settings import Settings
 from modicum.server.specs import spec_of
+from modicum.server.versions import Change
 from modicum.stores import calls as stored_calls
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel, RemoteFailure
+from modicum.wire.messages import TERMINATED
 
 log = logging.getLogger("modicum.apps")
+
+DRAFT_LOG_KEPT_S = 60.0
+"""What the building of a draft said can be read for so long after it."""
 
 NO_NETWORK = "no network"
 """How a node's sentence begins whose containers reach nothing."""
@@ -51,29 +57,44 @@ class Apps:
         self._logs = logs
         self._backlog = backlog
         self.by_id: dict[str, App] = {}
+        self.deployed: dict[str, App] = {}  # by name
         self._by_key: dict[str, App] = {}
         self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
+        self.redefined: Callable[[Function], None] = lambda function: None
 
-    async def create(self, name: str, key: str, detached: bool, tags: dict[str, str]) -> App:
-        """Return the app of a key, made now if there is none."""
+    async def create(self, name: str, key: str, detached: bool, tags: dict[str, str], draft: bool = False) -> App:
+        """Return the app of a key, made now if there is none. A draft is of this server alone."""
         app = self._by_key.get(key)
         if app is None:
-            app = App(f"ap-{os.urandom(11).hex()}", name, key, detached, tags)
-            self._take_in(app)
-            self._reap_later(app, self._settings.reattach_grace_s)
-            isolated = self._settings.isolated
-            await self._database.submit(queries.add_app(app.id, name, key, detached, tags, isolated, time.time()))
+            app = App(new_app_id(), name, key, detached, tags, draft=draft)
+            self.take_in(app)
+            if not draft:
+                await self._database.submit(self.adding(app))
         return app
 
-    def restore(self, app: App) -> None:
-        """Take in an app that ran when the last server ended; its clients have a while to come back."""
-        self._take_in(app)
-        self._reap_later(app, self._settings.reattach_grace_s)
+    async def look_up(self, name: str) -> App:
+        """Return the deployed app of a name, an empty one made now if there is none."""
+        app = self.deployed.get(name)
+        if app is None:
+            app = deployed_app(name, {})
+            self.take_in(app)
+            await self._database.submit(self.adding(app))
+        return app
 
-    def _take_in(self, app: App) -> None:
+    def adding(self, app: App) -> Callable[[Any], None]:
+        """Return the change of the store that records an app."""
+        isolated = self._settings.isolated
+        return queries.add_app(app.id, app.name, app.key, app.detached, app.tags, isolated, time.time(), app.deployed)
+
+    def take_in(self, app: App) -> None:
+        """Let an app be found. The clients of one that is not deployed have a while to come (back)."""
         self.by_id[app.id] = app
         self._by_key[app.key] = app
-        self._logs.open(app.id, app.name)
+        self._logs.open(app.id, "" if app.draft else app.name)
+        if app.deployed:
+            self.deployed[app.name] = app
+        else:
+            self._reap_later(app, self._settings.reattach_grace_s)
 
     async def warn(self, app_id: str, notice: str) -> None:
         """Tell an app's user, once, what the engine has to say, and whether containers have a network."""
@@ -105,7 +126,7 @@ class Apps:
         for app in self.by_id.values():
             if channel in app.attached:
                 app.attached.discard(channel)
-                if not app.attached:
+                if not app.attached and not app.deployed:
                     self._reap_later(app, self._settings.client_grace_s)
 
     def _reap_later(self, app: App, grace_s: float) -> None:
@@ -136,33 +157,82 @@ class Apps:
         _ = self._begin_stop(app, "it is detached, and its work has ended")
 
     def _works(self, app: App) -> bool:
-        functions = set(self.functions_of(app))
+        functions = {function.id for function in self._all_of(app)}
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
         if any(self._backlog.pending(function) for function in functions):
             return True
         return any(call.open for call in self._deliveries.calls.values() if call.function in functions)
 
+    # -- functions -----------------------------------------------------------------------------------------
+
     async def create_function(self, app_id: str, name: str, definition: dict[str, Any], serialized: bytes) -> Function:
-        """Make a function callable; making it again is harmless."""
+        """Make a function callable; making it again is harmless. One of a draft only waits to be published."""
         app = self.get(app_id)
+        function = Function(f"fu-{os.urandom(11).hex()}", app_id, name, definition, serialized)
+        if app.draft:
+            app.drafted[name] = function
+            return function
         known = app.functions.get(name)
         if known is not None:
             return self._fleet.functions[known]
-        function = Function(f"fu-{os.urandom(11).hex()}", app_id, name, definition, serialized)
-        spec = spec_of(function)
-        app.functions[name] = function.id
-        self._fleet.functions[function.id] = function
-        self._fleet.on_event(ev.FunctionAdded(spec))
+        self.take_in_function(function)
         await self._database.submit(queries.add_function(function.id, app_id, name, definition, serialized))
         return function
 
-    def restore_function(self, function: Function) -> None:
-        """Take in a function of a restored app."""
-        if function.parent is None:
+    def take_in_function(self, function: Function) -> None:
+        """Let a function be called, or be called as it is now. One that stays at a version is found by that alone."""
+        self._let_be_called(function, recreate=False)
+
+    def _let_be_called(self, function: Function, recreate: bool) -> None:
+        if function.pinned is None and function.parent is None:
             self.by_id[function.app].functions[function.name] = function.id
         self._fleet.functions[function.id] = function
-        self._fleet.on_event(ev.FunctionAdded(spec_of(function)))
+        self._fleet.on_event(ev.FunctionAdded(spec_of(function), recreate))
+
+    def named_functions(self, app: App) -> dict[str, Function]:
+        """Return what the functions of an app are now, by name."""
+        return {name: self._fleet.functions[function] for name, function in app.functions.items()}
+
+    def pinned_of(self, app: App, version: int) -> dict[str, Function]:
+        """Return the functions that stay at a version of an app, by name; none if nobody has asked for it."""
+        return {each.name: each for each in self._all_of(app) if each.pinned == version}
+
+    def callable_from(self, function: Function) -> dict[str, Function]:
+        """Return the functions of its own app as a container of a function sees them: those of the same version."""
+        app = self.by_id[function.app]
+        return self.named_functions(app) if function.pinned is None else self.pinned_of(app, function.pinned)
+
+    def _all_of(self, app: App) -> list[Function]:
+        return [function for function in self._fleet.functions.values() if function.app == app.id]
+
+    def put_in_place(self, app: App, change: Change, recreate: bool, why_removed: str) -> None:
+        """Have an app's functions be what was published. Containers follow: at once, or as those of the new come."""
+        for name in change.removed:
+            function = app.functions.pop(name)
+            self._take_out([function, *self.variants.pop(function, ())], why_removed)
+        for name in (*change.added, *change.replaced):
+            self._let_be_called(change.functions[name], recreate)
+        for name in change.replaced:
+            self.redefined(change.functions[name])
+
+    def _take_out(self, functions: list[str], why: str) -> None:
+        """Nobody calls these any longer: who waits for them is told why, their containers end."""
+        for function in functions:
+            waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
+            for key in waiting:
+                self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
+            self._fleet.on_event(ev.FunctionRemoved(function, why))
+        self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
+        self._forget_functions(functions, why)
+
+    def _forget_functions(self, functions: list[str], why: str) -> None:
+        for function in functions:
+            self._fleet.functions.pop(function, None)
+            self.variants.pop(function, None)
+        self._backlog.end(functions, why)
+
+    # -- the end -------------------------------------------------------------------------------------------
 
     def functions_of(self, app: App) -> list[str]:
         """Return the ids of an app's functions, each followed by its variants."""
@@ -186,19 +256,21 @@ class Apps:
         return app.stopping
 
     async def _stop(self, app: App) -> None:
-        functions = self.functions_of(app)
+        if self.deployed.get(app.name) is app:
+            del self.deployed[app.name]
+        functions = [function.id for function in self._all_of(app)]
         for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
         self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        for function in functions:
-            self._fleet.functions.pop(function, None)
-            self.variants.pop(function, None)
-        self._backlog.end(functions)
+        self._forget_functions(functions, ENDED)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
-        await self._database.submit(stored_calls.end_app(app.id, time.time()))
+        if app.draft:
+            asyncio.get_running_loop().call_later(DRAFT_LOG_KEPT_S, self._logs.remove, app.id)
+        else:
+            await self._database.submit(stored_calls.end_app(app.id, time.time()))
 
     def get(self, app_id: str) -> App:
         """Return an app that runs. Raises `RemoteFailure` if it does not."""
@@ -206,3 +278,14 @@ class Apps:
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")
         return app
+
+
+def new_app_id() -> str:
+    """Return an id that no app has."""
+    return f"ap-{os.urandom(11).hex()}"
+
+
+def deployed_app(name: str, tags: dict[str, str]) -> App:
+    """Return a new app that lives until it is stopped."""
+    app_id = new_app_id()
+    return App(app_id, name, app_id, tags=tags, deployed=True)

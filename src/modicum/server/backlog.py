@@ -263,15 +263,15 @@ class Backlog:
             queue.waiting = max(queue.waiting - count, 0)
             self._tell(function)
 
-    def end(self, functions: Sequence[str]) -> None:
-        """These functions are gone, and with them whatever of them waited."""
-        _ = self._terminate(functions)
+    def end(self, functions: Sequence[str], why: str) -> None:
+        """These are gone, and with them whatever of them waited."""
+        _ = self._terminate(functions, why)
         for function in functions:
             self._queues.pop(function, None)
-            self._deliveries.end(function, Output(TERMINATED, ENDED.encode(), None))
+            self._deliveries.end(function, Output(TERMINATED, why.encode(), None))
 
-    def _terminate(self, functions: Sequence[str]) -> asyncio.Future[int]:
-        return self._database.submit(stored.terminate(stored.of_functions(functions), ENDED, time.time()))
+    def _terminate(self, functions: Sequence[str], why: str = ENDED) -> asyncio.Future[int]:
+        return self._database.submit(stored.terminate(stored.of_functions(functions), why, time.time()))
 
 
 def _answer(future: asyncio.Future[None], error: BaseException | None) -> None:

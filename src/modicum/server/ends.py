@@ -73,6 +73,7 @@ class Ends:
         pause_s = self.pauses_s(container.function)
         then = f"; the next start waits for {pause_s:.0f} s" if pause_s >= TOLD_PAUSE_S else ""
         line = f"container {container.id} of {name or 'a function'} {what}{then}\n".encode()
+        self._logs.name(container.app, container.function, name)
         self._logs.append(container.app, [Entry("system", container.id, line, container.function)])
 
 

@@ -142,7 +142,8 @@ class Fleet:
     def start(self, container_id: str, function_id: str, node: str) -> None:
         """Begin to start a container; an exit event follows if it cannot be."""
         function = self.functions[function_id]
-        container = Container(container_id, function_id, function.app, node, started_at=time.time())
+        began = time.time()
+        container = Container(container_id, function_id, function.app, node, started_at=began, made_of=function)
         self.containers[container_id] = container
         # Its parent is the record: it ends by itself, within the node's time to answer.
         container.starting = asyncio.ensure_future(self._start(container, function))
@@ -169,6 +170,7 @@ class Fleet:
         reserved = {f"{brand}_{name}": value for brand in ("MODICUM", "MODAL") for name, value in ours.items()}
         return {
             "function": function.id,
+            "generation": function.generation,
             "layers": layers[::-1],
             "files": function.definition["files"],
             "env": {**config.get("env", {}), **reserved, "MODICUM_BUILD": build_id()},
@@ -201,7 +203,7 @@ class Fleet:
         if container is None:
             return
         log.info("drain", extra={"container": container_id, "why": reason})
-        container.draining = True
+        container.draining, container.asked = True, reason
         self.tell(container_id, {"t": "exit"})
 
     def stop(self, container_id: str, reason: str) -> None:
@@ -210,7 +212,7 @@ class Fleet:
         if container is None:
             return
         log.info("stop", extra={"container": container_id, "why": reason})
-        container.draining = True
+        container.draining, container.asked = True, reason
         self.tell(container_id, {"t": "exit", "now": True})
 
     def kill(self, container_id: str, reason: str) -> None:

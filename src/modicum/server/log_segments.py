@@ -52,7 +52,7 @@ class Segment(NamedTuple):
     stop: int
     written_at: float
 
-    def read(self, cursor: int = 0) -> list[Entry] | None:
+    def read(self, cursor: int = 0) -> Iterator[Entry] | None:
         """Return what is in it from a place on; None if it is gone."""
         begin = max(cursor - self.start, 0)
         try:
@@ -61,22 +61,22 @@ class Segment(NamedTuple):
                 data = file.read(self.stop - self.start - begin)
         except FileNotFoundError:
             return None
-        return list(decode(data))
+        return decode(data)
 
 
-def encode(entry: Entry) -> bytes:
-    """Return a record."""
-    names = entry.source.encode(), entry.function.encode(), entry.input.encode()
-    stream = STREAMS.index(entry.stream)
-    head = _RECORD.pack(entry.time, stream, *(len(name) for name in names), len(entry.text))
-    return b"".join((head, *names, entry.text))
+def encode(entry: Entry, text: bytes, now: float) -> bytes:
+    """Return the record of a part of an entry's text."""
+    stream, source, _, function, key, _ = entry
+    sizes = len(source), len(function), len(key)  # names are ASCII
+    head = _RECORD.pack(now, STREAMS.index(stream), *sizes, len(text))
+    return head + (source + function + key).encode("ascii") + text
 
 
 def decode(data: bytes) -> Iterator[Entry]:
     """Yield the whole records that some bytes begin with."""
     for place, (time, stream, source, function, _, size), stop in _records(data):
         start = place + _RECORD.size
-        names = data[start : stop - size].decode()
+        names = data[start : stop - size].decode("ascii")
         yield Entry(
             STREAMS[stream],
             names[:source],
@@ -129,15 +129,20 @@ class Log:
         now = self._clock()
         for entry in entries:
             for n in range(0, len(entry.text), TEXT_MAX):
-                self._write(encode(entry._replace(time=now, text=entry.text[n : n + TEXT_MAX])), now)
-        if self._file is not None:
-            self._file.flush()
+                self._write(encode(entry, entry.text[n : n + TEXT_MAX], now), now)
+        self._settle(now)
 
     def _write(self, record: bytes, now: float) -> None:
         if self._file is None or self._is_full(now):
             self._file = self._begin(now)
         self._file.write(record)
         self.end += len(record)
+
+    def _settle(self, now: float) -> None:
+        """Let readers have what was written."""
+        if self._file is None or self.end == self.segments[-1].stop:
+            return
+        self._file.flush()
         self.segments[-1] = self.segments[-1]._replace(stop=self.end, written_at=now)
 
     def _is_full(self, now: float) -> bool:
@@ -145,6 +150,7 @@ class Log:
 
     def _begin(self, now: float) -> BinaryIO:
         """Begin a segment. What an earlier process has begun is not gone on with: it may have been cut short."""
+        self._settle(now)
         self.close()
         while self.segments and self.end - self.segments[0].stop >= self._limit - self._segment_bytes:
             self.segments.pop(0).path.unlink(missing_ok=True)
@@ -180,9 +186,9 @@ class Log:
 
     def close(self) -> None:
         """Write no more."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def segments_in(folder: Path) -> list[Segment]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,10 +19,14 @@ from modicum.server.log_filter import Wanted, last_lines
 from modicum.server.log_retention import Kept, expired
 from modicum.server.log_segments import SEGMENTS, Entry, Log, Segment
 
+logger = logging.getLogger("modicum.logs")
+
 DAY_S = 86_400.0
 
 INLINE_BYTES = 64 * 1024
 """So much is read at once, without a thread."""
+
+POLITE_ENTRIES = 64
 
 EVERYTHING = Wanted()
 
@@ -87,10 +92,13 @@ class Logs:
         self._live[log] = _Live(self._load(log))
 
     def append(self, log: str, entries: Iterable[Entry]) -> None:
-        """Add output; dropped if the app does not run any longer."""
+        """Add output; dropped if the app does not run any longer, or the disk is full: work goes on."""
         live = self._live.get(log)
         if live is not None:
-            live.log.append(entries)
+            try:
+                live.log.append(entries)
+            except OSError as error:
+                logger.error("output not kept", extra={"app": log, "why": str(error)})
             live.wake()
 
     def name(self, log: str, function: str, name: str) -> None:
@@ -111,6 +119,11 @@ class Logs:
             live.ended = True
             live.log.close()
             live.wake()
+
+    def remove(self, log: str) -> None:
+        """Forget a log to which nothing more comes."""
+        if log not in self._live and log in self.known():
+            log_segments.remove(self._folder / log)
 
     def close(self) -> None:
         """Write no more, whatever runs."""
@@ -219,4 +232,12 @@ async def _read(segment: Segment, cursor: int, wanted: Wanted) -> list[Entry] | 
 
 def _wanted(segment: Segment, cursor: int, wanted: Wanted) -> list[Entry] | None:
     entries = segment.read(cursor)
-    return None if entries is None else wanted.of(entries)
+    return None if entries is None else wanted.of(_politely(entries))
+
+
+def _politely(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """Let the server's loop in now and then: a thread that only computes would keep it waiting for 5 ms each time."""
+    for number, entry in enumerate(entries):
+        if number % POLITE_ENTRIES == 0:
+            time.sleep(0)
+        yield entry

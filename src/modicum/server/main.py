@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -18,8 +19,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvloop
 from sqlalchemy.exc import OperationalError
@@ -31,6 +33,7 @@ from modicum.engines.local import LocalEngine
 from modicum.server import settings as settings_
 from modicum.server.agent_code import install_agent, remove_other_agents
 from modicum.server.api import calls
+from modicum.server.api.apps import check_definition
 from modicum.server.api.router import Router
 from modicum.server.apps import Apps
 from modicum.server.backlog import Backlog
@@ -48,12 +51,13 @@ from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
 from modicum.server.parts import Parts
+from modicum.server.publishing import Publishing
 from modicum.server.records import App, Call
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
-from modicum.stores import queries
+from modicum.stores import queries, versions
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
@@ -70,6 +74,9 @@ CALLS_KNOWN_S = 30 * 24 * 3600.0
 """For so much longer than outputs are kept, it is known that there was a call."""
 
 FORGET_CALLS_EVERY_S = 3600.0
+
+LOGS_SWEPT_EACH = 10
+"""At every so many housekeepings: all logs are looked at."""
 
 BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""
@@ -195,6 +202,8 @@ class Server:
         backlog = Backlog(database, deliveries, controller, fleet.app_of, fleet.name_of)
         apps = Apps(settings, database, fleet, deliveries, logs, backlog)
         variants = Variants(database, fleet, apps)
+        apps.redefined = variants.redefined
+        publishing = Publishing(apps, database, settings.versions_kept)
         history = History(database)
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
@@ -204,22 +213,24 @@ class Server:
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
-            settings,
-            database,
-            blobs,
-            files,
-            logs,
-            deliveries,
-            fleet,
-            controller,
-            backlog,
-            apps,
-            variants,
-            history,
-            builds,
-            self._engine,
-            stop,
+            settings=settings,
+            database=database,
+            blobs=blobs,
+            files=files,
+            logs=logs,
+            deliveries=deliveries,
+            fleet=fleet,
+            controller=controller,
+            backlog=backlog,
+            apps=apps,
+            publishing=publishing,
+            variants=variants,
+            history=history,
+            builds=builds,
+            engine=self._engine,
+            stop=stop,
         )
+        publishing.check = functools.partial(check_definition, parts)
         self._router.parts = parts
         return parts
 
@@ -231,8 +242,11 @@ class Server:
         stored = await parts.database.submit(queries.everything)
         if not parts.settings.isolated:
             _refuse_isolated(stored.apps)
+        images = await parts.database.submit(versions.images_kept)
         for app in stored.apps:
-            parts.apps.restore(App(app.id, app.name, app.key, app.detached, app.tags))
+            kept = images.get(app.id, set())
+            facts: dict[str, Any] = {"deployed": app.deployed, "version": app.version, "images": kept}
+            parts.apps.take_in(App(app.id, app.name, app.key, app.detached, app.tags, **facts))
         for function in sorted(stored.functions, key=lambda each: each.parent is not None):
             parts.variants.restore(function)
         for image in stored.images:
@@ -258,10 +272,11 @@ class Server:
             remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
-        while True:
+        for sweeps in count():
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
-            await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
-            await parts.logs.sweep()
+            if sweeps % LOGS_SWEPT_EACH == 0:
+                await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+                await parts.logs.sweep()
             await parts.history.write()
             await parts.history.forget()
             await self._expire(parts)
@@ -281,9 +296,9 @@ class Server:
         await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
 
     async def _end_everything(self, parts: Parts) -> None:
-        """End all apps and the engine, which ends whatever the apps have left."""
+        """End all apps but deployed ones, and the engine, which ends whatever containers there are still."""
         try:
-            for app in list(parts.apps.by_id):
+            for app in [each.id for each in parts.apps.by_id.values() if not each.deployed]:
                 try:
                     async with asyncio.timeout(5):
                         await parts.apps.stop(app)
@@ -320,10 +335,11 @@ def _refuse_isolated(apps: Sequence[StoredApp]) -> None:
     """Nobody's code loses its isolation because another starts the next server without one."""
     theirs = ", ".join(f"{app.name} ({app.id})" for app in apps if app.isolated)
     if theirs:
+        deployed = ", ".join(f"`modicum app stop {app.name}`" for app in apps if app.isolated and app.deployed)
         raise EngineFailure(
             f"apps here run with isolation, and MODICUM_RUNTIME=process has none: {theirs}; end them by "
-            "`modicum server start` and `modicum server stop` without MODICUM_RUNTIME=process in the environment, or "
-            "use another MODICUM_HOME"
+            f"`modicum server start`{f', {deployed}' if deployed else ''} and `modicum server stop` without "
+            "MODICUM_RUNTIME=process in the environment, or use another MODICUM_HOME"
         )
 
 

@@ -16,6 +16,7 @@ from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.history import History
 from modicum.server.logs import Logs
+from modicum.server.publishing import Publishing
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores.database import Database
@@ -37,6 +38,7 @@ class Parts:
     apps: Apps
     variants: Variants
     history: History
+    publishing: Publishing
     builds: Builds
     engine: Engine
     stop: asyncio.Future[bool]

@@ -12,14 +12,21 @@ from modicum.wire.channel import Channel
 
 @dataclass(slots=True)
 class App:
-    """A running app. It lives while a channel is attached; a detached one, until what it was given to do has ended."""
+    """A running app. It lives while a channel is attached; a detached one, until what it was given to do has ended; a
+    deployed one until it is stopped.
+    """
 
     id: str
     name: str
     key: str
     detached: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    deployed: bool = False
+    version: int = 0  # counts what was published in the place of what it was
+    draft: bool = False  # it is only built for: nobody calls its functions before they are published elsewhere
+    drafted: dict[str, Function] = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)  # of the versions that are kept, for rollbacks
     layers: set[str] = field(default_factory=set)  # of the images that it had built: they stay while it lives
     attached: set[Channel] = field(default_factory=set)
     reaper: asyncio.TimerHandle | None = None
@@ -46,6 +53,7 @@ class Function:
     settings: dict[str, Any] = field(default_factory=dict)
     parameters: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    pinned: int | None = None  # the version that it stays at
 
     @property
     def options(self) -> dict[str, Any]:
@@ -112,12 +120,14 @@ class Container:
     listener: asyncio.Server | None = None
     starting: asyncio.Task[None] | None = None
     draining: bool = False
+    asked: str = ""  # why it was asked to end, if it was
     killed: str = ""  # why we had it killed, if we did
     flushing: asyncio.Task[None] | None = None  # the last outputs that wait for what they printed
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
     started_at: float | None = None  # seconds since the epoch; None if its node does not say
+    made_of: Function | None = None  # what its function was when it was started; not known of an adopted one
 
 
 @dataclass(slots=True, eq=False)

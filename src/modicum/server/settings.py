@@ -32,6 +32,7 @@ class Settings:
     logs_bytes_max: int = _setting(4 << 30, "Bytes of output kept in all; that of apps that ended long ago goes first.")
     logs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which output is kept, and why containers ended.")
     outputs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which the outputs of spawned inputs are kept.")
+    versions_kept: int = _setting(20, "Versions of a deployed app that can be rolled back to; the newest.")
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
     @property

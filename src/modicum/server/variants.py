@@ -105,9 +105,11 @@ class Variants:
             settings=stored.settings,
             parameters=stored.parameters,
             overrides=stored.overrides,
+            generation=stored.generation,
+            pinned=stored.pinned,
         )
         if function.parent is None:
-            self._apps.restore_function(function)
+            self._apps.take_in_function(function)
             return
         base = self._fleet.functions.get(function.parent)
         if base is not None:  # else it went, and its variants go with the app
@@ -132,12 +134,6 @@ class Variants:
             )
             self._fleet.functions[each] = changed
             self._fleet.on_event(ev.FunctionAdded(spec_of(changed)))
-
-    def removed(self, base: str) -> None:
-        """A function is there no longer, and so are its variants."""
-        for each in self._apps.variants.pop(base, []):
-            self._fleet.functions.pop(each, None)
-            self._fleet.on_event(ev.FunctionRemoved(each))
 
     async def configure(self, function: Function, told: dict[str, int | None]) -> None:
         """Tell the autoscaler of a function, until it is defined anew. None stands for what there is without a word."""

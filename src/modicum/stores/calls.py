@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from modicum.stores.schema import apps, calls, functions, inputs
+from modicum.stores.schema import app_definitions, apps, calls, functions, inputs
 from modicum.wire.messages import TERMINATED
 
 EXPIRED_AT_ONCE = 10_000
@@ -374,16 +374,17 @@ def blobs(connection: Connection) -> set[str]:
 def end_app(app: str, now: float) -> Callable[[Connection], None]:
     """Record that an app has ended; its functions' inputs have.
 
-    What it spawned can be asked for until `queries.forget_ended`; an app that has spawned nothing is forgotten.
+    What it spawned can be asked for until `queries.forget_ended`; of an app that has spawned nothing only its name is
+    kept. Nothing of it can be run again, and whoever made it may make another under the same key.
     """
     theirs = select(functions.c.id).where(functions.c.app == app)
     spawned = exists().where(calls.c.function.in_(theirs))
 
     def change(connection: Connection) -> None:
-        if connection.execute(select(spawned)).scalar():
-            connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now))
-        else:
-            connection.execute(delete(apps).where(apps.c.id == app))
+        if not connection.execute(select(spawned)).scalar():
+            connection.execute(delete(functions).where(functions.c.app == app))
+        connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
+        connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
 
     return change
 

@@ -47,9 +47,14 @@ def newest(limit: int, app: str | None = None) -> Callable[[Connection], list[di
     return lambda connection: [dict(row._mapping) for row in connection.execute(query)]
 
 
-def app_of(container: str) -> Callable[[Connection], str | None]:
-    """Return the app of a container that has ended."""
-    return lambda connection: connection.execute(select(table.c.app).where(table.c.id == container)).scalar()
+def of(container: str) -> Callable[[Connection], dict[str, Any] | None]:
+    """Return what is known of a container that has ended."""
+
+    def query(connection: Connection) -> dict[str, Any] | None:
+        row = connection.execute(select(table).where(table.c.id == container)).first()
+        return dict(row._mapping) if row is not None else None
+
+    return query
 
 
 def forget(before: float) -> Callable[[Connection], None]:

@@ -22,6 +22,8 @@ class StoredApp:
     detached: bool
     tags: dict[str, str]
     isolated: bool
+    deployed: bool = False
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +39,28 @@ class StoredFunction:
     settings: dict[str, Any]
     parameters: str | None
     overrides: dict[str, Any]
+    generation: int
+    pinned: int | None
 
 
 def add_app(
-    app: str, name: str, key: str, detached: bool, tags: dict[str, str], isolated: bool, now: float
+    app: str,
+    name: str,
+    key: str,
+    detached: bool,
+    tags: dict[str, str],
+    isolated: bool,
+    now: float,
+    deployed: bool = False,
 ) -> Callable[[Connection], None]:
     """Record a running app."""
     row = {"id": app, "name": name, "key": key, "created_at": now, "detached": detached, "tags": json.dumps(tags)}
-    return lambda c: _execute(c, insert(apps).values(**row, isolated=isolated))
+    return lambda c: _execute(c, insert(apps).values(**row, isolated=isolated, deployed=deployed))
 
 
 def forget_ended(before: float) -> Callable[[Connection], None]:
     """Forget the apps that ended before a time, with their functions and the outputs of these."""
     return lambda c: _execute(c, delete(apps).where(apps.c.ended_at < before))
-
-
-def apps_created(connection: Connection) -> dict[str, float]:
-    """Return when each running app was made."""
-    return {row.id: row.created_at for row in connection.execute(select(apps.c.id, apps.c.created_at))}
-
-
-def remove_app(app: str) -> Callable[[Connection], None]:
-    """Forget an app, its functions and their inputs."""
-    return lambda c: _execute(c, delete(apps).where(apps.c.id == app))
 
 
 def add_function(
@@ -82,6 +83,8 @@ def stored_function(row: Any) -> StoredFunction:
         settings=json.loads(row.settings),
         parameters=row.parameters,
         overrides=json.loads(row.overrides),
+        generation=row.generation,
+        pinned=row.pinned,
     )
 
 
@@ -123,10 +126,19 @@ class Everything:
 def everything(connection: Connection) -> Everything:
     """Return all that a server needs to go on where the last one ended."""
     running = apps.c.ended_at.is_(None)
-    theirs = select(functions).join(apps).where(running)
+    theirs = select(functions).join(apps).where(running, functions.c.removed.is_(False))
     return Everything(
         apps=[
-            StoredApp(row.id, row.name, row.key, row.detached, json.loads(row.tags), row.isolated)
+            StoredApp(
+                row.id,
+                row.name,
+                row.key,
+                row.detached,
+                json.loads(row.tags),
+                row.isolated,
+                row.deployed,
+                row.version,
+            )
             for row in connection.execute(select(apps).where(running))
         ],
         functions=[stored_function(row) for row in connection.execute(theirs)],

@@ -40,9 +40,40 @@ apps = Table(
     Column("tags", Text, nullable=False, server_default="{}"),
     Column("ended_at", Float),
     Column("isolated", Boolean, nullable=False, server_default=true()),
+    Column("deployed", Boolean, nullable=False, server_default=false()),
+    Column("version", Integer, nullable=False, server_default="0"),
 )
-"""Apps that run; `ended_at` is set for detached ones that have ended, whose outputs are kept for a while. One that
-is `isolated` was made by a server that isolates its containers, and no other may run it."""
+"""Apps that run, and for a while those that have ended (`ended_at`), with the outputs of detached and deployed ones.
+One that is `isolated` was made by a server that isolates its containers, and no other may run it. `version` counts what
+was published in its place."""
+
+app_versions = Table(
+    "app_versions",
+    metadata,
+    Column("app", String, ForeignKey("apps.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("key", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("client", String, nullable=False),
+    Column("strategy", String, nullable=False),
+    Column("origin", String, nullable=False),
+    Column("tag", String, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("functions", Text, nullable=False),
+)
+"""What deployed apps were and are. `functions` says which definition each function had; `key` is the request's that
+made the version, `origin` says what kind of request it was."""
+
+app_definitions = Table(
+    "app_definitions",
+    metadata,
+    Column("app", String, ForeignKey("apps.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("serialized", LargeBinary, nullable=False),
+)
+"""The definitions of functions in the versions of an app that are kept, each once."""
 
 functions = Table(
     "functions",
@@ -52,13 +83,18 @@ functions = Table(
     Column("name", String, nullable=False),
     Column("definition", Text, nullable=False),
     Column("serialized", LargeBinary, nullable=False),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("pinned", Integer),
+    Column("removed", Boolean, nullable=False, server_default=false()),
     Column("parent", String),
     Column("settings", Text, nullable=False, server_default="{}"),
     Column("parameters", Text),
     Column("overrides", Text, nullable=False, server_default="{}"),
 )
-"""Functions, and variants of them: a variant has a `parent`, whose definition is its own but for `settings` and
-`parameters`. `overrides` are what a user has told the autoscaler since the function was defined."""
+"""Functions that can be called and, for the outputs of their inputs, those that a later version of their app lacks
+(`removed`). `generation` is the version in which the definition changed last; `pinned` the one that it stays at.
+A variant has a `parent`, whose definition is its own but for `settings` and `parameters`. `overrides` are what a user
+has told the autoscaler since the function was defined."""
 
 function_minutes = Table(
     "function_minutes",

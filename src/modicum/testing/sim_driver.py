@@ -13,6 +13,7 @@ from modicum.server.core.actions import (
     KillContainer,
     Send,
     StartContainer,
+    StopContainer,
     TakeBack,
 )
 from modicum.server.core.events import (
@@ -86,7 +87,9 @@ class Play:
         self.actions: list[tuple[float, Action]] = []
         self._run_s = run_s
         self._start_s = start_s
-        self._loads: dict[str, list[Dispatch]] = {}
+        self._slots: dict[str, int] = {}
+        self._loads: dict[str, list[Dispatch]] = {}  # the first of them run, as many as there are slots
+        self._begun: dict[str, set[str]] = {}
         self._planned: list[tuple[float, int, Event]] = []
         self._count = 0
 
@@ -115,41 +118,44 @@ class Play:
 
     def _happen(self, event: Event) -> None:
         if isinstance(event, OutputsArrived):
-            load = self._loads[event.container]
-            if not load or load[0].key != event.outputs[0].key:
+            key, begun = event.outputs[0].key, self._begun[event.container]
+            if key not in begun:
                 return  # the container was killed
-            self.ended[load.pop(0).key] = self.driver.now
-            if load:
-                self._begin(event.container)
+            begun.discard(key)
+            self._loads[event.container] = [each for each in self._loads[event.container] if each.key != key]
+            self.ended[key] = self.driver.now
+            self._begin(event.container)
         self.follow(self.driver.feed(event))
 
     def _perform(self, action: Action) -> None:
         match action:
-            case StartContainer(container):
-                self._loads[container] = []
+            case StartContainer(container, function):
+                self._slots[container] = self.driver.state.pools[function].spec.slots
+                self._loads[container], self._begun[container] = [], set()
                 self._plan(self._start_s, ContainerReady(container))
             case Send(container, inputs):
-                was_idle = not self._loads[container]
                 self._loads[container] += inputs
-                if was_idle:
-                    self._begin(container)
+                self._begin(container)
             case TakeBack(container, count):
-                load = self._loads[container]
-                given = load[max(1, len(load) - count) :]
-                del load[max(1, len(load) - count) :]
-                self._plan(0.0, InputsTakenBack(container, tuple(each.key for each in reversed(given))))
+                waiting = [each for each in self._loads[container] if each.key not in self._begun[container]]
+                given = [each.key for each in waiting[::-1][:count]]
+                self._loads[container] = [each for each in self._loads[container] if each.key not in given]
+                self._plan(0.0, InputsTakenBack(container, tuple(given)))
             case DrainContainer(container):
                 self._plan(0.0, ContainerExited(container, ExitReason.FINISHED, ""))
-            case KillContainer(container):
+            case KillContainer(container) | StopContainer(container):
                 self._loads[container].clear()
+                self._begun[container].clear()
                 self._plan(0.0, ContainerExited(container, ExitReason.KILLED, ""))
             case _:
                 pass
 
     def _begin(self, container: str) -> None:
-        run = self._loads[container][0]
-        run_s = self._run_s(run.key)
-        self._plan(run_s, OutputsArrived(container, (Output(run.key, run.attempt, True, run_s),)))
+        for run in self._loads[container][: self._slots[container]]:
+            if run.key not in self._begun[container]:
+                self._begun[container].add(run.key)
+                run_s = self._run_s(run.key)
+                self._plan(run_s, OutputsArrived(container, (Output(run.key, run.attempt, True, run_s),)))
 
     def _plan(self, delay_s: float, event: Event) -> None:
         self._count += 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Protocol
 
 from modicum.server.core.actions import Dispatch
 from modicum.server.core.events import (
     ContainerExited,
+    ContainerLoaded,
     ContainerReady,
     Event,
     ExitReason,
@@ -45,7 +47,8 @@ class Function:
     start_s: tuple[float, float]
     slow: float = 0.0  # share of runs that take much longer
     crashes: float = 0.0  # share of runs that take the container with them
-    start_crashes: float = 0.0  # share of containers that end before their hello
+    fails: float = 0.0  # share of runs whose attempt fails
+    start_crashes: float = 0.0  # share of containers that end before they are loaded
     broken: bool = False  # its module does not import
     heeds_cancel: bool = True  # what runs can be interrupted
 
@@ -78,7 +81,7 @@ class Surroundings(Protocol):
 
 
 class FakeContainer:
-    """A container with its agent: runs one input at a time, keeps outputs until they are acknowledged."""
+    """A container with its agent: runs as many inputs at once as it has slots, keeps outputs until acknowledged."""
 
     def __init__(self, world: Surroundings, node: FakeNode, container: str, function: Function) -> None:
         self.id = container
@@ -87,17 +90,19 @@ class FakeContainer:
         self.link = Link(world.timeline, world.random)
         self._world = world
         self._node = node
-        self._is_ready = False
+        self._is_up = False
+        self._is_loaded = False
         self._is_exiting = False
         self._waiting: deque[Dispatch] = deque()
-        self._running: Dispatch | None = None
-        self._kept: dict[str, Output] = {}  # outputs that nobody has acknowledged
+        self._running: dict[str, Dispatch] = {}
+        self._kept: dict[Dispatch, Output] = {}  # outputs that nobody has acknowledged
         self._unsent: list[Output] = []
 
     def boot(self) -> None:
-        """Start: after a while comes the hello, or what prevents it."""
-        random = self._world.random
-        self._later(random.uniform(*self.function.start_s), self._booted)
+        """Start: after a while comes the hello, and after another the function is loaded, or what prevents it."""
+        start_s = self._world.random.uniform(*self.function.start_s)
+        self._later(start_s / 2, self._booted)
+        self._later(start_s, self._load)
 
     def run(self, inputs: Iterable[Dispatch]) -> None:
         """New inputs came."""
@@ -114,21 +119,27 @@ class FakeContainer:
         for key in keys:
             for waiting in [each for each in self._waiting if each.key == key]:
                 self._waiting.remove(waiting)
-                self._answer(waiting, 0.0)
-            if self._running is not None and self._running.key == key and self.function.heeds_cancel:
-                self._answer(self._running, 0.0)
-                self._running = None
+                self._answer(waiting, 0.0, False)
+            if key in self._running and self.function.heeds_cancel:
+                self._answer(self._running.pop(key), 0.0, False)
         self._begin()
 
-    def acknowledge(self, keys: Iterable[str]) -> None:
+    def acknowledge(self, outputs: Iterable[Dispatch]) -> None:
         """These outputs may be forgotten."""
-        for key in keys:
-            self._kept.pop(key, None)
+        for each in outputs:
+            self._kept.pop(each, None)
 
     def exit(self) -> None:
         """Finish, then end."""
         self._is_exiting = True
         self._later(self._world.random.uniform(0.001, 0.1), lambda: self.die(ExitReason.FINISHED))
+
+    def stop(self) -> None:
+        """Cancel what runs and end, unless the exit handlers hang: then it has to be killed."""
+        self._waiting.clear()
+        self._running.clear()
+        if self._world.random.random() < 0.8:
+            self.exit()
 
     def die(self, reason: ExitReason) -> None:
         """The process is gone."""
@@ -140,10 +151,9 @@ class FakeContainer:
             self._node.lost(self, reason)
 
     def held(self) -> tuple[Held, ...]:
-        """What it would name in a hello: outputs not acknowledged, what runs, what waits."""
-        kept = [Held(output.key, output.attempt) for output in self._kept.values()]
-        running = [] if self._running is None else [Held(*self._running)]
-        return (*kept, *running, *(Held(*each) for each in self._waiting))
+        """What it would name in a hello, by key: outputs not acknowledged, what runs, what waits."""
+        all_of_it = [*self._kept, *self._running.values(), *self._waiting]
+        return tuple(Held(key, attempt) for key, attempt in dict(all_of_it).items())
 
     def hang_up(self, pause_s: float) -> None:
         """Lose the connection, and look for the server again after a pause."""
@@ -156,46 +166,53 @@ class FakeContainer:
             self._later(RETRY_S, self._reconnect)
         elif not self.link.up:
             self.link.restore()
-            if self._is_ready:
+            if self._is_up:
                 self._hello()
 
     def _hello(self) -> None:
         self._unsent.clear()
-        self._tell(ContainerReady(self.id, self.held()))
+        self._tell(ContainerReady(self.id, self.held(), self._is_loaded))
         if self._kept:
             self._tell(OutputsArrived(self.id, tuple(self._kept.values())))
 
     def _booted(self) -> None:
-        if self._world.random.random() < self.function.start_crashes:
+        if self._world.random.random() < self.function.start_crashes / 2:
+            self.die(ExitReason.CRASHED)
+            return
+        self._is_up = True
+        if self.link.up:
+            self._hello()
+
+    def _load(self) -> None:
+        if self._world.random.random() < self.function.start_crashes / 2:
             self.die(ExitReason.CRASHED)
         elif self.function.broken:
             self._tell(StartFailed(self.id, "ModuleNotFoundError: No module named 'nonsense'"))
         else:
-            self._is_ready = True
-            if self.link.up:
-                self._hello()
+            self._is_loaded = True
+            self._tell(ContainerLoaded(self.id))
 
     def _begin(self) -> None:
-        if self._running is not None or not self._waiting:
-            return
-        run = self._running = self._waiting.popleft()
-        fate = self._world.fate(run.key)
-        run_s = SPECIAL_S.get(fate, self._world.random.uniform(*self.function.run_s))
-        dies = fate == "poison" or self._world.random.random() < self.function.crashes
-        self._later(run_s, lambda: self._finish(run, run_s, dies))
+        while self._waiting and len(self._running) < self.function.spec.slots:
+            run = self._waiting.popleft()
+            self._running[run.key] = run
+            fate = self._world.fate(run.key)
+            run_s = SPECIAL_S.get(fate, self._world.random.uniform(*self.function.run_s))
+            dies = fate == "poison" or self._world.random.random() < self.function.crashes
+            self._later(run_s, partial(self._finish, run, run_s, dies))
 
     def _finish(self, run: Dispatch, run_s: float, dies: bool) -> None:
-        if self._running is not run:  # it was cancelled
+        if self._running.get(run.key) is not run:  # it was cancelled
             return
         if dies:
             self.die(ExitReason.OOM if self._world.random.random() < 0.2 else ExitReason.CRASHED)
             return
-        self._running = None
-        self._answer(run, run_s)
+        del self._running[run.key]
+        self._answer(run, run_s, self._world.random.random() >= self.function.fails)
         self._begin()
 
-    def _answer(self, run: Dispatch, run_s: float) -> None:
-        output = self._kept[run.key] = Output(run.key, run.attempt, True, run_s)
+    def _answer(self, run: Dispatch, run_s: float, ok: bool) -> None:
+        output = self._kept[run] = Output(run.key, run.attempt, ok, run_s)
         if not self._unsent:
             self._later(BATCH_S, self._flush)
         self._unsent.append(output)
@@ -250,7 +267,9 @@ class FakeNode:
             return
         self._joined = self.link.epoch
         self.link.restore()
-        reported = tuple(Reported(each.id, each.function.spec.id) for each in self.containers.values())
+        reported = tuple(
+            Reported(each.id, each.function.spec.id, each.function.spec.generation) for each in self.containers.values()
+        )
         self._tell(NodeJoined(self.id, self.cpus, self.memory_mib, reported))
 
     def crash(self) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -18,31 +19,37 @@ from modicum.server.core.actions import (
     Accept,
     Action,
     CancelInputs,
+    Dispatch,
     DrainContainer,
     FailInputs,
     Failure,
     KillContainer,
+    LoadInputs,
+    RetryInputs,
     Send,
     StartContainer,
+    StopContainer,
     TakeBack,
 )
 from modicum.server.core.events import (
+    BacklogChanged,
     ContainerReady,
     Event,
     ExitReason,
     FunctionAdded,
-    FunctionSpec,
     InputsArrived,
     InputsCancelled,
     NodeJoined,
     NodeLeft,
     OutputsArrived,
     Recovered,
+    StopRequested,
     Tick,
 )
 from modicum.server.core.records import ContainerView
 from modicum.server.core.state import State
 
+from .sim_draws import draw_functions, draw_nodes
 from .sim_fakes import FakeContainer, FakeNode, Function
 from .sim_observer import Misjudgement, Observer
 from .sim_timeline import Timeline
@@ -103,7 +110,8 @@ class FakeServer:
             case ContainerReady(container, held):
                 agent = world.find(container)
                 self._sessions[container] = agent.link.epoch if agent is not None else -1
-                event = ContainerReady(container, tuple(each for each in held if each.key not in self._observer.ended))
+                held = tuple(each for each in held if each.key not in self._observer.ended)
+                event = ContainerReady(container, held, event.loaded)
             case _:
                 pass
         actions = self.core.handle(event, world.timeline.now)
@@ -114,8 +122,8 @@ class FakeServer:
         for action in actions:
             self._perform(action)
         if isinstance(event, OutputsArrived):
-            keys = [output.key for output in event.outputs]
-            self._to_container(event.container, lambda agent: agent.acknowledge(keys))
+            ended = [Dispatch(output.key, output.attempt) for output in event.outputs]
+            self._to_container(event.container, lambda agent: agent.acknowledge(ended))
         self._plan_tick()
 
     def _plan_tick(self) -> None:
@@ -136,23 +144,48 @@ class FakeServer:
         world = self._world
         match action:
             case StartContainer(container, function, node):
-                to = world.nodes[node]
-                self._to_node(to, lambda: to.start(container, world.functions[function]))
+                to, definition = world.nodes[node], world.functions[function]
+                self._to_node(to, lambda: to.start(container, definition))
             case KillContainer(container):
                 for each in world.nodes.values():
                     self._kill_on(each, container)
             case DrainContainer(container):
                 self._to_container(container, lambda agent: agent.exit())
+            case StopContainer(container):
+                self._to_container(container, lambda agent: agent.stop())
+            case LoadInputs(function, count):
+                self._world.timeline.after(0.003, lambda: self._load(function, count))
+            case _:
+                self._perform_on_inputs(action)
+
+    def _perform_on_inputs(self, action: Action) -> None:
+        match action:
             case Send(container, inputs):
                 self._to_container(container, lambda agent: agent.run(inputs))
             case TakeBack(container, count):
                 self._to_container(container, lambda agent: agent.take_back(count))
             case CancelInputs(container, keys):
                 self._to_container(container, lambda agent: agent.cancel(keys))
+            case RetryInputs(entries):
+                self._world.failures.update({entry.key: entry.failures for entry in entries})
             case Accept(keys):
-                world.end(keys, "accepted")
+                self._world.end(keys, "accepted")
             case FailInputs(keys, failure):
-                world.end(keys, failure.value)
+                self._world.end(keys, failure.value)
+            case _:
+                pass
+
+    def _load(self, function: str, count: int) -> None:
+        """Inputs come from the store; what has ended since is not there any more."""
+        if not self.alive:
+            return
+        stored = self._world.stored[function]
+        keys = tuple(stored[: min(count, self._world.random.choice((1, 5, 1000)))])
+        del stored[: len(keys)]
+        keys = tuple(key for key in keys if key in self._world.unended)
+        if keys:
+            self.tell(InputsArrived(function, keys, tuple(self._world.failures[key] for key in keys)))
+        self.tell(BacklogChanged(function, len(stored)))
 
     def _kill_on(self, node: FakeNode, container: str) -> None:
         self._to_node(node, lambda: node.kill(container))
@@ -175,12 +208,15 @@ class World:
         self.timeline = Timeline()
         self.outcome = Outcome()
         self.check = check
-        self.functions = {each.spec.id: each for each in _draw_functions(self.random)}
-        self.nodes = {each.id: each for each in _draw_nodes(self, self.random)}
+        self.functions = {each.spec.id: each for each in draw_functions(self.random)}
+        self.nodes = {each.id: each for each in draw_nodes(self, self.random)}
         self.server: FakeServer | None = None
         self.unended: dict[str, str] = {}  # key → function
+        self.stored: dict[str, list[str]] = {name: [] for name in self.functions}  # those that no server was given yet
+        self.failures: Counter[str] = Counter()
         self._make = make
         self._fates: dict[str, str] = {}
+        self._durable: set[str] = set()
         self._deaths: Counter[str] = Counter()
         self._felled: Counter[str] = Counter()  # containers that a misfortune ended, by function
         self._generation = 0
@@ -192,7 +228,7 @@ class World:
         self._plan_misfortunes()
         self.timeline.run(BUSY_S)
         _demand(self.timeline.run(CALM_S, self._is_over), f"never ended: {sorted(self.unended)}")
-        self.timeline.run(self.timeline.now + 20.0)
+        self.timeline.run(self.timeline.now + 60.0)
         self._demand_rest()
         return self.outcome
 
@@ -221,6 +257,7 @@ class World:
             "accepted": self._fates[key] in {"ok", "slow"},
             Failure.TIMEOUT.value: self._fates[key] == "endless",
             Failure.CRASHED.value: self._deaths[key] > 3,
+            Failure.OOM.value: self._deaths[key] > 0,
             Failure.START_FAILED.value: self._may_fail_to_start(function),
             Failure.IMPOSSIBLE.value: function.spec.memory_mib > 100_000,
         }
@@ -244,6 +281,11 @@ class World:
             minimum = 0 if function.spec.memory_mib > 100_000 else function.spec.min_containers
             enough = counts[name] == minimum or (counts[name] == 0 and self._may_fail_to_start(function))
             _demand(enough, f"{name} has {counts[name]} containers at rest, not {minimum}")
+        old = [each for node in self.nodes.values() for each in node.containers.values() if self._is_old(each)]
+        _demand(not old, f"{old} are of an old generation, at rest")
+
+    def _is_old(self, container: FakeContainer) -> bool:
+        return container.function.spec.generation != self.functions[container.function.spec.id].spec.generation
 
     def _plan_calls(self) -> None:
         random = self.random
@@ -253,11 +295,12 @@ class World:
                 keys = tuple(f"fc-{name}{call}:{index}" for index in range(count))
                 self._draw_fates(keys, function)
                 at = random.uniform(0.0, BUSY_S)
-                self.timeline.after(at, lambda name=name, keys=keys: self._call(name, keys))  # type: ignore[misc]
+                begin = self._spawn if random.random() < 0.3 else self._call
+                self.timeline.after(at, partial(begin, name, keys))
                 if random.random() < 0.2:
                     some = tuple(random.sample(keys, random.randint(1, count)))
                     later = at + random.uniform(0.0, 2.0)
-                    self.timeline.after(later, lambda name=name, some=some: self._cancel(name, some))  # type: ignore[misc]
+                    self.timeline.after(later, partial(self._cancel, name, some))
 
     def _draw_fates(self, keys: Iterable[str], function: Function) -> None:
         for key in keys:
@@ -270,6 +313,14 @@ class World:
         if self.server is not None:
             self.server.tell(InputsArrived(function, keys))
 
+    def _spawn(self, function: str, keys: tuple[str, ...]) -> None:
+        """These go to the store first."""
+        self.unended.update(dict.fromkeys(keys, function))
+        self._durable.update(keys)
+        self.stored[function] += keys
+        if self.server is not None:
+            self.server.tell(BacklogChanged(function, len(self.stored[function])))
+
     def _cancel(self, function: str, keys: tuple[str, ...]) -> None:
         wanted = tuple(key for key in keys if self.unended.get(key) == function)
         for key in wanted:
@@ -277,6 +328,10 @@ class World:
         self.outcome.ended["cancelled"] += len(wanted)
         if self.server is not None and wanted:
             self.server.tell(InputsCancelled(function, wanted))
+            left = [key for key in self.stored[function] if key not in wanted]
+            if len(left) < len(self.stored[function]):
+                self.stored[function] = left
+                self.server.tell(BacklogChanged(function, len(left)))
             if self.random.random() < 0.2:
                 self._call(function, wanted)
 
@@ -284,9 +339,14 @@ class World:
         random = self.random
         for _ in range(random.choice((0, 2, 6, 12))):
             misfortune = random.choice(
-                (self._crash_container, self._hang_up, self._hang_up, self._crash_node, self._flap, self._partition)
-            )
+                (
+                    self._crash_container, self._hang_up, self._hang_up, self._crash_node, self._flap, self._partition,
+                    self._stop_container,
+                )
+            )  # fmt: skip
             self.timeline.after(random.uniform(0.0, BUSY_S), misfortune)
+        for _ in range(random.choice((0, 0, 1, 3))):
+            self.timeline.after(random.uniform(0.0, BUSY_S), self._deploy)
         for _ in range(random.choice((0, 0, 1, 2))):
             self.timeline.after(random.uniform(0.5, BUSY_S), self._restart_server)
 
@@ -301,6 +361,24 @@ class World:
         if (container := self._some_container()) is not None:
             self._felled[container.function.spec.id] += 1
             container.die(ExitReason.CRASHED)
+
+    def _stop_container(self) -> None:
+        if (container := self._some_container()) is not None and self.server is not None:
+            self.server.tell(StopRequested(container.id, self.random.random() < 0.5))
+
+    def _deploy(self) -> None:
+        """A function gets another definition."""
+        name = self.random.choice(list(self.functions))
+        before = self.functions[name]
+        spec = replace(
+            before.spec,
+            generation=before.spec.generation + 1,
+            exits=self.random.random() < 0.3,
+            max_containers=self.random.choice((before.spec.max_containers, 1, 3)),
+        )
+        self.functions[name] = replace(before, spec=spec)
+        if self.server is not None:
+            self.server.tell(FunctionAdded(spec, self.random.random() < 0.3))
 
     def _hang_up(self) -> None:
         if (container := self._some_container()) is not None:
@@ -346,12 +424,16 @@ class World:
     def _start_server(self) -> None:
         self._generation += 1
         server = self.server = FakeServer(self, self._make(f"{self._generation}-"))
-        for each in self.functions.values():
+        for name, each in self.functions.items():
             server.tell(FunctionAdded(each.spec))
+            self.stored[name] = [key for key, of in self.unended.items() if of == name and key in self._durable]
+            server.tell(BacklogChanged(name, len(self.stored[name])))
         for node in self.nodes.values():
             self.timeline.after(self.random.uniform(0.0, 1.2), node.join)
         by_function: dict[str, list[str]] = {}
         for key, function in self.unended.items():
+            if key in self._durable:
+                continue
             by_function.setdefault(function, []).append(key)
         for function, keys in by_function.items():
             self.timeline.after(self.random.uniform(0.0, 1.5), self._resubmitter(server, function, keys))
@@ -377,38 +459,6 @@ def simulate(
     except Exception as error:
         error.add_note(f"simulate(seed={seed})")
         raise
-
-
-def _draw_functions(random: Random) -> Iterable[Function]:
-    for number in range(random.randint(1, 4)):
-        longest_s = random.choice((0.0003, 0.004, 0.02, 0.2, 0.8))
-        minimum = random.choice((0, 0, 1))
-        impossible = random.random() < 0.05
-        yield Function(
-            FunctionSpec(
-                id=f"fu-{number}",
-                app="ap-1",
-                cpu=random.choice((0.125, 0.5, 1.0, 64.0)) if not minimum else 0.125,
-                memory_mib=1_000_000 if impossible else random.choice((128, 512)),
-                min_containers=minimum,
-                max_containers=random.choice((None, None, 1, 2, 5)),
-                scaledown_window_s=random.choice((2.0, 5.0)),
-                timeout_s=random.choice((3.0, 5.0)),
-                startup_timeout_s=3.0,
-            ),
-            run_s=(longest_s / random.choice((1, 3, 100)), longest_s),
-            start_s=random.choice(((0.03, 0.05), (0.05, 0.6), (0.1, 3.2))),
-            slow=random.choice((0.0, 0.02)),
-            crashes=random.choice((0.0, 0.0, 0.01)),
-            start_crashes=random.choice((0.0, 0.0, 0.0, 0.3)),
-            broken=not minimum and random.random() < 0.05,
-            heeds_cancel=random.random() < 0.5,
-        )
-
-
-def _draw_nodes(world: World, random: Random) -> Iterable[FakeNode]:
-    for number in range(random.choice((1, 1, 2, 3))):
-        yield FakeNode(world, f"node-{number}", random.choice((1.0, 2.0, 4.0)), random.choice((2048, 8192)))
 
 
 def _demand(holds: bool, complaint: str) -> None:

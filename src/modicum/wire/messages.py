@@ -16,20 +16,34 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
     server.stop     all → nothing; `all` ends the containers too
-    app.create      name, key, detached, tags → app; idempotent under `key`
+    app.create      name, key, detached, tags, [draft] → app; idempotent under `key`. A draft is only built for: its
+                    functions are callable once they are published
     app.attach      app → nothing; the app lives while an attached connection does
     app.leave       app → nothing; a detached app is left to itself: it ends when nothing of it waits or runs
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
-    app.list        → apps [{id, name, state, created_at, functions, containers}, …]
     logs.read       log, cursor, wait_s, [where] → cursor, entries [[stream, object, size, time, function, input], …],
                     ended; *payload* the text. `where` chooses: streams, functions, container, call, search (lines),
                     since, until (seconds since the epoch). `object` is what wrote it, a container as a rule
     logs.tail       log, cursor or null (the end), lines, [where] → the same: the last lines of the part before there
     logs.find       of (an app's name or id, a container's, a function's) → log, app, functions {id: name}, running
+    app.publish     draft, name or app, tag, strategy ("rolling" | "recreate"), key, by, client → app, name, version,
+                    changed, functions {name: id}, logged: how far its log is. The draft's functions and tags take the
+                    place of those of the deployed app of that name, made if there is none, or of a running app: all at
+                    once, or none if it fails. Without a difference nothing is changed. Idempotent under `key`
+    app.rollback    app (name or id), [version], strategy, by, client → as app.publish: an earlier version, by default
+                    the one before, is published again
+    app.rollover    app (name or id), strategy, by, client → as app.publish: the present version, in new containers
+    app.history     app (name or id) → app, name, versions [{version, deployed_at, deployed_by, client, strategy,
+                    origin, tag, functions [name, …]}, …]
+    app.info        app (name or id) → as app.lookup, and created_at, created_by, deployed_at, deployed_by, ended_at,
+                    tag
+    app.tag         app, tags → nothing; they take the place of those that it has
+    app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
     container.list  → containers [{id, app, app_name, function, state, running, since, started_at}, …]
     container.ended limit, [app] → containers [{id, app, app_name, function, function_name, node, started_at,
                     ended_at, reason, detail, exit_code, signal}, …], the newest first
+    container.stop  container, graceful → nothing; it ends soon: after what it runs now if `graceful`
     image.build     app, steps, [ignore_cache] → image, log [app, cursor]; the output goes to the app's log
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
@@ -43,6 +57,11 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     files.put       files [[sha256, size], …]; *payload* → wrong [place, …]: those that are not what their hash says
 
 **User and container**, as callers
+    app.lookup      app (the name of a deployed one, or an id), [create: users only] → app, name, state, version, tags,
+                    functions {name: id}
+    function.lookup app (name or id), name, [version], or function (its id) → function, app, name, spec, options,
+                    [method]. A class is named `Model.*`; `Model.f` finds it too, and that method. With a version: the
+                    function as it was in that one, and stays
     call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}],
                     [method: of a class], [parent: the key of the input that makes this call],
                     [pieces: how many of a generator's the caller has]; *payload*.
@@ -168,10 +187,19 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.attach": _USER,
     "app.leave": _USER,
     "app.stop": _USER,
+    "app.publish": _USER,
+    "app.rollback": _USER,
+    "app.rollover": _USER,
+    "app.history": _USER,
+    "app.info": _USER,
+    "app.tag": _USER,
+    "app.lookup": _CALLER,
+    "function.lookup": _CALLER,
     "app.list": _USER,
     "app.waiting": _USER,
     "container.list": _USER,
     "container.ended": _USER,
+    "container.stop": _USER,
     "image.build": _USER,
     "image.list": _USER,
     "image.prune": _USER,

@@ -33,7 +33,7 @@ class Named:
     def __init__(self, object_id: str) -> None:
         self._object_id = object_id
 
-    def ready(self) -> Operation[str]:
+    def ready(self, kind: str = "") -> Operation[str]:
         return self._object_id
         yield
 

@@ -229,7 +229,7 @@ def test_an_app_runs_once_and_not_in_a_container(monkeypatch: pytest.MonkeyPatch
         mine.run().__enter__()
     mine.set_running(None)
     monkeypatch.setattr(_context, "socket_directory", "/run/modicum")
-    with pytest.raises(InvalidError, match="cannot be called in a container"):
+    with pytest.raises(InvalidError, match="cannot be run or deployed from a container"):
         mine.run().__enter__()
 
 

@@ -86,7 +86,6 @@ def test_instances_say_what_their_classes_say() -> None:
         (Function, "call", ".remote(…)"),
         (Image.debian_slim("3.12"), "extend", "Image.dockerfile_commands(…)"),
         (Image.debian_slim("3.12"), "run_inside", "image.imports()"),
-        (Function, "lookup", "Function.from_name(…), which is not in Modicum yet"),
     ],
 )
 def test_names_of_earlier_years(owner: Any, name: str, hint: str) -> None:

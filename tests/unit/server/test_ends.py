@@ -82,7 +82,8 @@ async def test_an_end_that_was_asked_for_is_kept_and_not_told(world: World) -> N
     container, _ = await world.container()
     world.parts.fleet.drain(container, "idle for 60 s")
     await world.tell(world.node, {**EXITED, "container": container})
-    assert [(each["reason"], each["exit_code"]) for each in await ended(world)] == [("finished", 0)]
+    ((reason, detail, code),) = [(each["reason"], each["detail"], each["exit_code"]) for each in await ended(world)]
+    assert (reason, detail, code) == ("finished", "idle for 60 s", 0)
     assert (await log(world))[2] == []
     assert await ended(world, app="ap-other") == []
 
@@ -193,3 +194,24 @@ async def test_an_app_that_runs_comes_before_a_newer_one_that_has_ended(world: W
     assert (await world.tell(world.user, {"t": "logs.find", "of": "a"}))["log"] == other
     await world.tell(world.user, {"t": "app.stop", "app": other})
     assert (await world.tell(world.user, {"t": "logs.find", "of": "a"}))["log"] == app
+
+
+async def test_a_deployed_app_comes_before_one_that_is_run_under_its_name(world: World) -> None:
+    deployed = (await world.tell(world.user, {"t": "app.lookup", "app": "a", "create": True}))["app"]
+    assert (await world.tell(world.user, {"t": "logs.find", "of": "a"}))["log"] == deployed
+    await world.tell(world.user, {"t": "app.create", "name": "a", "key": "newer"})
+    assert (await world.tell(world.user, {"t": "logs.find", "of": "a"}))["log"] == deployed
+
+
+async def test_a_container_is_stopped_by_its_id(world: World) -> None:
+    await world.inputs()
+    container, agent = await world.container()
+    agent.take()
+    await world.tell(world.user, {"t": "container.stop", "container": container, "graceful": False})
+    assert [header for header, _ in agent.take()] == [{"t": "exit", "now": True}]
+    await world.tell(world.node, {**EXITED, "container": container})
+    (found,) = await ended(world)
+    assert found["reason"] == "finished"
+    for of, why in ((container, f"has ended: finished: {found['detail']}"), ("ta-0", "is not known here")):
+        with pytest.raises(RemoteFailure, match=why):
+            await world.tell(world.user, {"t": "container.stop", "container": of, "graceful": True})

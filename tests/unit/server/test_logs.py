@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modicum.server.log_filter import Wanted
-from modicum.server.log_segments import TEXT_MAX, Entry
+from modicum.server.log_segments import TEXT_MAX, Entry, Log
 from modicum.server.logs import DAY_S, INLINE_BYTES, Logs
 
 KIB = 1024
@@ -209,6 +210,19 @@ async def test_a_log_whose_only_record_was_cut_short(logs: Logs, tmp_path: Path,
     later.append("ap-1", [said(b"later")])
     assert await texts(later) == [b"later"]
     later.close()
+
+
+async def test_work_goes_on_with_a_full_disk(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.append("ap-1", [said(b"before")])
+
+    def full(log: Log, now: float) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "_settle", full)
+        logs.append("ap-1", [said(b"late")])
+    logs.append("ap-1", [said(b"after")])
+    assert await texts(logs) == [b"before", b"late", b"after"]
 
 
 async def test_it_is_read_back_part_by_part(logs: Logs) -> None:

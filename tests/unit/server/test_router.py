@@ -62,6 +62,8 @@ def test_what_users_and_containers_may_not() -> None:
         "function.history",
         "function.info",
         "function.stats",
+        "app.lookup",
+        "function.lookup",
         "blob.free",
         "call.inputs",
         "call.get",

@@ -142,7 +142,7 @@ async def test_a_function_that_is_defined_anew_takes_its_variants_along(world: W
 
 async def test_variants_go_with_their_function(world: World) -> None:
     variant = (await bind(world, {"timeout": 5}))["function"]
-    world.parts.variants.removed(world.function)
+    world.parts.apps._take_out([variant], "it is gone")
     assert list(world.parts.fleet.functions) == list(world.parts.controller.state.pools) == [world.function]
     with pytest.raises(RemoteFailure, match="does not exist"):
         await bind(world, {"timeout": 6}, function=variant)

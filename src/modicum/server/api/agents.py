@@ -50,12 +50,13 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
         asyncio.get_running_loop().call_soon(channel.close)  # behind the answer
         raise RemoteFailure("not_found", "this container is not known")
     function = parts.fleet.functions.get(container.function)
+    if function is not None and container.made_of is not None:
+        function = container.made_of  # a later version has been published since it was started
     if function is None:
         parts.fleet.kill(container.id, "its function is gone")
         raise RemoteFailure("not_found", "this container's function is gone")
     container.channel = channel
     container.unacknowledged.clear()
-    app = parts.apps.by_id[function.app]
     held = tuple(
         ev.Held(str(key), whole(attempt))
         for key, attempt in header["holding"]
@@ -68,8 +69,8 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     answer = {
         "function": agent_spec(function),
         "parameters": function.definition.get("parameters"),
-        "functions": {name: _callable(parts.fleet.functions[id_]) for name, id_ in app.functions.items()},
-        "app": app.id,
+        "functions": {name: _callable(each) for name, each in parts.apps.callable_from(function).items()},
+        "app": function.app,
         "code": len(function.serialized),
     }
     return answer, function.serialized[:PAYLOAD_BYTES_MAX]
@@ -85,7 +86,8 @@ def code(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answ
     """Give a part of the container's serialized function."""
     container = _container(parts, channel)
     offset = whole(header["offset"])
-    return {}, parts.fleet.functions[container.function].serialized[offset : offset + PAYLOAD_BYTES_MAX]
+    function = container.made_of or parts.fleet.functions[container.function]
+    return {}, function.serialized[offset : offset + PAYLOAD_BYTES_MAX]
 
 
 def loaded(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

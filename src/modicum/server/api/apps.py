@@ -6,7 +6,7 @@ from typing import Any
 
 from modicum.blobs.base import BlobMissing
 from modicum.server.api.fields import value_blob
-from modicum.server.api.options import check_definition
+from modicum.server.api.options import check_options
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -15,11 +15,17 @@ from modicum.wire.messages import SERIALIZED_BYTES_MAX
 
 async def create(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make an app; the same key gives the same app."""
-    detached, tags = bool(header.get("detached", False)), header.get("tags") or {}
+    detached, tags = bool(header.get("detached", False)), tag_dict(header.get("tags") or {})
+    draft = bool(header.get("draft", False))
+    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags, draft)
+    return {"app": app.id}
+
+
+def tag_dict(tags: dict[str, str]) -> dict[str, str]:
+    """Return tags. Raises `ValueError` if they are none."""
     if not all(isinstance(part, str) for pair in tags.items() for part in pair):
         raise ValueError(f"{tags!r} are no tags")
-    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags)
-    return {"app": app.id}
+    return tags
 
 
 def attach(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -43,7 +49,7 @@ async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -
 async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make a function of an app callable."""
     definition = {name: header[name] for name in ("image", "files", "options", "spec")}
-    _check(parts, definition)
+    check_definition(parts, definition)
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
     return {"function": function.id}
@@ -67,10 +73,10 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
     return code
 
 
-def _check(parts: Parts, definition: dict[str, Any]) -> None:
+def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` for what no container could be made of."""
     parts.fleet.image_of(definition["image"])
-    check_definition(definition["options"])
+    check_options(definition["options"])
     spec = definition["spec"]
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")

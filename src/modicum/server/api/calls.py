@@ -103,12 +103,12 @@ def _origin(header: Header) -> tuple[str | None, str | None]:
 
 
 def check_same_app(parts: Parts, channel: Channel, app: str) -> None:
-    """A container calls, and asks for, what is of its own app."""
+    """A container calls, and asks for, what is of its own app or of a deployed one."""
     if channel.principal != CONTAINER:
         return
-    container = parts.fleet.containers.get(channel.name)
-    if container is None or app != container.app:
-        raise RemoteFailure("permission_denied", "a container may only call functions of its own app")
+    container, called = parts.fleet.containers.get(channel.name), parts.apps.by_id.get(app)
+    if container is None or not (app == container.app or (called is not None and called.deployed)):
+        raise RemoteFailure("permission_denied", "a container may only call functions of its own and of deployed apps")
 
 
 def _owner(channel: Channel) -> str:

@@ -70,7 +70,9 @@ def _answer(log: str, page: Page) -> Answer:
 
 
 async def find(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Tell which log has the output of an app (the newest of that name), a function or a container."""
+    """Tell which log has the output of a function, a container or an app: of those of a name the one that is deployed,
+    else the newest that runs, else the newest.
+    """
     of = str(header["of"])
     log = await _log_of(parts, of)
     known = {each.log: each for each in await parts.logs.named()}
@@ -95,10 +97,15 @@ _WHY = "nothing of that name or id runs here, or has run in the days for which o
 
 
 async def _log_of(parts: Parts, of: str) -> str | None:
-    """Return the app of a container or a function that is known here."""
+    """Return the app of a container, a function, or a deployed app's name that is known here."""
     if of.startswith("ta-"):
         container = parts.fleet.containers.get(of)
-        return container.app if container is not None else await parts.database.submit(ends.app_of(of))
+        if container is not None:
+            return container.app
+        ended = await parts.database.submit(ends.of(of))
+        return str(ended["app"]) if ended is not None else None
+    if of in parts.apps.deployed:
+        return parts.apps.deployed[of].id
     function = parts.fleet.functions.get(of)
     return function.app if function is not None else None
 

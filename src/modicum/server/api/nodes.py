@@ -33,7 +33,7 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     elif container is not None and container.killed:
         reason, detail = ExitReason.KILLED, container.killed
     elif container is not None and container.draining:
-        reason = ExitReason.FINISHED
+        reason, detail = ExitReason.FINISHED, container.asked
     left = Exit(header["code"], header["signal"])
     if container is not None and container.flushing is not None:
         # Its last outputs are here and wait for what they printed: they ended before their container did.

@@ -24,7 +24,7 @@ TEXTS_MAX = 64
 """How many regions may be wished for."""
 
 
-def check_definition(options: dict[str, Any]) -> None:
+def check_options(options: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` unless these are the options of a function."""
     for name in ("min_containers", "max_containers", "scaledown_window", "timeout", "startup_timeout"):
         _CHECKS[name](options[name])

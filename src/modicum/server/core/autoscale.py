@@ -10,7 +10,7 @@ from math import inf
 from .actions import Failure, StartContainer
 from .alarms import Alarms
 from .cluster import Cluster
-from .demand import is_renewing, look_again_at, oldest_in, wanted
+from .demand import is_renewing, look_again_at, note, oldest_in, wanted
 from .lifecycle import NEWER, Lifecycle
 from .pool import Pool
 from .records import ENDING, Container, ContainerState, Turn
@@ -51,6 +51,8 @@ class Autoscaler:
         One each in turn, those that have least first, so that no function fills the cluster before another has one.
         """
         waiting = list(turn.pools)
+        for pool in waiting:
+            note(pool, turn.now)
         if self.hungry:
             # Those for whom room is made may not need it any more. For the other hungry nothing has changed.
             if turn.freed or any(self.hungry.get(pool) for pool in waiting):
@@ -66,7 +68,8 @@ class Autoscaler:
         for state in (ContainerState.STARTING, ContainerState.LOADING):
             count = sum(each.state is state for each in pool.containers.values())
             if count:
-                again = f", after {pool.streak} that failed, the last because: {pool.failure}" if pool.streak else ""
+                failed = pool.broken + pool.streak
+                again = f", after {failed} that failed, the last because: {pool.failure}" if failed else ""
                 return f"{_containers(count)} of it {'is' if count == 1 else 'are'} {state.value}{again}"
         if _lacks_one(pool, now) and isinstance(self._find_node(pool, now), Obstacle):
             return self._explain_obstacle(pool, now)
@@ -130,7 +133,8 @@ class Autoscaler:
 
     def _reason(self, pool: Pool, now: float) -> str:
         """Why it starts now. It had failed before if it says so: who reads this looks for crash loops."""
-        again = f"; {pool.streak} in a row failed, the last because: {pool.failure}" if pool.streak else ""
+        failed = pool.broken + pool.streak
+        again = f"; {failed} in a row failed, the last because: {pool.failure}" if failed else ""
         return self._need_for_one(pool, now) + again
 
     def _need_for_one(self, pool: Pool, now: float) -> str:
@@ -178,7 +182,8 @@ class Autoscaler:
             if victim.load:
                 self._lifecycle.give_way(turn, victim, GIVES_WAY)
             else:
-                self._lifecycle.drain(turn, victim, f"{pool.spec.id} needs its place")
+                reason = NEWER if victim.pool is pool else f"{pool.spec.id} needs its place"
+                self._lifecycle.drain(turn, victim, reason)
 
     def _candidates(self, pool: Pool, now: float) -> Iterator[tuple[list[Container], bool]]:
         """Who may have to go for this pool, and whether it must be patient: longer lists, better candidates first.

@@ -14,16 +14,23 @@ GROWTH_STEP_S = 0.01
 """How often, at most, a slow input makes its pool grow."""
 
 
+def note(pool: Pool, now: float) -> None:
+    """Remember how many it needs now, if that matters."""
+    if pool.spec.buffer_containers:
+        needed = max(_for_load(pool, now), _busy(pool))
+        pool.needed.note(needed, now, pool.spec.scaledown_window_s)
+
+
 def wanted(pool: Pool, now: float) -> int:
     """How many containers the pool should have, those included that finish what they run and go.
 
-    As many as its load wants; the buffer beside those that are busy, while it is in use; its minimum at least and its
-    maximum at most. One more while none of the newest generation is there to take over.
+    As many as its load wants; the buffer beside those that are busy, while any are; its minimum at least and its
+    maximum at most.
     """
     spec = pool.spec
     count = _for_load(pool, now)
-    if spec.buffer_containers and pool.is_in_use(now):
-        count = max(count, _busy(pool)) + spec.buffer_containers
+    if spec.buffer_containers and (needed := max(count, _busy(pool))):
+        count = needed + spec.buffer_containers
     if count < spec.min_containers:
         count = spec.min_containers
     return count if spec.max_containers is None else min(count, spec.max_containers)
@@ -73,13 +80,12 @@ def _for_load(pool: Pool, now: float) -> int:
 def _most(pool: Pool) -> int:
     """How many containers its inputs could fill. Nothing is added to one that is leaving, nor to a batch that runs."""
     spec = pool.spec
-    most = ceil(pool.load / spec.aim)
     if spec.slots == 1:
-        return most
+        return pool.load
     batched = bool(spec.batch_size)
     closed = [each for each in pool.containers.values() if each.load and (each.yielding or (batched and each.slow))]
     elsewhere = pool.load - sum(len(each.load) for each in closed)
-    return max(most, len(closed) + ceil(elsewhere / spec.aim))
+    return len(closed) + ceil(elsewhere / spec.aim)
 
 
 def _busy(pool: Pool) -> int:

@@ -1,8 +1,9 @@
-"""How long does a function run, and its container take to start?"""
+"""How long does a function run, how long does its container take to start, and how many did it need of late?"""
 
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 REMEMBERED = 64
 """Runs that count: few enough to follow a change within one frame, enough for a ninth decile."""
@@ -18,6 +19,29 @@ WINDOW_MAX = 64
 
 COLD_START_S = 0.3
 """A container's start until one was seen: ten times a bare one, for what users import."""
+
+
+class Peak:
+    """The most that was needed of late: in the last window at least, and in no more than the last two."""
+
+    __slots__ = ("_before", "_most", "_since")
+
+    def __init__(self) -> None:
+        self._since = -inf
+        self._most = self._before = 0
+
+    def note(self, needed: int, now: float, window_s: float) -> None:
+        """So much is needed now."""
+        if now >= self._since + window_s:
+            self._before = self.of_late(now, window_s)
+            self._most, self._since = 0, now
+        self._most = max(self._most, needed)
+
+    def of_late(self, now: float, window_s: float) -> int:
+        """The most that was noted."""
+        if now >= self._since + 2 * window_s:
+            return 0
+        return self._most if now >= self._since + window_s else max(self._most, self._before)
 
 
 class Experience:

@@ -69,8 +69,8 @@ def count_start_failure(turn: Turn, pool: Pool, detail: str) -> None:
 def back_off_start(turn: Turn, pool: Pool, detail: str) -> None:
     """A start has failed: the next comes after a pause."""
     pool.failure = detail
-    pool.streak += 1
-    pool.retry_at = turn.now + _pause(pool.streak)
+    pool.broken += 1
+    pool.retry_at = turn.now + _pause(pool.broken)
 
 
 def running_in(container: Container) -> list[Input]:

@@ -48,6 +48,7 @@ class Lifecycle:
             self._admit(turn, container)
         elif container.state is not ContainerState.READY:
             self._enter(turn, container, ContainerState.LOADING)
+            container.pool.index(turn, container)
         if any(_is_overtaken(container, each) for each in hello.held):
             self.kill(turn, container, "it runs an input that has been given to another container since")
         elif container.state is ContainerState.READY:
@@ -71,8 +72,7 @@ class Lifecycle:
         if before in (ContainerState.STARTING, ContainerState.LOADING) and reason not in _BLAMELESS:
             count_start_failure(turn, pool, detail)
         elif before is ContainerState.READY:
-            is_over = reason is ExitReason.FINISHED and container.yielding and not container.load
-            if reason not in _BLAMELESS and not is_over:
+            if reason not in _BLAMELESS:
                 blame(turn, container, reason, detail)
             _spill(container)
         turn.freed = True
@@ -176,7 +176,7 @@ class Lifecycle:
                 self.end(turn, container, NEWER)
             elif container.state not in ENDING:
                 pool.old[container.id] = container
-        pool.failures = 0
+        pool.failures = pool.broken = pool.streak = 0
         pool.retry_at = -inf  # what failed before may be mended
         self.respec(turn, pool, spec)
 
@@ -200,7 +200,7 @@ class Lifecycle:
             return
         if container.state is not ContainerState.ADOPTED:
             pool.experience.learn_start(turn.now - container.born)
-            pool.failures = 0
+            pool.failures = pool.broken = 0
         elif pool.spec.single_use:
             container.yielding = "it is used once, and may have been"
         self._enter(turn, container, ContainerState.READY)

@@ -18,7 +18,7 @@ from .actions import Accept, CancelInputs, Dispatch, FailInputs, Failure, LoadIn
 from .alarms import Alarms
 from .deadlines import SLOW_S, due
 from .events import FunctionSpec, Output
-from .experience import Experience
+from .experience import Experience, Peak
 from .records import Claim, Container, ContainerState, Input, Stats, Turn
 
 WORTH_S = 0.001
@@ -52,11 +52,12 @@ class Pool:
         self.old: dict[str, Container] = {}  # of another generation, and not ending yet
         self.suspects: set[str] = set()  # inputs that run alone, because their containers keep dying
         self.experience = Experience()
-        self.failures = 0  # starts that failed since one succeeded
+        self.failures = 0  # starts that failed since one succeeded, or since somebody was told
+        self.broken = 0  # starts that failed since one succeeded
+        self.streak = 0  # containers that crashed since the last output
         self.failure = ""  # why the last one did
-        self.streak = 0  # starts that failed and containers that crashed since the last output
         self.retry_at = -inf  # no start before
-        self.worked = -inf  # when an input last came or ended
+        self.needed = Peak()  # containers that were busy or wanted for its load
         self.removed = False  # its function is gone; only its containers are still to go
         self.alarm = inf
         self._alarms = alarms
@@ -85,7 +86,6 @@ class Pool:
     def arrive(self, turn: Turn, keys: Sequence[str], failures: Sequence[int] = (), once: bool = False) -> None:
         """New inputs. Those that are known are asked for again by their caller, and not run twice."""
         inputs, queue = self.inputs, self.queue
-        self.worked = turn.now
         for place, key in enumerate(keys):
             item = inputs.get(key)
             if item is None:
@@ -144,7 +144,6 @@ class Pool:
                 self.requeue((item,))
         if runs_s:
             self.streak = 0
-            self.worked = turn.now
         if accepted:
             turn.actions.append(Accept(tuple(accepted)))
         if again:
@@ -261,13 +260,9 @@ class Pool:
         """How many containers stay although some of them idle: as many as serve what runs, and those that are kept."""
         spec = self.spec
         keeps = ceil(sum(min(len(each.load), each.slots) for each in self.containers.values()) / spec.aim)
-        if self.is_in_use(now):
-            keeps += spec.buffer_containers
+        if spec.buffer_containers and (needed := self.needed.of_late(now, spec.scaledown_window_s)):
+            keeps = max(keeps, needed) + spec.buffer_containers
         return max(keeps, spec.min_containers)
-
-    def is_in_use(self, now: float) -> bool:
-        """Whether it runs, or did a while ago."""
-        return bool(self.inputs) or now < self.worked + self.spec.scaledown_window_s
 
     def stats(self) -> Stats:
         """How it is used now."""
