@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 HERE = Path(__file__).resolve().parent
 SIDES = HERE / "sides"
@@ -64,6 +65,23 @@ class Setting:
         """Start the side of two bare processes and their sockets."""
         return Side(self.python, SIDES / "relay_side.py")
 
+    def spawning(self) -> Side:
+        """Start our side for what is left behind."""
+        return Side(self.python, SIDES / "spawn_side.py")
+
+    def celery(self) -> Side | None:
+        """Start Celery's side, or return None where it or Redis is not installed."""
+        found = self.peers_python and shutil.which("redis-server")
+        return Side(self.peers_python, SIDES / "celery_side.py") if self.peers_python and found else None
+
+    def clients(self) -> Side:
+        """Start our side for many clients."""
+        return Side(self.python, SIDES / "clients_side.py")
+
+    def ray_clients(self) -> Side | None:
+        """Start Ray's side for many clients, or return None where it is not installed."""
+        return Side(self.peers_python, SIDES / "ray_clients_side.py") if self.peers_python else None
+
     def ray(self) -> Side | None:
         """Start Ray's side, or return None where it is not installed."""
         return Side(self.peers_python, SIDES / "ray_side.py") if self.peers_python else None
@@ -100,6 +118,27 @@ def serve(verbs: Mapping[str, Callable[..., Any]]) -> None:
     for line in sys.stdin:
         verb, arguments = json.loads(line)
         print(json.dumps(verbs[verb](**arguments)), file=answers, flush=True)
+
+
+class Race:
+    """Processes that say `ready`, wait for the moment at which all start, and then say what they have done."""
+
+    pipes: ClassVar[dict[str, Any]] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+
+    def __call__(self, racers: Sequence[subprocess.Popen[str]], for_s: float) -> float:
+        """Return how much per second all have done together."""
+        for racer in racers:
+            assert racer.stdout is not None
+            while racer.stdout.readline().strip() != "ready":
+                assert racer.poll() is None, "a client ended before the start"
+        start = time.time() + 0.2
+        for racer in racers:
+            assert racer.stdin is not None
+            print(start, file=racer.stdin, flush=True)
+        return sum(int(racer.communicate()[0]) for racer in racers) / for_s
+
+
+race = Race()
 
 
 def durations(call: Callable[[], object], count: int, warm_up: int = 50) -> list[float]:

@@ -19,6 +19,10 @@ BENCHMARKS = (
     "call_latency",
     "map_throughput",
     "mixed_map",
+    "clients",
+    "burst",
+    "spawning",
+    "queue_of_a_million",
     "payloads",
     "whole_process",
     "upload",
@@ -31,7 +35,7 @@ def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"of {', '.join(BENCHMARKS)}; default: all")
-    parser.add_argument("--peers", help="the Python that has Ray")
+    parser.add_argument("--peers", help="the Python that has Ray and Celery")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
 

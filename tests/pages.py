@@ -8,7 +8,7 @@ from typing import Any
 
 import modicum
 from modicum import _missing, options
-from modicum._old_names import Dropped, Renamed
+from modicum._old_names import Dropped, Moved, Renamed
 from modicum.cli import page
 from modicum.cli.main import cli
 
@@ -23,6 +23,10 @@ come is never ignored: it is an error that says so, and `hasattr(modal, "Volume"
 This page is made of the tables in `src/modicum/_missing.py` and `src/modicum/options.py` by `scripts/docs`.
 """
 
+NO_EFFECT = """\
+Wishes that only a hosted service can grant are checked, kept with the function, and change nothing:
+"""
+
 OLDER = """\
 ## Older names
 
@@ -33,8 +37,9 @@ refused, as Modal's newest clients do: a program that runs so here uses no name 
 """
 
 OURS = {
-    "App": {"image_of", "register", "set_running"},
-    "Function": {"dehydrate", "encode", "hydrate_with", "includes_source", "ready", "target"},
+    "App": {"image_of", "register", "register_class", "set_running"},
+    "Cls": set[str](),
+    "Function": {"dehydrate", "encode", "hydrate_with", "includes_source", "ready", "target", "variant"},
     "FunctionCall": set[str](),
     "Image": {"attached", "failed_imports", "local_files", "resolve", "set_built", "steps"},
 }
@@ -45,6 +50,7 @@ def compatibility() -> str:
     """Return the page on what of Modal's API there is."""
     classes = {
         "App": modicum.App,
+        "Cls": modicum.Cls,
         "Function": modicum.Function,
         "FunctionCall": modicum.FunctionCall,
         "Image": modicum.Image,
@@ -55,9 +61,10 @@ def compatibility() -> str:
         _section(
             "Parameters of `@app.function`",
             "",
-            [each.name for each in options.PARAMETERS if each.check is not None],
+            [each.name for each in options.PARAMETERS if each.check and each.name not in options.WITHOUT_EFFECT],
             [each.name for each in options.PARAMETERS if each.check is None],
         ),
+        _without_effect(),
         *(_section(f"`modal.{name}`", ".", _members(kind), _missing.NOT_YET[name]) for name, kind in classes.items()),
         _section("`modal.exception`", "", _errors(), _missing.NOT_YET["modal.exception"]),
         OLDER,
@@ -75,6 +82,11 @@ def _section(title: str, prefix: str, works: Iterable[str], yet: Iterable[str]) 
     return f"## {title}\n\n| | |\n|---|---|\n{rows}\n"
 
 
+def _without_effect() -> str:
+    rows = "\n".join(f"| `{name}` | {why} |" for name, why in options.WITHOUT_EFFECT.items())
+    return f"{NO_EFFECT}\n| accepted, without effect | because |\n|---|---|\n{rows}\n"
+
+
 def _members(kind: type[Any]) -> list[str]:
     ours = OURS[kind.__name__]
     return [name for name in dir(kind) if not name.startswith("_") and name not in ours and hasattr(kind, name)]
@@ -88,7 +100,11 @@ def _older() -> str:
     lines = ["| Parameter of `@app.function` | now |", "|---|---|"]
     for old in options.OLD_NAMES:
         now = (
-            f"`{old.told}`" if isinstance(old, Renamed) else "without effect" if isinstance(old, Dropped) else old.hint
+            f"`{old.told}`"
+            if isinstance(old, Renamed | Moved)
+            else "without effect"
+            if isinstance(old, Dropped)
+            else old.hint
         )
         lines.append(f"| `{old.old}` | {now} |")
     return "\n".join(lines) + "\n"

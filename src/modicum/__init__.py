@@ -7,49 +7,70 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from modicum import exception
+    from modicum import exception, types
     from modicum._alias import install_as_modal
     from modicum._context import current_function_call_id, current_input_id, is_local
     from modicum.app import App
     from modicum.call import FunctionCall
+    from modicum.cls import Cls, parameter
     from modicum.exception import Error
     from modicum.file_pattern_matcher import FilePatternMatcher
     from modicum.function import Function
     from modicum.image import Image
     from modicum.output import enable_output
+    from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
+    from modicum.retries import Retries
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "App": "app",
+    "Cls": "cls",
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
     "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
+    "Retries": "retries",
+    "batched": "partial_function",
+    "concurrent": "partial_function",
     "current_function_call_id": "_context",
     "current_input_id": "_context",
     "enable_output": "output",
+    "enter": "partial_function",
     "exception": "exception",
+    "exit": "partial_function",
     "install_as_modal": "_alias",
     "is_local": "_context",
+    "method": "partial_function",
+    "parameter": "cls",
+    "types": "types",
 }
 """Which module each public name lives in."""
 
 __all__ = [
     "App",
+    "Cls",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
+    "Retries",
     "__version__",
+    "batched",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "enter",
     "exception",
+    "exit",
     "install_as_modal",
     "is_local",
+    "method",
+    "parameter",
+    "types",
 ]
 
 

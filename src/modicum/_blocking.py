@@ -40,7 +40,7 @@ def run(operation: Operation[_T], call: str | None = None) -> _T:
     return result  # type: ignore[no-any-return]
 
 
-def iterate(operation: Operation[None], call: str, values: Iterator[Any] | None = None) -> Iterator[Any]:
+def iterate(operation: Operation[None], call: str | None, values: Iterator[Any] | None = None) -> Iterator[Any]:
     """Yield the items of an operation; `values` is what it may pull from."""
     lane = _borrow()
     lane.values = values

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import ContextVar
     from typing import Any
 
 socket_directory: str | None = None
@@ -21,6 +22,8 @@ SHOWN_WITHIN_S = 2.0
 """A call does not wait longer than this for output to be shown; something is wrong with the terminal then."""
 
 _key: str | None = None
+_keys: ContextVar[str | None] | None = None
+"""The input that this process runs; where it runs several, each thread's and task's own."""
 
 
 def wait_shown(log: tuple[str, int], within_s: float = SHOWN_WITHIN_S) -> bool:
@@ -29,16 +32,35 @@ def wait_shown(log: tuple[str, int], within_s: float = SHOWN_WITHIN_S) -> bool:
     return wait is None or wait(log[1], within_s)
 
 
+def separate() -> None:
+    """From now on each thread and task enters and leaves inputs of its own."""
+    global _keys
+    from contextvars import ContextVar
+
+    _keys = ContextVar("modicum_input", default=None)
+
+
 def enter(key: str) -> None:
-    """From now on this process runs the input `key`."""
+    """From now on this process, or this thread or task, runs the input `key`."""
     global _key
-    _key = key
+    if _keys is None:
+        _key = key
+    else:
+        _keys.set(key)
 
 
 def leave() -> None:
     """No input runs any longer."""
     global _key
-    _key = None
+    if _keys is None:
+        _key = None
+    else:
+        _keys.set(None)
+
+
+def key() -> str | None:
+    """Return the key (`fc-…:0`) of the input that is being processed, None outside of one."""
+    return _key if _keys is None else _keys.get()
 
 
 def is_local() -> bool:
@@ -51,12 +73,14 @@ def is_local() -> bool:
 
 def current_input_id() -> str | None:
     """Return the id (`in-…`) of the input that is being processed, None outside of one."""
-    if _key is None:
+    running = key()
+    if running is None:
         return None
-    call, _, index = _key.partition(":")
+    call, _, index = running.partition(":")
     return f"in-{call[3:]}-{index}"
 
 
 def current_function_call_id() -> str | None:
     """Return the id (`fc-…`) of the call whose input is being processed, None outside of one."""
-    return None if _key is None else _key.partition(":")[0]
+    running = key()
+    return None if running is None else running.partition(":")[0]

@@ -75,6 +75,7 @@ def _creation(
             "generator": function.is_generator,
             "async": function.is_async,
             "python": "{}.{}".format(*sys.version_info),
+            **function.facts,
         },
     }
     return header, _serialize(function) if function.serialized else b""

@@ -67,6 +67,15 @@ class Display(LinePrinter):
         self._stage = None
         self._waiting.apps.append(app)
 
+    def published(self, name: str, version: int | None, changed: bool, functions: int, images: int) -> None:
+        """The app has a new version, or is what it was. One that is only served has no versions."""
+        built = f" (built in {self._began.seconds:.1f} s)" if self._built and self._began is not None else ""
+        made = f"{counted(functions, 'function')}, {counted(images, 'image')}{built}"
+        number = "" if version is None else f": version {version}"
+        is_now = f"{name} is published anew" if version is None else f"{name} is version {version} now"
+        self._say(f"{is_now}: {made}" if changed else f"{name} is unchanged{number}")
+        self._stage = None
+
     def ended(self, app: str | None) -> None:
         """The app has ended; None is one that never began."""
         self._stage = None
@@ -88,7 +97,7 @@ class Display(LinePrinter):
             if steps:
                 self._step = f"step {steps[-1][0].decode()}: {steps[-1][1].decode('utf-8', 'replace')}"
         if stream == "system" and data and _terminal.has_colour(sys.stderr):
-            data = _dimmed(data)
+            data = dimmed(data)
         super()._print(stream, source, data)
 
     def _write(self, stream: str, data: bytes) -> None:
@@ -173,7 +182,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _dimmed(data: bytes) -> bytes:
+def dimmed(data: bytes) -> bytes:
     """Return output in a quieter colour; what ends a line stays at its end, where it is looked for."""
     body = data.rstrip(b"\r\n")
     return b"\x1b[2m" + body + b"\x1b[0m" + data[len(body) :] if body else data

@@ -16,10 +16,10 @@ def _names(words: str) -> frozenset[str]:
 
 NOT_YET = {
     "modal": _names(
-        "Client CloudBucketMount Cls Cluster Cron Dict Environment NetworkFileSystem Period Probe "
-        "Proxy Queue Retries Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
-        "asgi_app batched billing clustered concurrent container_process enter exit experimental "
-        "fastapi_endpoint forward gpu interact io_streams method parameter sessioned types web_endpoint web_server "
+        "Client CloudBucketMount Cluster Cron Dict Environment NetworkFileSystem Period Probe "
+        "Proxy Queue Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
+        "asgi_app billing clustered container_process experimental "
+        "fastapi_endpoint forward gpu interact io_streams sessioned web_endpoint web_server "
         "wsgi_app"
     ),
     "modal.exception": _names(
@@ -31,12 +31,10 @@ NOT_YET = {
         "SnapshotCreationError UserCodeException VolumeUploadTimeoutError WorkspaceManagementError "
         "simulate_preemption"
     ),
-    "App": _names("cls deploy get_dashboard_url get_tags info logs lookup sandboxes server set_tags stats stop"),
-    "Function": _names(
-        "autoscaler client experimental_spawn_map from_id from_name get_current_stats get_dashboard_url info logs "
-        "metrics spawn_map stats update_autoscaler with_batching with_concurrency with_options"
-    ),
-    "FunctionCall": _names("cancel client gather get_call_graph get_dashboard_url iter logs num_inputs"),
+    "App": _names("get_dashboard_url logs sandboxes server stats"),
+    "Cls": _names("client get_dashboard_url"),
+    "Function": _names("client get_dashboard_url logs metrics"),
+    "FunctionCall": _names("client get_dashboard_url logs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
         "from_scratch get_dashboard_url hydrate logs micromamba micromamba_install pip_install_private_repos "
@@ -61,12 +59,10 @@ GONE: dict[str, dict[str, str]] = {
         "webhook": "it is now @modal.fastapi_endpoint(), which is not in Modicum yet",
         "wsgi": "it is now @modal.wsgi_app(), which is not in Modicum yet",
     },
+    "Cls": {},
     "Function": {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
-        "keep_warm": "it is now .autoscaler.update(min_containers=…), which is not in Modicum yet",
-        "lookup": "it is now Function.from_name(…), which is not in Modicum yet",
     },
-    "modal.functions": {"gather": "it is now modal.FunctionCall.gather, which is not in Modicum yet"},
     "FunctionCall": {"get_gen": "generators are not spawned; use Function.remote_gen(…)"},
     "Image": {
         "run_inside": "use `with image.imports():`",

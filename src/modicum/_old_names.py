@@ -109,6 +109,20 @@ class Dropped:
         _warn(f"`{self.old}` has no effect any longer{because}")
 
 
+class Moved:
+    """A parameter that is no longer one: `apply` makes the result of what the function returned, and the value."""
+
+    def __init__(self, old: str, told: str, apply: Callable[[Any, Any], Any]) -> None:
+        self.old = old
+        self.told = told
+        self._apply = apply
+
+    def settle(self, owner: str, value: Any, given: dict[str, Any]) -> Callable[[Any], Any]:
+        """Return what is to be done with the result."""
+        say(self.old, self.told)
+        return lambda result: self._apply(result, value)
+
+
 class Refused:
     """A parameter whose meaning cannot be kept. `hint` says what to do instead; `asks`, whether a value asks for it."""
 
@@ -125,7 +139,7 @@ class Refused:
 
 
 if TYPE_CHECKING:
-    Old = Renamed | Dropped | Refused
+    Old = Renamed | Dropped | Moved | Refused
 
 
 def accepts(*old: Old, name: str | None = None) -> Callable[[_F], _F]:
@@ -141,11 +155,15 @@ def accepts(*old: Old, name: str | None = None) -> Callable[[_F], _F]:
         owner = name or function.__qualname__
 
         def settled(*args: Any, **kwargs: Any) -> Any:
+            later = []
             for each in [each for each in kwargs if each not in known]:
                 if each not in by_name:
                     raise TypeError(f"{owner} takes no parameter {each!r}{nearest(each, known)}")
-                by_name[each].settle(owner, kwargs.pop(each), kwargs)
-            return function(*args, **kwargs)
+                later.append(by_name[each].settle(owner, kwargs.pop(each), kwargs))
+            result = function(*args, **kwargs)
+            for apply in filter(None, later):
+                result = apply(result)
+            return result
 
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
             setattr(settled, attribute, getattr(function, attribute))
@@ -163,4 +181,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-__all__ = ["Dropped", "Refused", "Renamed", "accepts", "nearest", "say", "stack_depth"]
+__all__ = ["Dropped", "Moved", "Refused", "Renamed", "accepts", "nearest", "say", "stack_depth"]

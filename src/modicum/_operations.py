@@ -7,7 +7,6 @@ Each is written once and driven by `_blocking.py` or `_async.py`. The first of t
 from __future__ import annotations
 
 import os
-import time
 import traceback
 from collections import deque
 
@@ -19,6 +18,7 @@ from modicum.exception import (
     InternalFailure,
     NotFoundError,
     RemoteError,
+    ResourceExhaustedError,
     from_code,
 )
 from modicum.wire import values
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
         method: str | None
 
-        def ready(self) -> Operation[str]: ...
+        def ready(self, kind: str = "") -> Operation[str]: ...
 
 
 OUTSTANDING_MAX = 1000
@@ -55,8 +55,13 @@ OUTSTANDING_MAX = 1000
 
 OUTSTANDING_BYTES_MAX = 32 << 20
 BATCH_INPUTS = 64
-GET_SLICE_S = 55.0
-"""A wait for an output is asked for in slices."""
+SPAWN_INPUTS = 1024
+SPAWN_BYTES = 4 << 20
+"""So much of a map that nobody waits for is stored together."""
+
+STORE_AGAIN_S = 1.0
+STORE_AGAIN_MAX_S = 30.0
+"""A function that has too many inputs is asked again so soon to take more, and at last so seldom."""
 
 
 def new_call() -> str:
@@ -66,7 +71,7 @@ def new_call() -> str:
 
 def remote(target: Target, call: str, arguments: bytes) -> Operation[Any]:
     """Call with one input and return its value, or raise what it raised."""
-    inputs = _Inputs(call, (yield from target.ready()), "sync", target.method)
+    inputs = _Inputs(call, (yield from target.ready("sync")), "sync", target.method)
     inputs.hold(0, arguments)
     while True:
         try:
@@ -74,7 +79,7 @@ def remote(target: Target, call: str, arguments: bytes) -> Operation[Any]:
             while True:
                 header, payload = yield Receive()
                 if header["t"] == "call.outputs":
-                    output = _Output(header["outputs"][0], payload)
+                    output = Output(header["outputs"][0], payload)
                     if output.blob is not None:  # its call is kept until the value has been read
                         yield from output.fetch_through()
                         yield from _forget(call)
@@ -86,7 +91,7 @@ def remote(target: Target, call: str, arguments: bytes) -> Operation[Any]:
 
 def spawn(target: Target, call: str, arguments: bytes) -> Operation[None]:
     """Call without waiting. When it returns, the input is stored durably."""
-    inputs = _Inputs(call, (yield from target.ready()), "spawn", target.method)
+    inputs = _Inputs(call, (yield from target.ready("spawn")), "spawn", target.method)
     inputs.hold(0, arguments)
     while True:
         try:
@@ -96,37 +101,37 @@ def spawn(target: Target, call: str, arguments: bytes) -> Operation[None]:
             yield Reconnect()
 
 
-def get(call: str, index: int, timeout_s: float | None) -> Operation[Any]:
-    """Return the value of an input of a spawned call. Raises the built-in `TimeoutError` if it is not there in time."""
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
-        left = GET_SLICE_S if deadline is None else min(deadline - time.monotonic(), GET_SLICE_S)
-        try:
-            request = {"t": "call.get", "call": call, "index": index, "wait_s": max(left, 0.0)}
-            ((header, payload),) = yield Request((request, b""))
-            if not header["pending"]:
-                output = _Output((index, header["status"], 0, header["blob"]), payload)
-                yield from output.fetch()
-                return output.value()
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError
-        except ConnectionLost:
-            yield Reconnect()
+def spawn_map(target: Target, call: str, encode: Any) -> Operation[None]:
+    """Call with many inputs without waiting; `encode` makes an input of what is pulled from the caller.
+
+    When it returns, all of them are stored durably. A function that has too many is waited for.
+    """
+    inputs = _Inputs(call, (yield from target.ready("spawn_map")), "spawn", target.method)
+    while not inputs.exhausted:
+        yield from inputs.gather(encode)
+        yield from _store(inputs)
 
 
-def look_up(call: str) -> Operation[None]:
-    """Raise `NotFoundError` unless there is such a call."""
+def _store(inputs: _Inputs) -> Operation[None]:
+    patience_s = STORE_AGAIN_S
     while True:
         try:
-            yield Request(({"t": "call.get", "call": call, "index": 0, "wait_s": 0.0}, b""))
+            yield from inputs.store()
             return
         except ConnectionLost:
             yield Reconnect()
+        except ResourceExhaustedError as error:
+            if patience_s == STORE_AGAIN_S:
+                import warnings
+
+                warnings.warn(f"{error}; waiting for that", stacklevel=2)
+            yield Receive(patience_s)
+            patience_s = min(2 * patience_s, STORE_AGAIN_MAX_S)
 
 
 def generate(target: Target, call: str, arguments: bytes) -> Operation[None]:
     """Call a generator and give its items as they come."""
-    inputs = _Inputs(call, (yield from target.ready()), "gen", target.method)
+    inputs = _Inputs(call, (yield from target.ready("gen")), "gen", target.method)
     inputs.hold(0, arguments)
     incoming = _Incoming(call)
     count: int | None = None
@@ -143,7 +148,7 @@ def generate(target: Target, call: str, arguments: bytes) -> Operation[None]:
                     if incoming.should_acknowledge():
                         yield Send(incoming.acknowledgement())
                 elif header["t"] == "call.outputs":
-                    output = _Output(header["outputs"][0], payload)
+                    output = Output(header["outputs"][0], payload)
                     yield from output.fetch_through()
                     count = output.value()
                 else:
@@ -160,7 +165,7 @@ def map_(target: Target, call: str, encode: Any, order_outputs: bool, return_exc
     Never more than `OUTSTANDING_MAX` inputs are on their way or waiting to be taken: the caller's iterable is read
     and results are kept only as fast as he takes them. An exception is raised at its place, or given as a value.
     """
-    inputs = _Inputs(call, (yield from target.ready()), "map", target.method)
+    inputs = _Inputs(call, (yield from target.ready("map")), "map", target.method)
     results = _Results(order_outputs)
     lost = False
     while True:
@@ -206,9 +211,12 @@ class _Inputs:
         self._header = {"t": "call.inputs", "call": call, "function": function, "kind": kind}
         if method is not None:
             self._header["method"] = method
+        parent = _context.key()
+        if parent is not None:
+            self._header["parent"] = parent
         self._held: dict[int, tuple[bytes, str | None]] = {}
         self._bytes = 0
-        self._arrived: deque[_Output] = deque()
+        self._arrived: deque[Output] = deque()
         self.count = 0
         self.exhausted = False
 
@@ -232,6 +240,26 @@ class _Inputs:
             self.hold(self.count, encode(value))
         yield from self.send(indices=range(first, self.count))
         return bool(pulled)
+
+    def gather(self, encode: Any) -> Operation[None]:
+        """Take as much as is stored together, or what the caller's iterable has now."""
+        asked = taken = BATCH_INPUTS
+        while not self.exhausted and taken == asked:
+            if self._bytes >= SPAWN_BYTES or len(self._held) >= SPAWN_INPUTS:
+                break
+            pulled, self.exhausted = yield Pull(asked)
+            taken = len(pulled)
+            for value in pulled:
+                self.hold(self.count, encode(value))
+
+    def store(self) -> Operation[None]:
+        """Send what is held, as requests, and forget it: it is stored. A call without inputs is stored too."""
+        if self.count:
+            yield from self.send(Request)
+        else:
+            yield Request(({**self._header, "first": 0, "sizes": []}, b""))
+        self._held.clear()
+        self._bytes = 0
 
     def send(self, kind: Any = Send, indices: Any = None, **fields: Any) -> Operation[None]:
         """Send these inputs, by default all that are held, in as few frames as they fit in."""
@@ -261,7 +289,7 @@ class _Inputs:
             return _raise_failed(header)
         start = 0
         for entry in header["outputs"]:
-            self._arrived.append(_Output(entry, payload[start : start + entry[2]]))
+            self._arrived.append(Output(entry, payload[start : start + entry[2]]))
             start += entry[2]
         return (yield from self._settle(results))
 
@@ -286,7 +314,7 @@ class _Inputs:
             self._arrived.popleft()
 
 
-def _give(output: _Output, results: _Results) -> Operation[bool]:
+def _give(output: Output, results: _Results) -> Operation[bool]:
     """Add an output to the results; return False if its bytes are lost, so that its input has to run again."""
     try:
         if output.blob is not None:
@@ -390,7 +418,7 @@ class _Incoming:
         return {"t": "call.ack", "call": self._call, "pieces": self.next}, b""
 
 
-class _Output:
+class Output:
     """An output that has come. The bytes of a large one have to be fetched before it has a value."""
 
     __slots__ = ("_data", "_lost", "_status", "blob", "index")

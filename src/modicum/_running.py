@@ -48,7 +48,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._app.app_id is None:
+        if not self._app.is_running:
             self._tell("ended", None)  # it never began
             return
         self._tell("begins", "stopping")
@@ -73,8 +73,10 @@ class Run:
 
     def _check(self) -> None:
         if not _context.is_local():
-            raise InvalidError("app.run() cannot be called in a container; put it under `if __name__ == '__main__':`")
-        if self._app.app_id is not None:
+            raise InvalidError(
+                "an app cannot be run or deployed from a container; put that under `if __name__ == '__main__':`"
+            )
+        if self._app.is_running:
             raise InvalidError("the app is already running; the same app cannot run inside itself")
 
     def _start(self) -> Operation[None]:
@@ -84,8 +86,7 @@ class Run:
         key = os.urandom(16).hex()
         while True:
             try:
-                facts = {"name": self._name, "detached": self._detach, "tags": self._app.tags}
-                ((header, _),) = yield Request(({"t": "app.create", "key": key, **facts}, b""))
+                ((header, _),) = yield Request(({"t": "app.create", "key": key, **self._creation()}, b""))
                 self._app.set_running(header["app"])
                 if self._session is None:
                     self._session = Session(header["app"], self._sink)
@@ -93,10 +94,16 @@ class Run:
                 self._tell("builds")
                 images = yield from self._create_functions(header["app"])
                 self._is_running = True
-                self._tell("created", header["app"], self._name, len(self._app.functions), images)
+                self._has_begun(header["app"], images)
                 return
             except ConnectionLost:
                 yield Reconnect()
+
+    def _creation(self) -> dict[str, Any]:
+        return {"name": self._name, "detached": self._detach, "tags": self._app.tags}
+
+    def _has_begun(self, app_id: str, images: int) -> None:
+        self._tell("created", app_id, self._name, len(self._app.functions), images)
 
     def _create_functions(self, app_id: str) -> Operation[int]:
         """Make the functions callable; return of how many images they are."""

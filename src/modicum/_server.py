@@ -66,11 +66,15 @@ def _connect_once() -> socket.socket:
         _refuse_after_stop(folder)
         link = start()
     # Who has lost his server takes whatever came after it: two clients must not go on replacing each other's.
-    if folder in _served:
-        say_hello(link, folder)
-    elif not _is_own_build(link):
+    try:
+        if folder in _served:
+            say_hello(link, folder)
+        elif not _is_own_build(link):
+            link.close()
+            link = replace()
+    except OSError:
         link.close()
-        link = replace()
+        raise
     _served.setdefault(folder, time.time())
     return link
 

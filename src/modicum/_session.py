@@ -25,12 +25,12 @@ REST_S = 0.1
 class Session:
     """The attachment of this process to a running app. Without it the server ends the app within seconds."""
 
-    def __init__(self, app: str, sink: Sink | None) -> None:
+    def __init__(self, app: str, sink: Sink | None, cursor: int = 0) -> None:
         self._app = app
         self._sink = sink
         self._attached = threading.Event()
         self._error: Exception | None = None
-        self._cursor = 0
+        self._cursor = cursor
         self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="modicum-session", daemon=True)
 
@@ -41,7 +41,7 @@ class Session:
         self._thread.start()
         self._attached.wait()
 
-    def join(self, timeout_s: float = 10.0) -> None:
+    def join(self, timeout_s: float | None = 10.0) -> None:
         """Wait until all output of the stopped app has come; warn if something kept it from being shown."""
         self._thread.join(timeout_s)
         if self._error is not None:
@@ -100,7 +100,7 @@ class Session:
                     read = {"t": "logs.read", "log": self._app, "cursor": self._cursor, "wait_s": self._wait_s()}
                     ((header, payload),) = yield Request((read, b""))
                     start = 0
-                    for stream, source, size in header["entries"]:
+                    for stream, source, size, *_ in header["entries"]:
                         self._show(stream, source, payload[start : start + size])
                         start += size
                     if not header["entries"]:

@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-from modicum import _context, options
+from modicum import _context, _lookup, options
+from modicum._both import Both, both
+from modicum._decorating import FunctionDecorator
 from modicum._missing import Explained
 from modicum._old_names import accepts, say, stack_depth
+from modicum.entrypoint import LocalEntrypoint
 from modicum.exception import InvalidError
 from modicum.function import Function
 from modicum.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
-    from typing import Any, ParamSpec, TypeVar, overload
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
+    from modicum._app_types import AppInfo
+    from modicum._exchange import Operation
+    from modicum._publishing import DeployMethod
     from modicum._running import RunMethod
+    from modicum.cls import Cls, parameter
+    from modicum.retries import Retries
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    K = TypeVar("K", bound=type[Any])
+else:
+    parameter = None
+
+    def dataclass_transform(**facts):
+        """Stand for `typing`'s, which takes long to import: type checkers see that one."""
+        return lambda function: function
+
+
+def _look_up(
+    name: str, *, client: None = None, environment_name: str | None = None, create_if_missing: bool = False
+) -> Operation[App]:
+    """Find a deployed app by its name, or any app by its id (`ap-…`).
+
+    With `create_if_missing` an empty one is deployed if there is none of that name. Raises `NotFoundError`.
+    """
+    options.refuse("App.lookup", client=client)
+    if not options.is_name(name):
+        raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
+    if options.is_app_id(name) and create_if_missing:
+        raise InvalidError("create_if_missing makes an app of a name; an id is of an app that there is")
+    if not options.is_app_id(name):
+        _lookup.check_environment(environment_name)
+    facts = yield from _lookup.ask({"t": "app.lookup", "app": name, "create": create_if_missing})
+    app = App(facts["name"], tags=facts["tags"])
+    app.set_deployed(facts["app"], [])
+    return app
 
 
 class App(Explained):
@@ -56,13 +91,20 @@ class App(Explained):
         self.include_source = include_source
         self._image = image
         self._functions: dict[str, Function[Any, Any, Any]] = {}
+        self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint] = {}
         self._app_id: str | None = None
+        self._deployed_id: str | None = None
 
     @property
     def app_id(self) -> str | None:
-        """The id (`ap-…`) under which the app runs, None while it does not."""
-        return self._app_id if self._app_id is not None else _context.app
+        """The id (`ap-…`) under which the app runs or was deployed or looked up, None while there is none."""
+        return self._app_id or self._deployed_id or _context.app
+
+    @property
+    def is_running(self) -> bool:
+        """Whether `app.run()` is under way."""
+        return self._app_id is not None
 
     @property
     def description(self) -> str | None:
@@ -73,6 +115,11 @@ class App(Explained):
     def functions(self) -> dict[str, Function[Any, Any, Any]]:
         """The app's functions by name."""
         return dict(self._functions)
+
+    @property
+    def classes(self) -> dict[str, Cls]:
+        """The app's classes by name; each is served by the function `Name.*`."""
+        return dict(self._classes)
 
     @property
     def entrypoints(self) -> dict[str, LocalEntrypoint]:
@@ -99,7 +146,7 @@ class App(Explained):
         buffer_containers: int | None = None,
         scaledown_window: int | None = None,
         proxy: object = None,
-        retries: object = None,
+        retries: int | Retries | None = None,
         timeout: int = 300,
         startup_timeout: int | None = None,
         name: str | None = None,
@@ -116,21 +163,81 @@ class App(Explained):
         include_source: bool | None = None,
         experimental_options: dict[str, Any] | None = None,
         _experimental_restrict_output: bool = False,
-    ) -> _FunctionDecorator:
+    ) -> FunctionDecorator:
         """Decorate a function so that it can run in containers.
 
         `image` is what its containers are made of (by default the app's, else `Image.debian_slim()`). Containers start
-        as inputs come, at most `max_containers`, at least `min_containers` while the app runs, and end after
-        `scaledown_window` seconds (2 to 3600, 60 if not given) without work. `timeout` limits each input's run and
-        `startup_timeout` (by default the same) a container's start, in seconds. `serialized` ships the function itself
-        in place of its module's file, `include_source=False` neither; `name` is its name in the app.
+        as inputs come, at most `max_containers`, at least `min_containers` while the app runs, `buffer_containers` more
+        than have work while there is any, and end after `scaledown_window` seconds (2 to 3600, 60 if not given) without
+        work, with `single_use_containers` after one input. `timeout` limits each attempt to run an input and
+        `startup_timeout` (by default the same) a container's start, in seconds; `retries` is how often an input that
+        failed runs again. `serialized` ships the function itself in place of its module's file, `include_source=False`
+        neither; `name` is its name in the app. What `options.WITHOUT_EFFECT` lists is accepted and changes nothing.
 
         Raises `InvalidError` for a value that makes no sense, and for the other parameters: they are yet to come.
         """
         given = {**locals()}
         if misplaced:
             raise TypeError("write the decorator with parentheses, @app.function(), and its parameters by name")
-        return _FunctionDecorator(self, options.read("@app.function", given))
+        return FunctionDecorator(self, options.read("@app.function", given))
+
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
+    @accepts(*options.OLD_NAMES, name="@app.cls")
+    def cls(
+        self,
+        *misplaced: object,
+        image: Image | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        gpu: str | list[str] | None = None,
+        serialized: bool = False,
+        network_file_systems: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        volumes: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        proxy: object = None,
+        retries: int | Retries | None = None,
+        timeout: int = 300,
+        startup_timeout: int | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        _experimental_restrict_output: bool = False,
+    ) -> Callable[[K], K]:
+        """Decorate a class whose methods run in containers, on an object that each container makes once.
+
+            @app.cls()
+            class Model:
+                @modal.enter()
+                def load(self): ...
+
+                @modal.method()
+                def generate(self, prompt: str) -> str: ...
+
+            Model().generate.remote("…")
+
+        All methods share the class's containers. The parameters are those of `@app.function`. Raises `InvalidError`
+        for a class that a container could not make: `__init__` takes no arguments, those are `modal.parameter()`.
+        """
+        given = {**locals()}
+        if misplaced:
+            raise TypeError("write the decorator with parentheses, @app.cls(), and its parameters by name")
+        from modicum._class_decorator import ClassDecorator
+
+        return ClassDecorator(self, options.read("@app.cls", given))
 
     @accepts(name="@app.local_entrypoint")
     def local_entrypoint(
@@ -167,6 +274,60 @@ class App(Explained):
 
         return RunMethod(self)
 
+    @property
+    def deploy(self) -> DeployMethod:
+        """Deploy the app, so that it can be called by name from anywhere until it is stopped: `app.deploy()`.
+
+        What is deployed under its name, or under `name`, is replaced as a whole and at once; if an image cannot be
+        built, nothing changes. `tag` is for you, in the history of its versions. With `strategy="recreate"` containers
+        of what it was end at once, otherwise when those of the new version are ready. Returns the app.
+        """
+        from modicum._publishing import DeployMethod  # a container deploys nothing
+
+        return DeployMethod(self)
+
+    @both
+    def stop(self, *, client: None = None) -> Operation[None]:
+        """Stop the app for good: its containers end, what waits fails, and its name is free."""
+        options.refuse("app.stop", client=client)
+        yield from _lookup.ask({"t": "app.stop", "app": self._there("stop")})
+
+    @both
+    def set_tags(self, tags: Mapping[str, str], *, client: None = None) -> Operation[None]:
+        """Put tags in the place of all those that the app has at the server."""
+        options.refuse("app.set_tags", client=client)
+        checked = options.check_tags("tags", dict(tags))
+        yield from _lookup.ask({"t": "app.tag", "app": self._there("set_tags"), "tags": checked})
+
+    @both
+    def get_tags(self, *, client: None = None) -> Operation[dict[str, str]]:
+        """Return the tags that the app has at the server."""
+        options.refuse("app.get_tags", client=client)
+        facts = yield from _lookup.ask({"t": "app.lookup", "app": self._there("get_tags")})
+        return dict(facts["tags"])
+
+    @both
+    def info(self, refresh: bool = False) -> Operation[AppInfo]:
+        """Return what the server knows of the app now: its state and version, when it was deployed, its functions."""
+        from modicum._app_types import app_info
+
+        facts = yield from _lookup.ask({"t": "app.info", "app": self._there("info")})
+        return app_info(facts)
+
+    def _there(self, method: str) -> str:
+        """Return the app's id. Raises `InvalidError` if there is none."""
+        if self.app_id is None:
+            raise InvalidError(
+                f"app.{method}() is of an app at the server: run it, deploy it, or find it by `App.lookup('name')`"
+            )
+        return self.app_id
+
+    def set_deployed(self, app_id: str, functions: list[tuple[Function[Any, Any, Any], str]]) -> None:
+        """Note under which id the app is deployed, and its functions."""
+        self._deployed_id = app_id
+        for function, object_id in functions:
+            function.hydrate_with(object_id)
+
     def include(self, /, other_app: App, inherit_tags: bool = True) -> App:
         """Make the functions of another app this one's too, and its tags; returns this app.
 
@@ -177,6 +338,7 @@ class App(Explained):
             raise InvalidError(f"app.include() takes another modal.App, not {other_app!r}")
         for function in other_app.functions.values():
             self.register(function)
+        self._classes.update(other_app.classes)
         if inherit_tags:
             self.tags = {**other_app.tags, **self.tags}
         return self
@@ -192,10 +354,16 @@ class App(Explained):
             )
         self._functions[function.name] = function
 
+    def register_class(self, name: str, cls: Cls) -> None:
+        """Add a class, whose function is registered by itself."""
+        self._classes[name] = cls
+
     def image_of(self, function: Function[Any, Any, Any]) -> Image:
         """Return the image that a function's containers are made of."""
         default = self if function.app is None else function.app
         return function.image or default._image or Image.debian_slim()
+
+    lookup = Both(_look_up)
 
     def set_running(self, app_id: str | None) -> None:
         """Note under which id the app runs now."""
@@ -227,10 +395,10 @@ class App(Explained):
         return self.entrypoints
 
     @property
-    def registered_classes(self) -> dict[str, object]:
-        """The app's classes by name: none, classes are yet to come."""
-        say("app.registered_classes", "app.functions")
-        return {}
+    def registered_classes(self) -> dict[str, Cls]:
+        """The app's classes by name."""
+        say("app.registered_classes", "app.classes")
+        return self.classes
 
     @property
     def registered_web_endpoints(self) -> list[str]:
@@ -243,78 +411,6 @@ class App(Explained):
 
     def __repr__(self) -> str:
         return f"modicum.App({self.name!r})"
-
-
-class LocalEntrypoint:
-    """A function that runs in the user's own process; calling it is calling the function."""
-
-    def __init__(self, raw: Callable[..., Any], name: str, app: App) -> None:
-        self.raw = raw
-        self.name = name
-        self.app = app
-        self.__doc__ = raw.__doc__
-        self.__name__ = name
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.raw(*args, **kwargs)
-
-
-class _FunctionDecorator:
-    """What `@app.function(…)` gives: applied to a function, it makes a `Function`."""
-
-    def __init__(self, app: App, settings: dict[str, Any]) -> None:
-        self._app = app
-        self._settings = settings
-        self._options = options.Options(settings)
-
-    if TYPE_CHECKING:
-
-        @overload
-        def __call__(self, raw: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
-        @overload
-        def __call__(self, raw: Callable[P, R]) -> Function[P, R, R]: ...
-
-    def __call__(self, raw: Callable[..., Any]) -> Any:
-        flags = self._check(raw)
-        settings = self._settings
-        function: Function[Any, Any, Any] = Function(
-            raw,
-            settings["name"] or raw.__qualname__,
-            self._options,
-            settings["image"],
-            is_generator=bool(flags & 0x220) if settings["is_generator"] is None else settings["is_generator"],
-            is_async=bool(flags & 0x280),
-            serialized=settings["serialized"],
-            include_source=settings["include_source"],
-            app=self._app,
-        )
-        self._app.register(function)
-        return function
-
-    def _check(self, raw: Any) -> int:
-        """Return the flags of a function's code. Raises `InvalidError` for what a container could not find again."""
-        if isinstance(raw, Function):
-            raise InvalidError(f"{raw.name!r} is decorated already; to have it in two apps use app.include()")
-        if isinstance(raw, LocalEntrypoint):
-            raise InvalidError(f"{raw.name!r} is a local entrypoint: it runs in your own process, not in a container")
-        flags = getattr(getattr(raw, "__code__", None), "co_flags", None)
-        if isinstance(raw, type):
-            raise InvalidError(f"@app.function() decorates a function, not type {raw.__name__!r}; @app.cls is to come")
-        if flags is None:
-            raise InvalidError(f"@app.function() decorates a function, not {type(raw).__name__}")
-        if self._settings["serialized"]:
-            return int(flags)
-        if "<locals>" in raw.__qualname__:
-            raise InvalidError(
-                f"{raw.__qualname__!r} is defined inside a function, so a container cannot import it; move it to the "
-                "module's top level or use @app.function(serialized=True)"
-            )
-        if not raw.__qualname__.isidentifier():
-            raise InvalidError(
-                f"{raw.__qualname__!r} cannot be imported by name in a container: @app.function() decorates functions "
-                "that are defined with `def` at the top level of a module"
-            )
-        return int(flags)
 
 
 __all__ = ["App", "LocalEntrypoint"]

@@ -131,6 +131,7 @@ class AsyncUsageWarning(UserWarning):
 _BY_CODE: dict[str, type[Error]] = {
     "invalid": InvalidError,
     "not_found": NotFoundError,
+    "expired": OutputExpiredError,
     "already_exists": AlreadyExistsError,
     "permission_denied": PermissionDeniedError,
     "conflict": ConflictError,

@@ -6,10 +6,12 @@ here the call goes to `server/api/calls.py`.
 
 from __future__ import annotations
 
-from modicum import _blocking, _context, _operations
-from modicum._both import both, in_loop, warn_in_loop
+from modicum import _blocking, _context, _lookup, _operations
+from modicum._both import both, warn_in_loop
+from modicum._configurable import Configurable
+from modicum._mapping import ForEach, Map, SpawnMap, SpawnMapCall
 from modicum._missing import explained
-from modicum._old_names import Dropped, accepts, say
+from modicum._old_names import say
 from modicum._types import Generic, O, P, R, T
 from modicum.call import FunctionCall
 from modicum.exception import ExecutionError, InvalidError, SerializationError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @explained
-class Function(Generic[P, R, O]):
+class Function(Configurable[P, R, O]):
     """A Python function that runs in containers. Made by `@app.function()`."""
 
     def __init__(
@@ -36,8 +38,8 @@ class Function(Generic[P, R, O]):
         name: str,
         options: Options,
         image: Image | None,
-        is_generator: bool,
-        is_async: bool,
+        is_generator: bool | None,
+        is_async: bool | None,
         serialized: bool,
         include_source: bool | None = None,
         app: App | None = None,
@@ -46,12 +48,13 @@ class Function(Generic[P, R, O]):
         self.name = name
         self.options = options
         self.image = image
-        self.is_generator = is_generator
+        self.is_generator = is_generator  # None while it is only named
         self.is_async = is_async
         self.serialized = serialized
         self.include_source = include_source
         self.app = app
         self.method: str | None = None  # which of a class's methods it is
+        self.facts: dict[str, Any] = {}  # what else its containers and callers need to know: a class's methods, …
         self._find: Callable[[], Operation[str]] | None = None  # how to learn its id, if it is only named
         self._object_id: str | None = None
         self._object_ids: list[str] = []
@@ -64,6 +67,8 @@ class Function(Generic[P, R, O]):
         """The function's id, `fu-…`. Raises `ExecutionError` while its app does not run."""
         if self._object_id is not None:
             return self._object_id
+        if self._find is not None:
+            return self._named_id(self._find)
         if _context.socket_directory is not None:
             self._object_id = self._id_here()
             return self._object_id
@@ -73,6 +78,12 @@ class Function(Generic[P, R, O]):
             f"the function {self.name!r} cannot be called: its app is not running. Call it under "
             f"`{config.command()} run`, or within `with app.run():`"
         )
+
+    def _named_id(self, find: object) -> str:
+        known: str | None = getattr(find, "object_id", None)
+        if known is None:
+            raise ExecutionError(f"the function {self.name!r} has not been looked up yet; `.hydrate()` does that")
+        return known
 
     def _id_here(self) -> str:
         """Return the id in this container, which may call functions of its own app. Names alone would find others'."""
@@ -115,11 +126,26 @@ class Function(Generic[P, R, O]):
             _ = self.object_id
         return self
 
-    def ready(self) -> Operation[str]:
-        """Return the function's id, asking the server for it if the function is only named."""
+    def ready(self, kind: str = "") -> Operation[str]:
+        """Return the function's id, asking the server for it if the function is only named.
+
+        Raises `InvalidError` if it turns out that it is not called in this way.
+        """
+        object_id = yield from self._ready()
+        if kind and self.is_generator is not None and self.is_generator != (kind == "gen"):
+            way = {"sync": "remote", "gen": "remote_gen"}.get(kind, kind)
+            raise self._wrong_way(way)
+        return object_id
+
+    def _ready(self) -> Operation[str]:
         if self._object_id is None and self._find is not None:
             self._object_id = yield from self._find()
         return self.object_id
+
+    def _wrong_way(self, used: str) -> InvalidError:
+        if used == "remote_gen":
+            return InvalidError(f"{self.name!r} is not a generator function; call `{self.name}.remote(…)`")
+        return InvalidError(f"{self.name!r} is a generator function: use `.remote_gen(…)` in place of `.{used}(…)`")
 
     @both
     def hydrate(self, client: None = None) -> Operation[Function[P, R, O]]:
@@ -130,6 +156,9 @@ class Function(Generic[P, R, O]):
     def get_raw_f(self) -> Callable[P, O]:
         """Return the function as it was before it was decorated."""
         return self.raw_function
+
+    from_name = staticmethod(_lookup.from_name)
+    from_id = staticmethod(_lookup.from_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """A function that travels leaves its app behind, and all that hangs on it."""
@@ -155,7 +184,7 @@ class Function(Generic[P, R, O]):
 
         Raises what the function raises, with its remote traceback.
         """
-        self._refuse_generator("remote", "remote_gen")
+        self._refuse_generator("remote")
         return Remote(self)
 
     @property
@@ -164,15 +193,30 @@ class Function(Generic[P, R, O]):
 
         The container is never more than 8 MiB ahead of the caller.
         """
-        if not self.is_generator:
-            raise InvalidError(f"{self.name!r} is not a generator function; call `{self.name}.remote(…)`")
+        if self.is_generator is False:
+            raise self._wrong_way("remote_gen")
         return RemoteGen(self)
 
     @property
     def spawn(self) -> Spawn[P, R]:
         """Start the function without waiting; returns a `FunctionCall` once the input is stored durably."""
-        self._refuse_generator("spawn", "remote_gen")
+        self._refuse_generator("spawn")
         return Spawn(self)
+
+    @property
+    def spawn_map(self) -> SpawnMap:
+        """Start the function on each element without waiting; returns once all inputs are stored durably.
+
+        Takes its arguments as `map` does.
+        """
+        self._refuse_generator("spawn_map")
+        return SpawnMap(self)
+
+    @property
+    def experimental_spawn_map(self) -> SpawnMapCall[R]:
+        """As `spawn_map`, but returns a `FunctionCall`, whose `get(index=…)` and `iter()` give the values."""
+        self._refuse_generator("experimental_spawn_map")
+        return SpawnMapCall(self)
 
     @property
     def map(self) -> Map[R]:
@@ -182,13 +226,13 @@ class Function(Generic[P, R, O]):
         lazily, at most 1000 inputs ahead of the values taken. `kwargs` are passed to every call. An exception is
         raised at its place, or yielded with `return_exceptions=True`.
         """
-        self._refuse_generator("map", "remote_gen")
+        self._refuse_generator("map")
         return Map(self, spread=False)
 
     @property
     def starmap(self) -> Map[R]:
         """As `map`, for one iterable of argument tuples."""
-        self._refuse_generator("starmap", "remote_gen")
+        self._refuse_generator("starmap")
         return Map(self, spread=True)
 
     @property
@@ -197,12 +241,12 @@ class Function(Generic[P, R, O]):
 
         The first exception is raised, unless `ignore_exceptions=True`.
         """
-        self._refuse_generator("for_each", "remote_gen")
+        self._refuse_generator("for_each")
         return ForEach(self)
 
-    def _refuse_generator(self, used: str, instead: str) -> None:
+    def _refuse_generator(self, used: str) -> None:
         if self.is_generator:
-            raise InvalidError(f"{self.name!r} is a generator function: use `.{instead}(…)` in place of `.{used}(…)`")
+            raise self._wrong_way(used)
 
     @both
     def get_web_url(self) -> Operation[str | None]:
@@ -222,6 +266,8 @@ class Function(Generic[P, R, O]):
         """See that the function can be called."""
         say("Function.resolve()", "Function.hydrate()")
         return self.hydrate()
+
+    lookup = staticmethod(_lookup.lookup)
 
     # ------------------------------------------------------------------------------------------------------
 
@@ -310,127 +356,6 @@ class Spawn(_Way, Generic[P, R]):
         function, call = self._function, _operations.new_call()
         await _async.run(_operations.spawn(function.target, call, function.encode(args, kwargs)))
         return FunctionCall(call)
-
-
-_BOXES = Dropped("wrap_returned_exceptions", "exceptions are returned as they are")
-
-
-class Map(_Way, Generic[R]):
-    """`f.map` and `f.starmap`"""
-
-    __slots__ = ("_spread",)
-
-    def __init__(self, function: Function[Any, Any, Any], spread: bool) -> None:
-        super().__init__(function)
-        self._spread = spread
-
-    @accepts(_BOXES, name="map")
-    def __call__(
-        self,
-        *input_iterators: Iterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-    ) -> Iterator[R]:
-        if in_loop():
-            raise InvalidError(
-                f"`{self._function.name}.map` would block the running event loop: use "
-                f"`async for … in {self._function.name}.map.aio(…)`"
-            )
-        call = _operations.new_call()
-        values = iter(self._one(input_iterators)) if self._spread else zip(*input_iterators)
-        operation = self._operation(call, kwargs, order_outputs, return_exceptions)
-        return _Results(_blocking.iterate(operation, call, iter(values)), self._function.name)
-
-    @accepts(_BOXES, name="map.aio")
-    def aio(
-        self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-    ) -> AsyncIterator[R]:
-        """The same, as an async iterator; the iterables may be async ones."""
-        from modicum import _async
-
-        call = _operations.new_call()
-        values = _async.elements(self._one(input_iterators)) if self._spread else _async.zip_any(input_iterators)
-        operation = self._operation(call, kwargs, order_outputs, return_exceptions)
-        return _async.iterate(operation, call, values)
-
-    def _operation(self, call: str, kwargs: dict[str, Any], order_outputs: bool, return_exceptions: bool) -> Any:
-        function = self._function
-
-        def encode(arguments: Any) -> bytes:
-            return function.encode(tuple(arguments), kwargs)
-
-        return _operations.map_(function.target, call, encode, order_outputs, return_exceptions)
-
-    def _one(self, iterators: tuple[Any, ...]) -> Any:
-        if len(iterators) != 1:
-            raise TypeError(f"starmap takes one iterable of argument tuples, not {len(iterators)}")
-        return iterators[0]
-
-
-class _Results:
-    """A map's values, as an iterator. Nothing runs before the first is asked for; dropping it before that is a slip."""
-
-    __slots__ = ("_name", "_values")
-
-    def __init__(self, values: Iterator[Any], name: str) -> None:
-        self._values = values
-        self._name: str | None = name
-
-    def __iter__(self) -> _Results:
-        return self
-
-    def __next__(self) -> Any:
-        self._name = None
-        return next(self._values)
-
-    def close(self) -> None:
-        """Give up: what has not run yet is cancelled."""
-        self._name = None
-        self._values.close()  # type: ignore[attr-defined]  # it is a generator
-
-    def __del__(self) -> None:
-        if self._name is not None:
-            import warnings
-
-            warnings.warn(
-                f"the results of a map of {self._name!r} were never looked at, so nothing ran; iterate over them, or "
-                "use for_each or spawn",
-                stacklevel=2,
-            )
-
-
-class ForEach(_Way):
-    """`f.for_each`"""
-
-    def __call__(
-        self,
-        *input_iterators: Iterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        ignore_exceptions: bool = False,
-    ) -> None:
-        results: Iterator[Any] = Map(self._function, spread=False)(
-            *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
-        )
-        for _ in results:
-            pass
-
-    async def aio(
-        self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
-        kwargs: dict[str, Any] = {},  # noqa: B006 - it is only read
-        ignore_exceptions: bool = False,
-    ) -> None:
-        """The same, as a coroutine."""
-        results: AsyncIterator[Any] = Map(self._function, spread=False).aio(
-            *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
-        )
-        async for _ in results:
-            pass
 
 
 __all__ = ["Function"]

@@ -70,14 +70,17 @@ class LinePrinter:
 
     def _stamped(self, data: bytes) -> bytes:
         """Put the time before each line; the rest of one that has begun has it already."""
-        import time
-
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S ").encode()
+        stamp = self._stamp()
         lines = data.split(b"\n")
         ends = lines.pop()
         stamped = [stamp + line for line in lines] + ([stamp + ends] if ends else [b""])
         text = b"\n".join(stamped)
         return text[len(stamp) :] if self._open is not None else text
+
+    def _stamp(self) -> bytes:
+        import time
+
+        return time.strftime("%Y-%m-%d %H:%M:%S ").encode()
 
     def _end_line(self) -> None:
         if self._open is not None:

@@ -38,8 +38,13 @@ FIELDS = {
     "app.stop": ["app"],
     "image.build": ["app", "steps"],
     "function.create": ["app", "name", "image", "files", "options", "spec"],
-    "call.inputs": ["call", "function", "kind", "first", "sizes", "blobs", "pieces"],
-    "call.get": ["call", "index", "wait_s"],
+    "call.inputs": ["call", "function", "kind", "first", "sizes", "blobs", "pieces", "method", "parent"],
+    "call.get": ["call", "index", "count", "wait_s"],
+    "call.ready": ["calls", "wait_s"],
+    "call.info": ["call"],
+    "call.cancel": ["call", "terminate_containers"],
+    "call.graph": ["call"],
+    "call.list": ["function", "count", "since", "until"],
     "call.forget": ["call"],
     "call.ack": ["call", "pieces"],
 }
@@ -152,7 +157,7 @@ def base_of(kind: str, app: App) -> dict[str, Any]:
         "name": "n", "key": "k", "app": app.app_id, "steps": [], "image": "im-none", "files": [], "spec": {},
         "sets": [], "set": "fs-" + "0" * 64,
         "options": {}, "call": "fc-wire", "function": programs.double.object_id, "kind": "map", "first": 0, "sizes": [],
-        "index": 0, "pieces": 0,
+        "index": 0, "pieces": 0, "count": 1, "calls": [],
     }  # fmt: skip
 
 

@@ -31,6 +31,43 @@ async def count_async(n: int) -> AsyncIterator[str]:
         yield str(i)
 
 
+@app.function()
+@modicum.concurrent(max_inputs=2)
+async def concurrent(x: int) -> str:
+    return str(x)
+
+
+@app.function()
+@modicum.batched(max_batch_size=2, wait_ms=10)
+def batched(xs: list[int]) -> list[int]:
+    return xs
+
+
+@app.cls()
+@modicum.concurrent(max_inputs=2)
+class Model:
+    name: str = modicum.parameter(default="x")
+
+    @modicum.enter()
+    def load(self) -> None:
+        self.loaded = True
+
+    @modicum.method()
+    def generate(self, prompt: str) -> int:
+        return len(prompt) + len(self.name)
+
+    @modicum.method()
+    async def later(self, prompt: str) -> int:
+        return await self.generate.remote.aio(prompt)
+
+    @modicum.method()
+    def items(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+    def plain(self) -> float:
+        return 1.0
+
+
 @app.local_entrypoint()
 def main(n: int) -> str:
     return str(n)
@@ -47,6 +84,17 @@ if TYPE_CHECKING:
     assert_type(count.remote_gen(1), Iterator[int])
     assert_type(count_async.remote_gen(1), Iterator[str])
     assert_type(main(1), str)
+    assert_type(concurrent.remote(1), str)
+    assert_type(Model().generate.remote("p"), int)
+    assert_type(Model().generate.local("p"), int)
+    assert_type(Model().generate.spawn("p"), modicum.FunctionCall[int])
+    assert_type(Model().items.remote_gen(1), Iterator[int])
+    assert_type(Model().plain(), float)
+    assert_type(Model().name, str)
+    Model().load()
+    Model().generate.remote(1)  # type: ignore[arg-type]
+    Model.generate.remote("p")  # type: ignore[attr-defined]
+    batched.remote(1)  # a single value: its parameter is a list only inside
     double.remote("wrong")  # type: ignore[arg-type]
     double.spawn(1, 2)  # type: ignore[call-arg]
 
@@ -55,6 +103,8 @@ if TYPE_CHECKING:
         assert_type(await triple.remote.aio(1), float)
         assert_type(count.remote_gen.aio(1), AsyncIterator[int])
         assert_type(double.map.aio([1]), AsyncIterator[int])
+        assert_type(await Model().later.remote.aio("p"), int)
+        assert_type(await Model().later.local("p"), int)
         call = await double.spawn.aio(1)
         assert_type(await call.get.aio(timeout=1), int)
 
@@ -62,3 +112,4 @@ if TYPE_CHECKING:
 def test_decorators_keep_the_plain_functions() -> None:
     assert double.local(2) == 4
     assert main(3) == "3"
+    assert Model().generate.local("p") == 2

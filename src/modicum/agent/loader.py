@@ -29,6 +29,23 @@ def load(spec: dict[str, Any], serialized: bytes | None) -> Callable[..., Any]:
     return _find(module, spec)
 
 
+def load_class(spec: dict[str, Any], serialized: bytes | None) -> Any:
+    """Return the `Cls` that `spec` names. Raises what importing the user's module raises."""
+    from modicum.cls import Cls
+
+    found = load(spec, serialized)
+    if isinstance(found, Cls):
+        return found
+    # It was sent without its module, or is decorated elsewhere.
+    from modicum._shape import Shape
+    from modicum.function import Function
+
+    kind: Any = found
+    options: Any = None
+    service: Function[Any, Any, Any] = Function(kind, spec["name"], options, None, False, False, serialized is not None)
+    return Cls(kind.__name__, service, Shape(kind))
+
+
 def find(module: str, qualname: str) -> Callable[..., Any]:
     """Return a function of the user's program for a step of a build."""
     _prepare()
@@ -74,10 +91,13 @@ def _find(module: ModuleType, spec: dict[str, Any]) -> Callable[..., Any]:
         from modicum.exception import ExecutionError
 
         raise ExecutionError(
-            f"the module {spec['module']!r} has no {spec['qualname']!r} when a container imports it, so the function "
+            f"the module {spec['module']!r} has no {spec['qualname']!r} when a container imports it, so "
             f"{spec.get('name')!r} cannot run there; define it at the module's top level, not below `if __name__ == "
             '"__main__":` or `if modal.is_local():`'
         ) from None
+    if spec.get("class"):
+        _raise_failed_imports(getattr(found, "_service", None))
+        return found  # type: ignore[no-any-return]
     _raise_failed_imports(found)
     return getattr(found, "raw_function", found)  # type: ignore[no-any-return]
 

@@ -2,13 +2,15 @@
 
 Two threads. The reading thread takes frames from the server and answers at once, also while user code runs: it queues
 inputs, gives them back, cancels. The main thread runs user code and writes the outputs itself; results of very short
-runs leave together. Sync functions run right on the main thread, async ones on its event loop (`aio.py`).
+runs leave together. A sync function runs right here; `service.py` says what runs classes, async functions and several
+inputs at once.
 
 This is the last of the five rooms of `f.remote(x)`: the output travels back through `server/api/calls.py`.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without the enums of `signal`
 import os
 import threading
 import time
@@ -17,7 +19,7 @@ from collections import deque
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.link import Link
-from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, INTERNAL, SUCCESS
+from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, SUCCESS
 from modicum.wire.values import dump_exception, dumps, loads
 
 TYPE_CHECKING = False
@@ -28,12 +30,21 @@ if TYPE_CHECKING:
     from modicum.agent.pieces import Pieces
     from modicum.wire.frames import Header
 
-    Input = tuple[str, int, bytes, "str | None"]  # key, attempt, payload, blob
+    Input = list[Any]  # key, attempt, payload, blob, and the method if it is a class's
+    Run = tuple[Callable[..., Any], bool]  # what to call, and whether it is a generator
 
 BATCH_INPUTS = 64
 BATCH_BYTES = 256 * 1024
 BATCH_S = 0.005
 """Outputs wait for company so long at most, and only while more inputs are queued here."""
+
+LINGER_S, LINGER_AT_ONCE_S = 5.0, 1.0
+"""Threads of the user's that are no daemons are waited for so long at most when all else has ended."""
+
+INSIST_EVERY_S = 0.1
+
+LOADING = "loading"
+"""In place of an input's key: the user's module is imported, or the hooks run that come before all inputs."""
 
 
 class Agent:
@@ -50,50 +61,79 @@ class Agent:
         self._wake.acquire()
         self._exiting = False
         self._loaded = False
+        self._at_once = False
+        # Which input's user code the main thread is in: only there may it be interrupted.
+        self._inside = ""
+        self._main = threading.get_ident()
         self._batch = _Batch(self)
         self.pieces: dict[str, Pieces] = {}
         self.on_work: Callable[[], None] = self._release
-        self.on_cancel: Callable[[str], None] = lambda key: None
+        self.on_cancel: Callable[[str], None] = self.interrupt
+        self.on_stop: Callable[[], None] = lambda: None
         self.link = Link(directory, self._hello)
 
     # -- life ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Load the function, then work until told to exit."""
+        """Load the function, work until told to exit, and end what the user's code has begun."""
         header, serialized = self.link.receive()
-        spec = header["function"]
         _context.socket_directory = self._directory
         _context.app = header["app"]
         _context.functions = header["functions"]
-        output.capture()
+        if inputs_at_once(header["function"]) > 1:
+            _context.separate()
+            output.separate()
+        else:
+            output.capture()
+        _signal.signal(_signal.SIGUSR1, self._on_interrupt)
+        _signal.signal(_signal.SIGTERM, self._on_terminate)
         threading.Thread(target=self._read, name="modicum-reader", daemon=True).start()
         try:
-            from modicum.agent.loader import load, whole
-
-            function = load(spec, whole(self.link, serialized, header["code"]) if serialized else None)
+            self._inside = LOADING
+            serve = self._load(header, serialized)
+            self._inside = ""
         except BaseException as error:  # noqa: BLE001
             # Not only Exception: a module may call sys.exit() when it is imported.
-            output.end()
-            self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
-            self._linger()
+            self._inside = ""
+            self._fail(error)
             return
         self._loaded = True
         self.link.send({"t": "agent.loaded"})
-        if spec["async"]:
-            from modicum.agent.aio import serve
-
-            serve(self, function, spec["generator"])
-        else:
-            self._serve(function, spec["generator"])
+        serve()
         output.end()
+        self._limit_threads()
 
-    def _linger(self) -> None:
-        """Wait to be told to exit: the failure must have been read before the connection ends."""
+    def _load(self, header: Header, serialized: bytes) -> Callable[[], None]:
+        """Do all that comes before the first input; return what works until the agent is to exit."""
+        from modicum.agent.loader import load, whole
+
+        spec = header["function"]
+        code = whole(self.link, serialized, header["code"]) if serialized else None
+        if spec["async"] or spec.get("class") or spec.get("batching") or inputs_at_once(spec) > 1:
+            from modicum.agent.service import start
+
+            return start(self, spec, code, header.get("parameters"))
+        function = load(spec, code)
+        run = function, spec["generator"]
+        return lambda: self.serve(lambda item: run)
+
+    def _fail(self, error: BaseException) -> None:
+        """Tell why nothing can run here, and wait to be told to exit: that must be read before the connection ends."""
+        output.end()
+        if not self._at_once:
+            self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
         while not self._exiting:
             self._wake.acquire()
 
-    def _serve(self, function: Callable[..., Any], generator: bool) -> None:
-        run_one = self._run_generator if generator else self._run_function
+    def _limit_threads(self) -> None:
+        """Give threads that the user's code has left behind, and that the interpreter would wait for, a little time."""
+        if any(each is not threading.current_thread() and not each.daemon for each in threading.enumerate()):
+            from modicum.agent.service import end_within
+
+            end_within(LINGER_AT_ONCE_S if self._at_once else LINGER_S)
+
+    def serve(self, choose: Callable[[Input], Run]) -> None:
+        """Run inputs one after the other, right here. `choose` says what runs an input."""
         while True:
             item = self.take()
             if item is None:
@@ -102,38 +142,93 @@ class Agent:
                     return
                 self._wake.acquire()
                 continue
-            key, attempt = item[0], item[1]
-            _context.enter(key)
-            output.begin(key)
-            started = time.perf_counter()
+            self.run_here(*choose(item), item)
+
+    def run_here(self, function: Callable[..., Any], generator: bool, item: Input) -> None:
+        """Run one input on the main thread and send its output."""
+        key = item[0]
+        run_one = self._run_generator if generator else self._run_function
+        _context.enter(key)
+        output.begin(key)
+        started = time.perf_counter()
+        try:
             status, value = run_one(function, item)
-            run_s = time.perf_counter() - started
-            printed = output.end()
-            _context.leave()
-            self.finish(key, attempt, status, run_s, value, printed)
+        except BaseException as error:  # noqa: BLE001 - an interrupt, just when the user's code had ended
+            status, value = _failure(error)
+        run_s = time.perf_counter() - started
+        printed = output.end()
+        _context.leave()
+        self.finish(key, item[1], status, run_s, value, printed)
 
     def _run_function(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
         try:
             args, kwargs = self.arguments(item)
+            self._inside = item[0]
+            if self._cancelled:
+                self._enter(item[0])
             value = function(*args, **kwargs)
+            self._inside = ""
         except BaseException as error:  # noqa: BLE001
-            return failure(error)
+            self._inside = ""
+            return _failure(error)
         try:
             return SUCCESS, dumps(value)
         except Exception as error:  # noqa: BLE001 - whatever its own pickling raises
+            from modicum.agent.endings import failure, unsendable
+
             return failure(unsendable(function, "returned", value, error))
 
     def _run_generator(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
+        from modicum.agent.endings import piece_of
+
         pieces = self.open_pieces(item[0])
         count = 0
         try:
             args, kwargs = self.arguments(item)
+            self._enter(item[0])
             for value in function(*args, **kwargs):
+                self._inside = ""  # half a frame must not be cut off
                 pieces.send(piece_of(function, value))
                 count += 1
+                self._enter(item[0])
+            self._inside = ""
             return GENERATOR_DONE, dumps(count)
         except BaseException as error:  # noqa: BLE001
-            return failure(error)
+            self._inside = ""
+            return _failure(error)
+
+    # -- interrupts ----------------------------------------------------------------------------------------
+
+    def _enter(self, key: str) -> None:
+        """From here to `_inside = ""` the main thread is in user code. Raises at once if that is not wanted."""
+        self._inside = key
+        if key in self._cancelled:
+            self._inside = ""
+            raise _interrupted()
+
+    def interrupt(self, key: str) -> None:
+        """Raise `InputCancellation` in the user's code on the main thread, if that runs this input."""
+        if key and self._inside == key:
+            threading.Thread(target=self._insist, args=(key,), name="modicum-interrupt", daemon=True).start()
+
+    def _insist(self, key: str) -> None:
+        """Send the signal until it has worked: one that comes just before a system call does not end that call."""
+        while self._inside == key:
+            _signal.pthread_kill(self._main, _signal.SIGUSR1)
+            time.sleep(INSIST_EVERY_S)
+
+    def _on_interrupt(self, number: int, frame: object) -> None:
+        key = self._inside
+        if key and (self._at_once or key in self._cancelled):  # else it has ended meanwhile
+            self._inside = ""
+            raise _interrupted()
+
+    def _on_terminate(self, number: int, frame: object) -> None:
+        self._on_exit({"t": "exit", "now": True}, b"")
+
+    def is_cancelled(self, key: str) -> bool:
+        """Whether nobody wants an input any longer that is here."""
+        return key in self._cancelled or self._at_once
 
     def open_pieces(self, key: str) -> Pieces:
         """Return the outlet of a generator that begins now."""
@@ -154,6 +249,8 @@ class Agent:
         try:
             return loads(data)  # type: ignore[no-any-return]
         except Exception as error:
+            from modicum.agent.endings import unloadable
+
             raise unloadable(error) from error
 
     # -- outputs -------------------------------------------------------------------------------------------
@@ -169,13 +266,18 @@ class Agent:
                 self._batch.flush()  # nothing follows soon that these outputs could wait for
             if item[0] not in self._cancelled:
                 return item
+            from modicum.agent.endings import cancelled
+
             self.finish(item[0], item[1], EXCEPTION, 0.0, cancelled(), False)
 
     def finish(self, key: str, attempt: int, status: str, run_s: float, value: bytes, printed: bool) -> None:
         """Send an input's output, or keep it for a moment if others follow.
 
-        If it printed anything the server is told, so that this is shown before the caller goes on.
+        If it printed anything the server is told, so that this is shown before the caller goes on. Of what was
+        interrupted because the container has to end at once there is no output: it runs again elsewhere.
         """
+        if self._at_once and status == EXCEPTION:
+            return
         blob = None
         if len(value) > INLINE_BYTES_MAX:
             from modicum.agent.blobs import BlobLost, store
@@ -184,10 +286,14 @@ class Agent:
             try:
                 blob, value = store(self.link, value), b""
             except (BlobLost, RequestSizeError) as error:
-                status, value = failure(error)
+                status, value = _failure(error)
         self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
         if not self._queue:
             self._batch.flush()
+
+    def flush(self) -> None:
+        """Send outputs that wait for company."""
+        self._batch.flush()
 
     # -- the reading thread --------------------------------------------------------------------------------
 
@@ -210,10 +316,12 @@ class Agent:
 
     def _on_run(self, header: Header, payload: bytes) -> None:
         start = 0
-        for key, attempt, size, blob in header["inputs"]:
-            self._held[key] = attempt
+        for entry in header["inputs"]:
+            key, size = entry[0], entry[2]
+            self._held[key] = entry[1]
             self._cancelled.discard(key)  # a caller who came back wants it again
-            self._queue.append((key, attempt, payload[start : start + size], blob))
+            entry[2] = payload[start : start + size]
+            self._queue.append(entry)
             start += size
         self.on_work()
 
@@ -262,12 +370,27 @@ class Agent:
 
     def _on_exit(self, header: Header, payload: bytes) -> None:
         self._exiting = True
+        if header.get("now"):
+            self._at_once = True
+            self._queue.clear()
+            self.interrupt(self._inside)
+            self.on_stop()
         self.on_work()
 
     @property
     def exiting(self) -> bool:
         """True once the server wants the container to end."""
         return self._exiting
+
+    @property
+    def at_once(self) -> bool:
+        """True once it wants that without waiting for what runs."""
+        return self._at_once
+
+    @property
+    def has_work(self) -> bool:
+        """Whether inputs wait here."""
+        return bool(self._queue)
 
     def _release(self) -> None:
         try:
@@ -281,50 +404,22 @@ class Agent:
         return {"t": "agent.hello", "r": 1, "build": build, "holding": holding, "loaded": self._loaded}
 
 
-def failure(error: BaseException) -> tuple[str, bytes]:
-    """Return how an input ended: with the user's exception, without our own frames, or by a fault of the platform."""
-    from modicum.agent.blobs import BlobLost
-
-    if isinstance(error, BlobLost):
-        return INTERNAL, str(error).encode()
-    return EXCEPTION, dump_exception(error)
+def inputs_at_once(spec: dict[str, Any]) -> int:
+    """Return how many inputs a container of a function runs at once."""
+    concurrency = spec.get("concurrency")
+    return 1 if concurrency is None else int(concurrency["max_inputs"])
 
 
-def unsendable(function: Callable[..., Any], did: str, value: object, error: Exception) -> Exception:
-    """Return the error for a value that cannot be sent to the caller."""
-    from modicum.exception import SerializationError
+def _failure(error: BaseException) -> tuple[str, bytes]:
+    from modicum.agent.endings import failure
 
-    refused = SerializationError(
-        f"what {function.__name__!r} {did}, a {type(value).__name__}, cannot be sent to its caller: "
-        f"{type(error).__name__}: {error}; give it plain data"
-    )
-    refused.__cause__ = error
-    return refused
+    return failure(error)
 
 
-def piece_of(function: Callable[..., Any], value: object) -> bytes:
-    """Return what a generator yielded as bytes."""
-    try:
-        return dumps(value)
-    except Exception as error:
-        raise unsendable(function, "yielded", value, error) from error
+def _interrupted() -> BaseException:
+    from modicum.agent.endings import interrupted
 
-
-def unloadable(error: Exception) -> Exception:
-    """Return the error for arguments that cannot be made here."""
-    from modicum.exception import DeserializationError
-
-    return DeserializationError(
-        f"the arguments of this call cannot be loaded in the container: {type(error).__name__}: {error}; what they are "
-        "made of must be importable there: install the package in the function's image, or ship its source"
-    )
-
-
-def cancelled() -> bytes:
-    """Return the output of an input that was cancelled before it began."""
-    from modicum.exception import InputCancellation
-
-    return dump_exception(InputCancellation("cancelled before it began"))
+    return interrupted()
 
 
 class _Batch:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
+
+from modicum import _context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MARK_START = b"\x1e\x02"
 MARK_END = b"\x03"
 
+HELD_BYTES_MAX = 1 << 16
+"""A line that is longer leaves in parts."""
+
 _writers: list[_MarkingWriter] = []
+_separators: list[_Separator] = []
 
 
 class _MarkingWriter(io.RawIOBase):
@@ -46,6 +57,71 @@ class _MarkingWriter(io.RawIOBase):
             view = view[os.write(self._descriptor, view) :]
 
 
+class _Separator(io.BufferedIOBase):
+    """Writes to a descriptor in whole lines, each with its input's mark, however many inputs print at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.RLock()  # a signal's handler may print, too
+        self._rests: dict[bytes, bytes] = {}
+        self._printed: set[bytes] = set()
+        self._marked = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: object) -> int:
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]
+        key = (_context.key() or "").encode()
+        with self._lock:
+            text = self._rests.pop(key, b"") + view
+            end = len(text) if len(text) > HELD_BYTES_MAX else text.rfind(b"\n") + 1
+            self._emit(key, text[:end])
+            if text[end:]:
+                self._rests[key] = text[end:]
+        return len(view)
+
+    def flush(self) -> None:
+        self.flush_of((_context.key() or "").encode())
+
+    def finish(self, key: bytes) -> bool:
+        """The input ends: let go of its unfinished line; return whether it has printed anything."""
+        with self._lock:
+            self.flush_of(key)
+            printed = key in self._printed
+            self._printed.discard(key)
+            return printed
+
+    def flush_of(self, key: bytes) -> None:
+        """Let go of an input's unfinished line."""
+        with self._lock:
+            self._emit(key, self._rests.pop(key, b""))
+
+    def _emit(self, key: bytes, text: bytes) -> None:
+        if not text:
+            return
+        self._printed.add(key)
+        if self._marked != key:
+            self._marked = key
+            text = MARK_START + key + MARK_END + text
+        view = memoryview(text)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
+def separate() -> None:
+    """Put under `sys.stdout` and `sys.stderr` what tells apart the inputs that run at once, by `_context.key()`."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        separator = _Separator(descriptor)
+        _separators.append(separator)
+        buffer: Any = separator  # typeshed wants more of it than `write_through` uses
+        stream = io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", write_through=True)
+        setattr(sys, name, stream)
+
+
 def capture() -> None:
     """Put marking writers under `sys.stdout` and `sys.stderr`. A line leaves the process when it is complete."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -64,8 +140,11 @@ def begin(key: str) -> None:
         writer.key = marked
 
 
-def end() -> bool:
-    """Hand all that was printed to the kernel, unfinished lines too; return whether this input printed anything."""
+def end(key: str = "") -> bool:
+    """Hand all that was printed to the kernel, unfinished lines too; return whether this input printed anything.
+
+    `key` is the input's, where several run at once.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -75,4 +154,6 @@ def end() -> bool:
     for writer in _writers:
         printed = printed or writer.has_marked()
         writer.key = b""
+    for separator in _separators:
+        printed = separator.finish(key.encode()) or printed
     return printed

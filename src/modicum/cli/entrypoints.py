@@ -12,6 +12,7 @@ from typing import Any, Literal, Union
 
 import click
 
+from modicum._parameters import NOTHING, TYPES, Fields
 from modicum.exception import InvalidError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -43,13 +44,20 @@ _TYPES: dict[Any, Any] = {
 }
 
 
-def parse(raw: Callable[..., Any], texts: list[str], called: str) -> Arguments:
+def parse(raw: Callable[..., Any], texts: list[str], called: str, of_class: Fields | None = None) -> Arguments:
     """Return what the texts behind a reference mean as arguments of `raw`; `called` is how usage messages name it.
 
-    Raises `InvalidError` if an annotation is one that no text can become, and `click.UsageError` for wrong texts. With
-    `--help` among them it prints what there is to know and exits.
+    The parameters of a method's class, `of_class`, are keyword arguments among them. Raises `InvalidError` if an
+    annotation is one that no text can become, and `click.UsageError` for wrong texts. With `--help` among them it
+    prints what there is to know and exits.
     """
-    parameters = list(inspect.signature(raw).parameters.values())
+    parameters = [*_of_class(of_class or {}), *inspect.signature(raw).parameters.values()]
+    names = [parameter.name for parameter in parameters]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidError(
+            f"{called} cannot be run from the command line: its class and its method both have a parameter {twice!r}"
+        )
     if [parameter.kind for parameter in parameters] == [inspect.Parameter.VAR_POSITIONAL]:
         return tuple(texts), {}
     options: list[click.Parameter] = [_option(raw, parameter) for parameter in parameters]
@@ -59,6 +67,18 @@ def parse(raw: Callable[..., Any], texts: list[str], called: str) -> Arguments:
         sys.exit(values)  # it has shown its help
     unnamed = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.POSITIONAL_ONLY]
     return tuple(values.pop(each.name, each.default) for each in unnamed), values
+
+
+def _of_class(fields: Fields) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=TYPES[field.type],
+            default=inspect.Parameter.empty if field.default is NOTHING else field.default,
+        )
+        for name, field in fields.items()
+    ]
 
 
 @click.pass_context

@@ -1,4 +1,4 @@
-"""`modicum app` and `modicum container`: what runs, and how to end an app."""
+"""`modicum app`: which apps run, and how to end one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 import click
 
 from modicum._display import counted
+from modicum._old_names import nearest
 from modicum.cli import options, tables
 from modicum.cli.asking import ask, ask_if_running
 from modicum.exception import InvalidError, NotFoundError
 
+STATES = {"detached": "ephemeral (detached)"}
+
 
 @click.group()
 def app() -> None:
-    """Look at running apps, and stop them."""
+    """Look at apps, bring them back to what they were, and stop them."""
 
 
 @app.command("list")
@@ -22,21 +25,24 @@ def app() -> None:
 @options.as_json
 @options.environment
 def list_apps(limit: int, as_json: bool) -> None:
-    """List the apps that run, the newest first."""
+    """List the apps that run or are deployed and, behind them, those that ended in the last day; the newest first."""
+    written = tables.iso if as_json else tables.moment
     rows = [
         {
             "app_id": each["id"],
             "name": each["name"],
-            "state": each["state"],
+            "state": STATES.get(each["state"], each["state"]),
+            "version": each["version"] or None,
             "functions": each["functions"],
             "containers": each["containers"],
-            "created_at": (tables.iso if as_json else tables.moment)(each["created_at"]),
+            "created_at": written(each["created_at"]),
+            "stopped_at": None if each["ended_at"] is None else written(each["ended_at"]),
         }
         for each in _apps()
     ]
     columns = {
-        "app_id": "App", "name": "Name", "state": "State", "functions": "Functions", "containers": "Containers",
-        "created_at": "Created",
+        "app_id": "App", "name": "Name", "state": "State", "version": "Version", "functions": "Functions",
+        "containers": "Containers", "created_at": "Created", "stopped_at": "Stopped",
     }  # fmt: skip
     tables.show(rows[: limit or None], columns, as_json, "no app runs")
 
@@ -46,10 +52,17 @@ def list_apps(limit: int, as_json: bool) -> None:
 @options.yes
 @options.environment
 def stop_app(app: str, yes: bool) -> None:
-    """Stop an app, by its name or id; its containers end."""
-    found = [each for each in _apps() if app in (each["id"], each["name"])]
+    """Stop an app for good, by its name or id: its containers end, and its name is free."""
+    known = _apps()
+    there = [each for each in known if each["ended_at"] is None]
+    found = [each for each in there if app in (each["id"], each["name"])]
+    found = [each for each in found if each["state"] == "deployed"] or found
     if not found:
-        raise NotFoundError(f"no app named {app!r} runs")
+        ended = next((each for each in known if app in (each["id"], each["name"])), None)
+        if ended is not None:
+            raise NotFoundError(f"the app {app!r} was stopped already, at {tables.moment(ended['ended_at'])}")
+        close = nearest(app, [each["name"] for each in there])
+        raise NotFoundError(f"no app named {app!r} runs or is deployed{close}")
     if len(found) > 1:
         ids = ", ".join(each["id"] for each in found)
         raise InvalidError(f"{len(found)} apps named {app!r} run; say which one: {ids}")
@@ -63,35 +76,3 @@ def stop_app(app: str, yes: bool) -> None:
 def _apps() -> list[dict[str, Any]]:
     answer = ask_if_running({"t": "app.list"})
     return answer["apps"] if answer is not None else []
-
-
-@click.group()
-def container() -> None:
-    """Look at running containers."""
-
-
-@container.command("list")
-@click.option("--app-id", metavar="ID", help="Only those of this app.")
-@options.as_json
-@options.environment
-def list_containers(app_id: str | None, as_json: bool) -> None:
-    """List the containers that there are, the oldest first."""
-    answer = ask_if_running({"t": "container.list"})
-    rows = [
-        {
-            "container_id": each["id"],
-            "app_id": each["app"],
-            "app_name": each["app_name"],
-            "function": each["function"],
-            "state": each["state"],
-            "inputs_running": each["running"],
-            "state_since": (tables.iso if as_json else tables.moment)(each["since"]),
-        }
-        for each in (answer["containers"] if answer is not None else [])
-        if app_id in (None, each["app"])
-    ]
-    columns = {
-        "container_id": "Container", "app_name": "App", "function": "Function", "state": "State",
-        "inputs_running": "Inputs", "state_since": "Since",
-    }  # fmt: skip
-    tables.show(rows, columns, as_json, "no container runs")

@@ -9,19 +9,24 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
+from modicum.cli import calls, logs, versions  # noqa: F401 - they add commands to the groups
 from modicum.cli.completion import completion
+from modicum.cli.containers import container
+from modicum.cli.deploy import deploy_app
 from modicum.cli.doctor import doctor
 from modicum.cli.errors import INTERRUPTED, reporting_errors
+from modicum.cli.functions import function
 from modicum.cli.images import image
-from modicum.cli.listing import app, container
+from modicum.cli.listing import app
 from modicum.cli.profiles import config, profile
 from modicum.cli.run import run
+from modicum.cli.serve import serve
 from modicum.cli.server import server
 from modicum.cli.setup import setup
 
 _NOT_YET = frozenset({
-    "billing", "changelog", "cluster", "curl", "dashboard", "deploy", "dict", "endpoint", "environment", "function",
-    "launch", "nfs", "queue", "secret", "serve", "shell", "skills", "token", "volume", "workspace",
+    "billing", "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment",
+    "launch", "nfs", "queue", "secret", "shell", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
 
@@ -43,7 +48,9 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-for command in (run, app, container, image, server, config, profile, setup, doctor, completion):
+for command in (
+    run, serve, deploy_app, app, container, function, image, server, config, profile, setup, doctor, completion,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,10 +17,36 @@ from modicum import config
 from modicum.app import App, LocalEntrypoint
 from modicum.cli import tracebacks
 from modicum.cli.errors import warn
+from modicum.cls import Cls
 from modicum.exception import InvalidError, NotFoundError
 from modicum.function import Function
 
-Target = LocalEntrypoint | Function[Any, Any, Any]
+if TYPE_CHECKING:
+    from modicum._shape import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of a class, whose object is still to be made."""
+
+    cls: Cls
+    owner: str
+    method: str
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        return f"{self.owner}.{self.method}"
+
+    @property
+    def shape(self) -> Shape:
+        """What its class is made of."""
+        shape = self.cls._shape
+        assert shape is not None, "a class of an app that is imported here has its definition here"
+        return shape
+
+
+Target = LocalEntrypoint | Function[Any, Any, Any] | Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +83,45 @@ def _warn_of_module(reference: str, where: str) -> None:
 
 
 def choose(found: Reference) -> Target:
-    """Return what is to run: what the reference names, else the only entrypoint, else the only function."""
-    app = found.app
-    names = [*app.entrypoints, *app.functions]
-    if found.name is not None:
-        target = app.entrypoints.get(found.name) or app.functions.get(found.name)
-        if target is None:
-            raise NotFoundError(
-                f"{found.where} has no function or entrypoint {found.name!r}; {_nearest(found.name, names)}"
-                f"it has {', '.join(names) or 'none'}"
-            )
-        return target
-    candidates: list[Target] = [*app.entrypoints.values()] or [*app.functions.values()]
+    """Return what is to run: what the reference names, else the only entrypoint, else the only function or method."""
+    entrypoints, callables = found.app.entrypoints, _callables(found.app)
+    targets: dict[str, Target] = {**callables, **entrypoints}
+    if found.name in targets:
+        return targets[found.name]
+    if found.name is not None and found.name.partition(".")[0] in found.app.classes:
+        owner, _, method = found.name.partition(".")
+        callables = {name: each for name, each in callables.items() if name.startswith(f"{owner}.")}
+        if method not in ("", "*"):
+            methods = [name.partition(".")[2] for name in callables]
+            raise NotFoundError(_absence(f"the class {owner!r} of {found.where} has no method", method, methods))
+        targets = callables
+    elif found.name is not None:
+        raise NotFoundError(_absence(f"{found.where} has no function or entrypoint", found.name, targets))
+    candidates = list(callables.values() if found.name is not None else (entrypoints or callables).values())
     if not candidates:
         raise InvalidError(f"{found.where} has no function and no local entrypoint to run")
     if len(candidates) > 1:
-        known = "\n".join(f"  {found.command(name)}" for name in names)
+        known = "\n".join(f"  {found.command(name)}" for name in [*entrypoints, *callables] if name in targets)
         raise InvalidError(f"{found.where} has more than one that could be run; say which:\n{known}")
     return candidates[0]
+
+
+def _callables(app: App) -> dict[str, Target]:
+    """Return an app's functions, and the methods of its classes, by name."""
+    found: dict[str, Target] = {}
+    for name, function in app.functions.items():
+        owner, star, _ = name.partition(".*")
+        if not star:
+            found[name] = function
+        elif owner in app.classes:
+            for method in app.classes[owner]._service.facts["methods"]:
+                found[f"{owner}.{method}"] = Method(app.classes[owner], owner, method)
+    return found
+
+
+def _absence(has_no: str, name: str, there: Iterable[str]) -> str:
+    there = list(there)
+    return f"{has_no} {name!r}; {_nearest(name, there)}it has {', '.join(there) or 'none'}"
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

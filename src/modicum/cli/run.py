@@ -16,7 +16,7 @@ from modicum._running import Run
 from modicum.app import App, LocalEntrypoint
 from modicum.cli import entrypoints, options, tracebacks
 from modicum.cli.errors import wants_traceback
-from modicum.cli.reference import Target, choose, load
+from modicum.cli.reference import Method, Target, choose, load
 from modicum.exception import Error, InvalidError
 from modicum.function import Function
 from modicum.output import show_on
@@ -47,12 +47,14 @@ def run(
 ) -> None:
     """Run an app: its local entrypoint, or one of its functions in a container.
 
-    REF is `file.py`, or `file.py::name` where there is more than one entrypoint or function. Behind it stand the
-    arguments: `--x 5` for a parameter x, `--flag` or `--no-flag` for one that is a bool.
+    REF is `file.py`, or `file.py::name` where there is more than one entrypoint or function; a method is
+    `file.py::Class.method`. Behind it stand the arguments: `--x 5` for a parameter x, `--flag` or `--no-flag` for one
+    that is a bool; for a method those of its class as well.
 
     \b
     modicum run my_app.py
     modicum run my_app.py::process --x 5
+    modicum run my_app.py::Model.generate --prompt hello
     modicum run -m my_package.my_module --help
     """
     if write_result is not None:
@@ -79,22 +81,36 @@ def calling(target: Target, texts: list[str], called: str, detach: bool = False)
 
     A function that is detached is spawned: its input is stored, and lives on without us.
     """
+    if isinstance(target, Method):
+        return _calling_method(target, texts, called, detach)
     raw = target.raw if isinstance(target, LocalEntrypoint) else target.raw_function
     args, kwargs = entrypoints.parse(raw, texts, called)
     if isinstance(target, Function):
-        if target.is_generator:
-            raise InvalidError(
-                f"{target.name!r} is a generator function, which cannot be run by name; write a local entrypoint that "
-                f"iterates over `{target.name}.remote_gen(…)`"
-            )
-        if detach:
-            return lambda: _printed(target.spawn(*args, **kwargs).get())
-        return lambda: _printed(target.remote(*args, **kwargs))
+        return _remotely(target, args, kwargs, detach)
     if inspect.iscoroutinefunction(raw):
         import asyncio  # 40 ms, for those who need it
 
         return lambda: asyncio.run(raw(*args, **kwargs))
     return lambda: raw(*args, **kwargs)
+
+
+def _calling_method(target: Method, texts: list[str], called: str, detach: bool) -> Callable[[], Any]:
+    """Make the object with those of the arguments that are its class's."""
+    method = target.shape.methods[target.method].raw.__get__(target)  # `self` is no argument on the command line
+    args, kwargs = entrypoints.parse(method, texts, called, target.shape.parameters)
+    parameters = {name: kwargs.pop(name) for name in target.shape.parameters if name in kwargs}
+    return _remotely(getattr(target.cls(**parameters), target.method), args, kwargs, detach)
+
+
+def _remotely(target: Function[Any, Any, Any], args: Any, kwargs: Any, detach: bool) -> Callable[[], Any]:
+    if target.is_generator:
+        raise InvalidError(
+            f"{target.name!r} is a generator function, which cannot be run by name; write a local entrypoint that "
+            f"iterates over `{target.name}.remote_gen(…)`"
+        )
+    if detach:
+        return lambda: _printed(target.spawn(*args, **kwargs).get())
+    return lambda: _printed(target.remote(*args, **kwargs))
 
 
 def _printed(result: Any) -> Any:

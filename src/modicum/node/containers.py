@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,10 +37,12 @@ class Images(Protocol):
 class _Tracked:
     """A container from its start to its acknowledged end."""
 
-    def __init__(self, container_id: str, function: str, deliver: Deliver) -> None:
+    def __init__(self, container_id: str, function: str, generation: int, deliver: Deliver) -> None:
         self.id = container_id
         self.function = function
+        self.generation = generation
         self.running: Container | None = None
+        self.started_at = time.time()
         self.is_unwanted = False
         self.layers: set[str] = set()
         self.outbox = Outbox(container_id, deliver, self._on_full)
@@ -64,9 +67,17 @@ class Containers:
         self._tracked: dict[str, _Tracked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def report(self) -> list[dict[str, str]]:
+    def report(self) -> list[dict[str, Any]]:
         """Return all containers whose end the server has not acknowledged."""
-        return [{"id": tracked.id, "function": tracked.function} for tracked in self._tracked.values()]
+        return [
+            {
+                "id": tracked.id,
+                "function": tracked.function,
+                "generation": tracked.generation,
+                "started_at": tracked.started_at,
+            }
+            for tracked in self._tracked.values()
+        ]
 
     async def start(self, container_id: str, spec: dict[str, Any]) -> None:
         """Start one; asked twice, it runs once. Raises `RemoteFailure` if it cannot be started.
@@ -75,7 +86,8 @@ class Containers:
         """
         if container_id in self._tracked:
             return
-        tracked = self._tracked[container_id] = _Tracked(container_id, spec.get("function", ""), self._deliver)
+        function, generation = spec.get("function", ""), spec.get("generation", 0)
+        tracked = self._tracked[container_id] = _Tracked(container_id, function, generation, self._deliver)
         tracked.layers.update(spec.get("layers", ()))
         await asyncio.shield(self._own(self._start(tracked, spec)))
 

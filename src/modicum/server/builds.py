@@ -10,6 +10,7 @@ from typing import Any
 
 from modicum.server.fleet import Fleet
 from modicum.server.images.plan import InvalidSteps, Plan, forced_builds, plan
+from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
 from modicum.stores import queries
 from modicum.stores.database import Database
@@ -134,7 +135,7 @@ class Builds:
         """A node's build wrote something."""
         build = self._building.get(image)
         for app in set(build.logs) if build is not None else ():
-            self._logs.append(app, [("system", image, text)])
+            self._logs.append(app, [Entry("system", image, text)])
 
     def done(self, image: str, config: dict[str, Any]) -> None:
         """A node has all layers of an image."""

@@ -123,7 +123,7 @@ class Controller:
             if waiting.call.begun:
                 self._refuse_second_run(action.container, dispatch.key, waiting)
                 continue
-            waiting.call.container = action.container
+            waiting.call.container = waiting.container = action.container
             entry = [dispatch.key, dispatch.attempt, len(waiting.payload), waiting.blob]
             if waiting.call.method is not None:
                 entry.append(waiting.call.method)

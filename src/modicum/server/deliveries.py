@@ -10,12 +10,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from modicum.blobs.base import Blobs
 from modicum.server.core.actions import Retry
-from modicum.server.records import Call, Container, Input, Output, Sent, key_of
-from modicum.stores import queries
+from modicum.server.records import Call, Container, Input, Output, Sent, Waiter, key_of, split_key
+from modicum.stores import calls as stored
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel
 from modicum.wire.frames import Header, batches
@@ -51,13 +53,19 @@ class Deliveries:
         self._pending_acks: set[Container] = set()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._outbox: dict[Call, list[tuple[int, Output]]] = {}
+        self._storing: list[tuple[Input, Output]] = []
+        self._waiters: dict[str, list[Waiter]] = {}
+        self.durable: dict[str, int] = {}  # function → how many of its spawned inputs are in memory, and how large
+        self.durable_bytes: dict[str, int] = {}
+        self.on_surprise: Callable[[str, str, stored.NewOutput], None] = lambda key, function, output: None
         self.log_end: Callable[[str], int] = lambda log: 0
+        self.on_finish: Callable[[str, str, float | None], None] = lambda function, status, run_s: None
 
     # -- from agents ---------------------------------------------------------------------------------------
 
     def announce(self, container: Container, seq: int) -> Sent:
         """An agent's frame of outputs is here; it stays unacknowledged until it has been taken in (`arrive`)."""
-        sent = Sent(seq, container.function, open=1)
+        sent = Sent(seq, container.function, container.id, open=1)
         container.unacknowledged.append(sent)
         self._pending_acks.add(container)
         return sent
@@ -81,15 +89,25 @@ class Deliveries:
             waiting = self.inputs.get(key)
             if waiting is None:  # its caller lost his connection, or the server was restarted: he will ask again
                 self._keep(key, output)
+                if output.frame is not None:
+                    self.on_surprise(key, output.frame.function, _new_output(*split_key(key), output))
             elif _is_from(waiting.call, output):
                 self.finish(key, output)
 
     def retry(self, entries: Iterable[Retry]) -> None:
         """These inputs run again: what their failed attempts brought is dropped."""
-        for key, _, _ in entries:
+        failed = []
+        for key, failures, _ in entries:
             output = self._arriving.pop(key, None)
             if output is not None and output.blob is not None:
                 self._blobs.delete(output.blob)
+            waiting = self.inputs.get(key)
+            if waiting is not None:
+                waiting.container = None
+                if waiting.call.durable:
+                    failed.append((waiting.call.id, waiting.index, failures))
+        if failed:  # a server that is lost before this is stored lets them be tried once more
+            _ = self._database.submit(stored.count_failures(failed))
 
     def settle(self) -> None:
         """Send what has been accepted, and acknowledge soon what is safe."""
@@ -106,6 +124,7 @@ class Deliveries:
         if waiting is None:
             return
         call = waiting.call
+        self.on_finish(call.function, output.status, output.run_s)
         _hold(output)
         if call.durable:
             self._store(waiting, output)
@@ -121,31 +140,91 @@ class Deliveries:
             asyncio.get_running_loop().call_soon(self.settle)
 
     def _store(self, waiting: Input, output: Output) -> None:
-        """Make a spawned input's output durable, however often that has to be tried."""
-        call, index = waiting.call, waiting.index
-        stored = self._database.submit(
-            queries.add_output(call.id, index, output.status, output.payload, output.blob, time.time())
-        )
+        """Make a spawned input's output durable, together with others that come with it."""
+        if not self._storing:
+            asyncio.get_running_loop().call_soon(self._store_all)
+        self._storing.append((waiting, output))
 
-        def committed(future: asyncio.Future[None]) -> None:
-            if future.cancelled():
-                return
-            if (error := future.exception()) is not None:
-                log.error("output not stored", extra={"call": call.id, "index": index}, exc_info=error)
-                asyncio.get_running_loop().call_later(STORE_AGAIN_S, self._store, waiting, output)
-                return
+    def _store_all(self) -> None:
+        ended, self._storing = self._storing, []
+        rows = [_new_output(waiting.call.id, waiting.index, output) for waiting, output in ended]
+        self._database.submit(stored.finish(rows)).add_done_callback(partial(self._stored, ended))
+
+    def _stored(self, ended: list[tuple[Input, Output]], future: asyncio.Future[int]) -> None:
+        if future.cancelled():
+            return
+        if (error := future.exception()) is not None:
+            log.error("outputs not stored", extra={"count": len(ended)}, exc_info=error)
+            asyncio.get_running_loop().call_later(STORE_AGAIN_S, self._store_again, ended)
+            return
+        for waiting, output in ended:
             _release(output)
-            call.open.discard(index)
             if waiting.blob is not None:
                 self._blobs.delete(waiting.blob)
-            for waiter in call.waiters.pop(index, []):
-                if not waiter.done():
-                    waiter.set_result(output)
-            if not call.open:
-                self.calls.pop(call.id, None)
-            self.settle()
+            if waiting.index in waiting.call.open:
+                self._close(waiting)
+                self.tell_waiters(waiting.call.id, output, waiting.index)
+        self.settle()
 
-        stored.add_done_callback(committed)
+    def _store_again(self, ended: list[tuple[Input, Output]]) -> None:
+        for waiting, output in ended:
+            self._store(waiting, output)
+
+    def _close(self, waiting: Input) -> None:
+        """A spawned input is done with."""
+        call = waiting.call
+        call.open.discard(waiting.index)
+        _count(self.durable, call.function, -1)
+        _count(self.durable_bytes, call.function, -len(waiting.payload))
+        if not call.open and self.calls.get(call.id) is call:
+            del self.calls[call.id]
+
+    def cancel(self, call: Call, output: Output) -> list[str]:
+        """End all inputs of a call that have no output; return the keys of those that wait or run.
+
+        A spawned one's output is in the store already.
+        """
+        waiting = [self.inputs[key] for key in (key_of(call.id, index) for index in call.open) if key in self.inputs]
+        for each in waiting:
+            if call.durable:
+                del self.inputs[key_of(call.id, each.index)]
+                self._close(each)
+            else:
+                self.finish(key_of(call.id, each.index), replace(output))
+        return [key_of(call.id, each.index) for each in waiting]
+
+    # -- to those who ask for spawned inputs -----------------------------------------------------------------
+
+    def wait(self, call: str, index: int, function: str = "") -> Waiter:
+        """Return what is told of the output of a spawned input; `stop_waiting` must follow."""
+        waiter = Waiter(index, function, asyncio.get_running_loop().create_future())
+        self._waiters.setdefault(call, []).append(waiter)
+        return waiter
+
+    def stop_waiting(self, call: str, waiter: Waiter) -> None:
+        """Nobody asks any longer."""
+        waiters = self._waiters.get(call, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+        if not waiters:
+            self._waiters.pop(call, None)
+
+    def tell_waiters(self, call: str, output: Output, index: int | None = None) -> None:
+        """Tell those who ask for an input of a call, by default for any, of its output."""
+        for waiter in self._waiters.get(call, ()):
+            if index in (None, waiter.index) and not waiter.output.done():
+                waiter.output.set_result(output)
+
+    def end(self, function: str, output: Output) -> None:
+        """A function is gone: forget its calls, and tell whoever asks for outputs of them."""
+        for call in [call for call in self.calls.values() if call.function == function]:
+            self.forget(call)
+        self.durable.pop(function, None)
+        self.durable_bytes.pop(function, None)
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if waiter.function == function and not waiter.output.done():
+                    waiter.output.set_result(output)
 
     # -- to callers ----------------------------------------------------------------------------------------
 
@@ -165,6 +244,9 @@ class Deliveries:
             return None  # it has ended and is being stored
         self.inputs[key] = Input(call, index, payload, blob)
         call.open.add(index)
+        if call.durable:
+            _count(self.durable, call.function, 1)
+            _count(self.durable_bytes, call.function, len(payload))
         unclaimed = self._unclaimed.get(key)
         if unclaimed is not None and _is_from(call, unclaimed[0]):
             self._drop_unclaimed(key)
@@ -179,6 +261,13 @@ class Deliveries:
         self._unclaimed[key] = output, time.monotonic()
         self._unclaimed_bytes += len(output.payload)
 
+    def drop_unclaimed(self, key: str) -> bool:
+        """Forget an output that nobody asks for; return whether there was one."""
+        if key not in self._unclaimed:
+            return False
+        self._drop_unclaimed(key)
+        return True
+
     def _drop_unclaimed(self, key: str) -> None:
         output, _ = self._unclaimed.pop(key)
         self._unclaimed_bytes -= len(output.payload)
@@ -189,6 +278,8 @@ class Deliveries:
         self.calls.pop(call.id, None)
         self._outbox.pop(call, None)
         keys = [key_of(call.id, index) for index in call.open]
+        if call.durable:
+            call.open.clear()
         for key in keys:
             dropped = self.inputs.pop(key, None)
             if dropped is not None and dropped.blob is not None:
@@ -266,6 +357,17 @@ class Deliveries:
         named = [*(each.blob for each in self.inputs.values()), *(each.blob for each in outputs)]
         named += [blob for call in self.calls.values() for blob in call.blobs]
         return {blob for blob in named if blob is not None}
+
+
+def _new_output(call: str, index: int, output: Output) -> stored.NewOutput:
+    container = None if output.frame is None else output.frame.container
+    return stored.NewOutput(
+        call, index, output.status, output.payload, output.blob, time.time(), container, output.run_s
+    )
+
+
+def _count(counts: dict[str, int], function: str, change: int) -> None:
+    counts[function] = counts.get(function, 0) + change
 
 
 def _is_from(call: Call, output: Output) -> bool:

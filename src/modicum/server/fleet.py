@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
+from modicum.server.ends import Exit
 from modicum.server.links import Links
 from modicum.server.records import Container, Function, Output
 from modicum.server.settings import Settings
@@ -37,6 +39,7 @@ class Fleet:
         self._links = links
         self._deliveries = deliveries
         self.on_event: Callable[[ev.Event], None] = lambda event: None
+        self.on_end: Callable[[Container, ev.ExitReason, str, Exit | None], None] = lambda *end: None
         self.image_of: Callable[[str], tuple[list[str], dict[str, Any]]] = lambda image: ([], {})
         self.functions: dict[str, Function] = {}
         self.containers: dict[str, Container] = {}
@@ -60,8 +63,8 @@ class Fleet:
         running = header["containers"]
         reported = [ev.Reported(each["id"], each["function"], each.get("generation", 0)) for each in running]
         present = {each.container for each in reported}
-        for each in reported:
-            self._adopt(each, node)
+        for each, entry in zip(reported, running):
+            self._adopt(each, node, entry.get("started_at"))
         for container in [c for c in self.containers.values() if c.node == node and c.id not in present]:
             self.exited(container.id, ev.ExitReason.NODE_LOST, "its node does not know of it any longer")
         self.nodes[node] = channel
@@ -75,11 +78,12 @@ class Fleet:
         self.node_joined.set()
         log.info("node joined", extra={"node": node, "containers": len(reported)})
 
-    def _adopt(self, reported: ev.Reported, node: str) -> None:
+    def _adopt(self, reported: ev.Reported, node: str, started_at: float | None) -> None:
         if reported.container not in self.containers:
             function = self.functions.get(reported.function)
             app = function.app if function is not None else ""
-            self.containers[reported.container] = Container(reported.container, reported.function, app, node)
+            adopted = Container(reported.container, reported.function, app, node, started_at=started_at)
+            self.containers[reported.container] = adopted
 
     async def _listen(self, container: Container) -> None:
         """Open a container's socket, unless the container has gone meanwhile."""
@@ -101,6 +105,7 @@ class Fleet:
         log.warning("node lost", extra={"node": node})
         for container in [c for c in self.containers.values() if c.node == node]:
             self._remove(container)
+            self.on_end(container, ev.ExitReason.NODE_LOST, "its node was lost", None)
         self.on_event(ev.NodeLeft(node, "its node was lost"))
 
     async def any_node(self) -> Channel:
@@ -127,12 +132,18 @@ class Fleet:
         function = self.functions.get(function_id)
         return repr(function.name) if function is not None else "its function"
 
+    def app_of(self, function_id: str) -> str | None:
+        """Return the app of a function, None if there is no such function."""
+        function = self.functions.get(function_id)
+        return function.app if function is not None else None
+
     # -- containers ----------------------------------------------------------------------------------------
 
     def start(self, container_id: str, function_id: str, node: str) -> None:
         """Begin to start a container; an exit event follows if it cannot be."""
         function = self.functions[function_id]
-        container = Container(container_id, function_id, function.app, node)
+        began = time.time()
+        container = Container(container_id, function_id, function.app, node, started_at=began, made_of=function)
         self.containers[container_id] = container
         # Its parent is the record: it ends by itself, within the node's time to answer.
         container.starting = asyncio.ensure_future(self._start(container, function))
@@ -159,6 +170,7 @@ class Fleet:
         reserved = {f"{brand}_{name}": value for brand in ("MODICUM", "MODAL") for name, value in ours.items()}
         return {
             "function": function.id,
+            "generation": function.generation,
             "layers": layers[::-1],
             "files": function.definition["files"],
             "env": {**config.get("env", {}), **reserved, "MODICUM_BUILD": build_id()},
@@ -191,7 +203,7 @@ class Fleet:
         if container is None:
             return
         log.info("drain", extra={"container": container_id, "why": reason})
-        container.draining = True
+        container.draining, container.asked = True, reason
         self.tell(container_id, {"t": "exit"})
 
     def stop(self, container_id: str, reason: str) -> None:
@@ -200,7 +212,7 @@ class Fleet:
         if container is None:
             return
         log.info("stop", extra={"container": container_id, "why": reason})
-        container.draining = True
+        container.draining, container.asked = True, reason
         self.tell(container_id, {"t": "exit", "now": True})
 
     def kill(self, container_id: str, reason: str) -> None:
@@ -224,14 +236,15 @@ class Fleet:
         if not header["known"]:
             self.exited(container_id, ev.ExitReason.KILLED, "its node does not know of it")
 
-    def exited(self, container_id: str, reason: ev.ExitReason, detail: str) -> None:
-        """A container is gone."""
+    def exited(self, container_id: str, reason: ev.ExitReason, detail: str, left: Exit | None = None) -> None:
+        """A container is gone; `left` is how its process ended, if it had one."""
         container = self.containers.get(container_id)
         if container is None:
             return
         log.info("exited", extra={"container": container_id, "why": f"{reason.value}: {detail}"})
         self._remove(container)
         self.on_event(ev.ContainerExited(container_id, reason, detail))
+        self.on_end(container, reason, detail, left)
 
     async def wait_change(self) -> None:
         """Return when some container's agent has connected, or some container has gone."""

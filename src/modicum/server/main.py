@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -18,8 +19,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvloop
 from sqlalchemy.exc import OperationalError
@@ -31,27 +33,35 @@ from modicum.engines.local import LocalEngine
 from modicum.server import settings as settings_
 from modicum.server.agent_code import install_agent, remove_other_agents
 from modicum.server.api import calls
+from modicum.server.api.apps import check_definition
 from modicum.server.api.router import Router
 from modicum.server.apps import Apps
+from modicum.server.backlog import Backlog
 from modicum.server.builds import Builds
 from modicum.server.cgroup import leave_clients_cgroups
 from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
+from modicum.server.ends import Ends
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
+from modicum.server.history import History
 from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
 from modicum.server.parts import Parts
-from modicum.server.records import App, Call, Function
+from modicum.server.publishing import Publishing
+from modicum.server.records import App, Call
 from modicum.server.settings import Settings
-from modicum.stores import queries
+from modicum.server.variants import Variants
+from modicum.stores import calls as stored_calls
+from modicum.stores import ends as stored_ends
+from modicum.stores import queries, versions
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
-from modicum.wire.messages import CANNOT_START, NODE, USER
+from modicum.wire.messages import CANNOT_START, NODE
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.server")
@@ -60,8 +70,13 @@ STOPPED = "stopped"
 """A file whose time tells running clients that the server was stopped on purpose: they do not start it again."""
 
 HOUSEKEEPING_EVERY_S = 30.0
-OUTPUTS_KEPT_S = 7 * 24 * 3600.0
-"""So long after a detached app has ended, the outputs of what it spawned can be asked for."""
+CALLS_KNOWN_S = 30 * 24 * 3600.0
+"""For so much longer than outputs are kept, it is known that there was a call."""
+
+FORGET_CALLS_EVERY_S = 3600.0
+
+LOGS_SWEPT_EACH = 10
+"""At every so many housekeepings: all logs are looked at."""
 
 BLOB_ORPHANED_S = 3600.0
 """A value that nothing names is deleted when it is so old: long after its call could still have come back for it."""
@@ -128,6 +143,7 @@ class Server:
         self._engine = engine
         self._router = Router()
         self._tasks: list[asyncio.Task[None]] = []
+        self._forget_calls_at = 0.0
 
     async def run(self) -> None:
         """Serve until a signal or a request says stop."""
@@ -175,7 +191,7 @@ class Server:
         database = Database(settings.database_url)
         blobs = LocalBlobs(home / "blobs")
         files = FileSets(home / "filesets", LocalContents(home / "contents"), _boot())
-        logs = Logs(home / "logs", settings.log_bytes_max)
+        logs = Logs(home / "logs", settings.log_bytes_max, settings.logs_bytes_max, settings.logs_kept_s)
         self._links = Links(home, self._router, self._closed)
         deliveries = Deliveries(blobs, database)
         deliveries.log_end = logs.end
@@ -183,42 +199,61 @@ class Server:
         state = State(os.urandom(4).hex())
         fleet.why_no_node = self._engine.failure
         controller = Controller(state, fleet, deliveries)
-        apps = Apps(settings, database, fleet, deliveries, logs)
+        backlog = Backlog(database, deliveries, controller, fleet.app_of, fleet.name_of)
+        apps = Apps(settings, database, fleet, deliveries, logs, backlog)
+        variants = Variants(database, fleet, apps)
+        apps.redefined = variants.redefined
+        publishing = Publishing(apps, database, settings.versions_kept)
+        history = History(database)
+        deliveries.on_finish = history.input_ended
+        ends = Ends(database, logs, apps.by_id, fleet.functions)
+        ends.pauses_s = state.pauses_s
+        fleet.on_end = ends.ended
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
-            settings, database, blobs, files, logs, deliveries, fleet, controller, apps, builds, self._engine, stop
+            settings=settings,
+            database=database,
+            blobs=blobs,
+            files=files,
+            logs=logs,
+            deliveries=deliveries,
+            fleet=fleet,
+            controller=controller,
+            backlog=backlog,
+            apps=apps,
+            publishing=publishing,
+            variants=variants,
+            history=history,
+            builds=builds,
+            engine=self._engine,
+            stop=stop,
         )
+        publishing.check = functools.partial(check_definition, parts)
         self._router.parts = parts
         return parts
 
     async def _restore(self, parts: Parts) -> None:
-        """Take up what the last server left: apps, functions, images, and spawned inputs without an output.
+        """Take up what the last server left: apps, functions, images, and how many spawned inputs have no output.
 
         Raises `EngineFailure` if it promised them more than this one keeps.
         """
         stored = await parts.database.submit(queries.everything)
         if not parts.settings.isolated:
             _refuse_isolated(stored.apps)
+        images = await parts.database.submit(versions.images_kept)
         for app in stored.apps:
-            parts.apps.restore(App(app.id, app.name, app.key, app.detached, app.tags))
-        for function in stored.functions:
-            parts.apps.restore_function(Function(*function))
+            kept = images.get(app.id, set())
+            facts: dict[str, Any] = {"deployed": app.deployed, "version": app.version, "images": kept}
+            parts.apps.take_in(App(app.id, app.name, app.key, app.detached, app.tags, **facts))
+        for function in sorted(stored.functions, key=lambda each: each.parent is not None):
+            parts.variants.restore(function)
         for image in stored.images:
             parts.builds.restore(*image)
         parts.builds.restore_forced(stored.forced)
-        for waiting in stored.inputs:
-            call = parts.deliveries.calls.get(waiting.call)
-            if call is None:
-                call = Call(waiting.call, waiting.function, "spawn", USER, None)
-                parts.deliveries.open(call)
-            key = parts.deliveries.add(call, waiting.index, waiting.payload, waiting.blob)
-            if key is not None:
-                parts.controller.handle(ev.InputsArrived(waiting.function, (key,)))
-        for log_id in parts.logs.known():
-            if log_id not in parts.apps.by_id:
-                parts.logs.remove(log_id)
+        waiting = await parts.database.submit(stored_calls.waiting)
+        parts.backlog.restore(await parts.database.submit(stored_calls.last_number), waiting)
 
     async def _recover(self, parts: Parts) -> None:
         """Give nodes and their agents a moment to report what runs before anything is decided."""
@@ -237,18 +272,33 @@ class Server:
             remove_other_agents(parts.engine.directory)
 
     async def _keep_house(self, parts: Parts) -> None:
-        while True:
+        for sweeps in count():
             parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
-            await parts.database.submit(queries.forget_ended(time.time() - OUTPUTS_KEPT_S))
-            stored = await parts.database.submit(queries.blobs)
+            if sweeps % LOGS_SWEPT_EACH == 0:
+                await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+                await parts.logs.sweep()
+            await parts.history.write()
+            await parts.history.forget()
+            await self._expire(parts)
+            stored = await parts.database.submit(stored_calls.blobs)
             parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
             await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
 
+    async def _expire(self, parts: Parts) -> None:
+        """Forget outputs after their time, and much later that there were any."""
+        kept_s = parts.settings.outputs_kept_s
+        while await parts.database.submit(stored_calls.expire(time.time() - kept_s)):
+            pass
+        if time.monotonic() >= self._forget_calls_at:
+            self._forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
+            await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
+        await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
+
     async def _end_everything(self, parts: Parts) -> None:
-        """End all apps and the engine, which ends whatever the apps have left."""
+        """End all apps but deployed ones, and the engine, which ends whatever containers there are still."""
         try:
-            for app in list(parts.apps.by_id):
+            for app in [each.id for each in parts.apps.by_id.values() if not each.deployed]:
                 try:
                     async with asyncio.timeout(5):
                         await parts.apps.stop(app)
@@ -285,10 +335,11 @@ def _refuse_isolated(apps: Sequence[StoredApp]) -> None:
     """Nobody's code loses its isolation because another starts the next server without one."""
     theirs = ", ".join(f"{app.name} ({app.id})" for app in apps if app.isolated)
     if theirs:
+        deployed = ", ".join(f"`modicum app stop {app.name}`" for app in apps if app.isolated and app.deployed)
         raise EngineFailure(
             f"apps here run with isolation, and MODICUM_RUNTIME=process has none: {theirs}; end them by "
-            "`modicum server start` and `modicum server stop` without MODICUM_RUNTIME=process in the environment, or "
-            "use another MODICUM_HOME"
+            f"`modicum server start`{f', {deployed}' if deployed else ''} and `modicum server stop` without "
+            "MODICUM_RUNTIME=process in the environment, or use another MODICUM_HOME"
         )
 
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from modicum.blobs.local import LocalBlobs
 from modicum.engines.base import Engine
 from modicum.server.apps import Apps
+from modicum.server.backlog import Backlog
 from modicum.server.builds import Builds
 from modicum.server.controller import Controller
 from modicum.server.deliveries import Deliveries
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
+from modicum.server.history import History
 from modicum.server.logs import Logs
+from modicum.server.publishing import Publishing
 from modicum.server.settings import Settings
+from modicum.server.variants import Variants
 from modicum.stores.database import Database
 
 
@@ -30,7 +34,11 @@ class Parts:
     deliveries: Deliveries
     fleet: Fleet
     controller: Controller
+    backlog: Backlog
     apps: Apps
+    publishing: Publishing
+    variants: Variants
+    history: History
     builds: Builds
     engine: Engine
     stop: asyncio.Future[bool]

@@ -29,6 +29,10 @@ class Settings:
     reattach_grace_s: float = _setting(15.0, "Seconds that a restarted server waits for the clients of its apps.")
     node_wait_s: float = _setting(60.0, "Seconds that a build or a start waits for a node to be there.")
     log_bytes_max: int = _setting(64 << 20, "Bytes of output kept for each app; older output is dropped.")
+    logs_bytes_max: int = _setting(4 << 30, "Bytes of output kept in all; that of apps that ended long ago goes first.")
+    logs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which output is kept, and why containers ended.")
+    outputs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which the outputs of spawned inputs are kept.")
+    versions_kept: int = _setting(20, "Versions of a deployed app that can be rolled back to; the newest.")
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +33,10 @@ class Database:
         self._thread.start()
 
     def submit(self, change: Callable[[Connection], T]) -> asyncio.Future[T]:
-        """Queue a change (or a query); the future has its result once the transaction is committed."""
+        """Queue a change (or a query); the future has its result once the transaction is committed.
+
+        It may be run twice, when another one of its transaction fails.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((change, future, loop))
@@ -57,16 +60,27 @@ class Database:
     def _commit(self, group: list[tuple[Change, asyncio.Future[Any], asyncio.AbstractEventLoop]]) -> None:
         if not group:
             return
-        results: list[tuple[asyncio.Future[Any], asyncio.AbstractEventLoop, Any, Exception | None]] = []
+        changes = [change for change, _, _ in group]
+        results: list[tuple[Any, Exception | None]]
+        try:
+            results = [(result, None) for result in self._together(changes)]
+        except Exception:  # noqa: BLE001 - one of them, or the commit: which one is seen by trying each
+            results = self._apart(changes)
+        for (_, future, loop), (result, failure) in zip(group, results):
+            loop.call_soon_threadsafe(_resolve, future, result, failure)
+
+    def _together(self, changes: Sequence[Change]) -> list[Any]:
+        """Run changes as if none could fail: a savepoint for each would cost as much as many of the changes."""
+        with self._engine.begin() as connection:
+            return [change(connection) for change in changes]
+
+    def _apart(self, changes: Sequence[Change]) -> list[tuple[Any, Exception | None]]:
+        """Run changes again, after one has failed, so that its failure is its own."""
         try:
             with self._engine.begin() as connection:
-                for change, future, loop in group:
-                    result, error = _attempt(connection, change)
-                    results.append((future, loop, result, error))
+                return [_attempt(connection, change) for change in changes]
         except Exception as error:  # noqa: BLE001 - the commit itself: none of the group is durable
-            results = [(future, loop, None, error) for _, future, loop in group]
-        for future, loop, result, failure in results:
-            loop.call_soon_threadsafe(_resolve, future, result, failure)
+            return [(None, error)] * len(changes)
 
 
 def _attempt(connection: Connection, change: Change) -> tuple[Any, Exception | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -15,10 +17,17 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    or_,
     true,
 )
 
 metadata = MetaData()
+
+
+def _only(condition: Any) -> dict[str, Any]:
+    """Return the arguments of an index that has only the rows of which something holds."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
 
 apps = Table(
     "apps",
@@ -31,9 +40,40 @@ apps = Table(
     Column("tags", Text, nullable=False, server_default="{}"),
     Column("ended_at", Float),
     Column("isolated", Boolean, nullable=False, server_default=true()),
+    Column("deployed", Boolean, nullable=False, server_default=false()),
+    Column("version", Integer, nullable=False, server_default="0"),
 )
-"""Apps that run; `ended_at` is set for detached ones that have ended, whose outputs are kept for a while. One that
-is `isolated` was made by a server that isolates its containers, and no other may run it."""
+"""Apps that run, and for a while those that have ended (`ended_at`), with the outputs of detached and deployed ones.
+One that is `isolated` was made by a server that isolates its containers, and no other may run it. `version` counts what
+was published in its place."""
+
+app_versions = Table(
+    "app_versions",
+    metadata,
+    Column("app", String, ForeignKey("apps.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("key", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("client", String, nullable=False),
+    Column("strategy", String, nullable=False),
+    Column("origin", String, nullable=False),
+    Column("tag", String, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("functions", Text, nullable=False),
+)
+"""What deployed apps were and are. `functions` says which definition each function had; `key` is the request's that
+made the version, `origin` says what kind of request it was."""
+
+app_definitions = Table(
+    "app_definitions",
+    metadata,
+    Column("app", String, ForeignKey("apps.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("serialized", LargeBinary, nullable=False),
+)
+"""The definitions of functions in the versions of an app that are kept, each once."""
 
 functions = Table(
     "functions",
@@ -43,7 +83,28 @@ functions = Table(
     Column("name", String, nullable=False),
     Column("definition", Text, nullable=False),
     Column("serialized", LargeBinary, nullable=False),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("pinned", Integer),
+    Column("removed", Boolean, nullable=False, server_default=false()),
+    Column("parent", String),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Column("parameters", Text),
+    Column("overrides", Text, nullable=False, server_default="{}"),
 )
+"""Functions that can be called and, for the outputs of their inputs, those that a later version of their app lacks
+(`removed`). `generation` is the version in which the definition changed last; `pinned` the one that it stays at. A
+variant has a `parent`, whose definition is its own but for `settings` and `parameters`. `overrides` are what a user has
+told the autoscaler since the function was defined."""
+
+function_minutes = Table(
+    "function_minutes",
+    metadata,
+    Column("function", String, primary_key=True),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("counts", Text, nullable=False),
+    Index("function_minutes_by_minute", "minute"),
+)
+"""How functions did, in each minute since the epoch in which they did anything."""
 
 images = Table(
     "images",
@@ -61,19 +122,66 @@ forced_layers = Table(
 )
 """Layers that somebody had built anew: what is hashed into their ids since."""
 
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("function", String, ForeignKey("functions.id", ondelete="CASCADE"), nullable=False),
+    Column("method", String),
+    Column("parent", String),
+    Column("created_at", Float, nullable=False),
+    Column("inputs", Integer, nullable=False),
+    Index("calls_by_function", "function", "created_at"),
+)
+"""Spawned calls. `inputs` says how many there are; `parent` is the key of the input that made the call, if one did. A
+call outlives the outputs of its inputs: so it can be said that they were there."""
+
+Index("calls_by_parent", calls.c.parent, **_only(calls.c.parent.is_not(None)))
+
 inputs = Table(
     "inputs",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("call", String, nullable=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("call", String, ForeignKey("calls.id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("function", String, ForeignKey("functions.id", ondelete="CASCADE"), nullable=False),
+    Column("function", String, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("blob", String),
+    Column("failures", Integer, nullable=False, server_default="0"),
     Column("status", String),
     Column("output", LargeBinary),
     Column("output_blob", String),
     Column("finished_at", Float),
+    Column("container", String),
+    Column("run_s", Float),
     Index("inputs_by_call", "call", "position", unique=True),
 )
-"""Spawned inputs; `status` is null until they have an output."""
+"""Spawned inputs; `status` is null until they have an output. `number`, which the server gives, orders all of them."""
+
+Index("inputs_waiting", inputs.c.function, inputs.c.number, **_only(inputs.c.status.is_(None)))
+Index("inputs_finished", inputs.c.finished_at, **_only(inputs.c.finished_at.is_not(None)))
+Index(
+    "inputs_with_blobs",
+    inputs.c.blob,
+    inputs.c.output_blob,
+    **_only(or_(inputs.c.blob.is_not(None), inputs.c.output_blob.is_not(None))),
+)
+
+ended_containers = Table(
+    "ended_containers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("app", String, nullable=False),
+    Column("app_name", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("function_name", String, nullable=False),
+    Column("node", String, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Index("ended_containers_by_time", "ended_at"),
+)
+"""Containers that have ended, and why; they outlive their apps, so names stand beside ids."""

@@ -12,37 +12,86 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     blob.get        blob, offset → total; *payload* up to 1 MiB. The reader paces itself: these requests are its window.
                     Containers read values only
     blob.free       blob: a value that its reader has and nobody else wants
-    logs.read       log, cursor, wait_s → cursor, entries [[stream, object, size], …], ended; *payload* the text
 
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
     server.stop     all → nothing; `all` ends the containers too
-    app.create      name, key, detached, tags → app; idempotent under `key`
+    app.create      name, key, detached, tags, [draft], [told: its user knows what the engine has to say] → app;
+                    idempotent under `key`. A draft is only built for: its functions are callable once it is published
     app.attach      app → nothing; the app lives while an attached connection does
     app.leave       app → nothing; a detached app is left to itself: it ends when nothing of it waits or runs
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end
-    app.list        → apps [{id, name, state, created_at, functions, containers}, …]
+    logs.read       log, cursor, wait_s, [where] → cursor, entries [[stream, object, size, time, function, input], …],
+                    ended; *payload* the text. `where` chooses: streams, functions, container, call, search (lines),
+                    since, until (seconds since the epoch). `object` is what wrote it, a container as a rule
+    logs.tail       log, cursor or null (the end), lines, [where] → the same: the last lines of the part before there
+    logs.find       of (an app's name or id, a container's, a function's) → log, app, functions {id: name}, running
+    app.publish     draft, name or app, tag, strategy ("rolling" | "recreate"), key, by, client → app, name, version,
+                    changed, functions {name: id}, logged: how far its log is. The draft's functions and tags take the
+                    place of those of the deployed app of that name, made if there is none, or of a running app: all at
+                    once, or none if it fails. Without a difference nothing is changed. Idempotent under `key`
+    app.rollback    app (name or id), [version], strategy, by, client → as app.publish: an earlier version, by default
+                    the one before, is published again
+    app.rollover    app (name or id), strategy, by, client → as app.publish: the present version, in new containers
+    app.history     app (name or id) → app, name, versions [{version, deployed_at, deployed_by, client, strategy,
+                    origin, tag, functions [name, …]}, …]
+    app.info        app (name or id) → as app.lookup, and created_at, created_by, deployed_at, deployed_by, ended_at,
+                    tag
+    app.tag         app, tags → nothing; they take the place of those that it has
+    app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
-    container.list  → containers [{id, app, app_name, function, state, running, since}, …]
+    container.list  → containers [{id, app, app_name, function, state, running, since, started_at}, …]
+    container.ended limit, [app] → containers [{id, app, app_name, function, function_name, node, started_at,
+                    ended_at, reason, detail, exit_code, signal}, …], the newest first
+    container.stop  container, graceful → nothing; it ends soon: after what it runs now if `graceful`
     image.build     app, steps, [ignore_cache] → image, log [app, cursor]; the output goes to the app's log
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
                     the serialized function, unless it is that blob, which is taken → function; idempotent
+    function.variants function, limit (0: all, the newest first) → function, variants [{id, settings, parameters,
+                    runners}, …]. Here and above `APP/FUNCTION` may stand for a function's id
     files.missing   sets → sets that are not complete here
     files.lacking   set, whose manifest is here → nothing; *payload* a byte for each of its files: 1 if its content is
                     not here. Once all are, the set is complete
     files.put       files [[sha256, size], …]; *payload* → wrong [place, …]: those that are not what their hash says
 
 **User and container**, as callers
+    app.lookup      app (the name of a deployed one, or an id), [create: users only] → app, name, state, version, tags,
+                    functions {name: id}
+    function.lookup app (name or id), name, [version], or function (its id) → function, app, name, spec, options,
+                    [method]. A class is named `Model.*`; `Model.f` finds it too, and that method. With a version: the
+                    function as it was in that one, and stays
     call.inputs     call, function, kind ("sync" | "map" | "spawn" | "gen"), first, sizes, [blobs {place: blob}],
+                    [method: of a class], [parent: the key of the input that makes this call],
                     [pieces: how many of a generator's the caller has]; *payload*.
                     Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins
                     those that are known and resumes the answers on this connection. As a request (spawn) it is
                     answered once the inputs are durable.
-    call.get        call, index, wait_s → pending, and status, size, blob; *payload*; or why it waits
+    call.get        call, index, [count: 1], wait_s → outputs [[index, status, size, blob | null], …]; *payload*: those
+                    that are there of up to `count` spawned inputs from `index` on, without a gap; the first is waited
+                    for. If there is none, why it waits
+    call.ready      calls, wait_s → ready: the calls whose first input has an output, or is not known; one is waited for
+    call.info       call → function, name (of the function), app, method, inputs (how many), created_at
+    call.cancel     call, [terminate_containers] → nothing; each input without an output gets `TERMINATED`, what runs is
+                    cancelled. Their containers are killed if that is asked for
+    call.graph      call → inputs [[key, parent, status | null, container | null, function, module], …], truncated: all
+                    inputs that are known of the calls above and below
+    call.list       function, [variants: theirs too], count, [since], [until] → calls [{call, index, method, created_at,
+                    finished_at, container, run_s, state, why}, …], the newest first, or those of a time, the oldest
+                    first; pending: how many spawned inputs have no output, why: those that wait do
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
+    function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,
+                    options: the variant with these settings, which has containers of its own. A variant's variant is
+                    one of the same function; the same settings give the same variant
+    function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
+                    that change, null for what holds without a word → settings, overrides; until it is defined anew
+    function.stats  function → backlog, runners, running, headroom, why (the backlog waits)
+    function.history function, since, until, [all_variants] → function, variants (how many), of its inputs succeeded,
+                    failed, timed_out, running, run_s [[percentage, seconds], …]; of its containers total, started,
+                    errors, creating, startup_s
+    function.info   function → function, name, app, app_name, parent, image, options, spec
 
   to the caller
     call.outputs    call, outputs [[index, status, size, blob | null], …], log [app, cursor]; *payload*. Whoever shows
@@ -71,8 +120,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function}, …], builds under way [id, …],
-                    layers [id, …], runtime, limits, network (sentences) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at}, …], builds under way
+                    [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
@@ -130,26 +179,49 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "blob.get": _ANYONE,
     "blob.free": _CALLER,
     "logs.read": _USER,
+    "logs.tail": _USER,
+    "logs.find": _USER,
     "server.status": _USER,
     "server.stop": _USER,
     "app.create": _USER,
     "app.attach": _USER,
     "app.leave": _USER,
     "app.stop": _USER,
+    "app.publish": _USER,
+    "app.rollback": _USER,
+    "app.rollover": _USER,
+    "app.history": _USER,
+    "app.info": _USER,
+    "app.tag": _USER,
+    "app.lookup": _CALLER,
+    "function.lookup": _CALLER,
     "app.list": _USER,
     "app.waiting": _USER,
     "container.list": _USER,
+    "container.ended": _USER,
+    "container.stop": _USER,
     "image.build": _USER,
     "image.list": _USER,
     "image.prune": _USER,
     "function.create": _USER,
+    "function.variants": _USER,
     "files.missing": _USER,
     "files.lacking": _USER,
     "files.put": _USER,
     "call.inputs": _CALLER,
     "call.get": _CALLER,
+    "call.ready": _CALLER,
+    "call.info": _CALLER,
+    "call.cancel": _CALLER,
+    "call.graph": _CALLER,
+    "call.list": _USER,
     "call.forget": _CALLER,
     "call.ack": _CALLER,
+    "function.bind": _CALLER,
+    "function.configure": _CALLER,
+    "function.stats": _CALLER,
+    "function.history": _CALLER,
+    "function.info": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,
     "agent.loaded": _AGENT,

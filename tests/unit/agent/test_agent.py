@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,91 +10,26 @@ from typing import Any
 
 import pytest
 
-from modicum.agent import aio
 from modicum.agent import loop as loop_
+from modicum.agent.aio import Loop
 from modicum.agent.blobs import BlobLost, fetch, store
 from modicum.agent.link import Link
 from modicum.agent.loop import Agent
 from modicum.agent.pieces import Pieces, cut
+from modicum.agent.service import Service, Target
 from modicum.exception import DeserializationError, InputCancellation, SerializationError
-from modicum.wire.frames import PAYLOAD_BYTES_MAX, Decoder, Frame, Header, encode
+from modicum.wire.frames import PAYLOAD_BYTES_MAX, Frame, Header, encode
 from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES, INLINE_BYTES_MAX
 from modicum.wire.values import dumps, load_exception, loads
+from tests.unit.agent.peer import Server, in_thread
 
 
-class Server:
-    """The other end of an agent's socket."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.listener = socket.socket(socket.AF_UNIX)
-        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        self.listener.bind(f"/proc/self/fd/{handle}/s")
-        os.close(handle)
-        self.listener.listen()
-        self.connection: socket.socket | None = None
-        self.decoder = Decoder()
-
-    def accept(self) -> Header:
-        """Take the agent's (next) connection; return its first frame."""
-        self.connection, _ = self.listener.accept()
-        self.connection.settimeout(5)
-        self.decoder = Decoder()
-        self.frames: list[Frame] = []
-        return self.receive()[0]
-
-    def receive(self) -> Frame:
-        assert self.connection is not None
-        while not self.frames:
-            self.frames += self.decoder.feed(self.connection.recv(1 << 20))
-        return self.frames.pop(0)
-
-    def send(self, header: Header, payload: bytes = b"") -> None:
-        assert self.connection is not None
-        self.connection.sendall(encode(header, payload))
-
-    def quiet(self) -> bool:
-        """Return whether nothing more has come."""
-        assert self.connection is not None
-        self.connection.setblocking(False)
-        try:
-            self.frames += self.decoder.feed(self.connection.recv(1 << 20))
-        except BlockingIOError:
-            return not self.frames
-        finally:
-            self.connection.settimeout(5)
-        return False
-
-    def drop(self) -> None:
-        assert self.connection is not None
-        self.connection.close()
+def serve_sync(agent: Agent, function: Any, generator: bool) -> None:
+    agent.serve(lambda item: (function, generator))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / ("x" * 150)
-    folder.mkdir()
-    made = Server(folder)
-    yield made
-    made.listener.close()
-    if made.connection is not None:
-        made.connection.close()
-
-
-@pytest.fixture
-def link(server: Server) -> Iterator[Link]:
-    made = Link(str(server.folder), lambda: {"t": "hello"})
-    assert server.accept() == {"t": "hello"}
-    yield made
-    made._socket.close()
-
-
-@pytest.fixture
-def agent(server: Server) -> Iterator[Agent]:
-    made = Agent(str(server.folder))
-    assert server.accept()["holding"] == []
-    yield made
-    made.link._socket.close()
+def serve_async(agent: Agent, function: Any, generator: bool) -> None:
+    Loop(agent, Service({None: Target(function, generator, is_async=True)}, {"name": "f"})).start()()
 
 
 # -- the link --------------------------------------------------------------------------------------------------
@@ -145,20 +79,6 @@ def test_it_waits_for_a_server_that_starts(tmp_path: Path, monkeypatch: pytest.M
     link._socket.close()
     servers[0].drop()
     servers[0].listener.close()
-
-
-def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except Exception as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread, results
 
 
 def test_requests_survive_a_lost_connection(server: Server, link: Link) -> None:
@@ -383,7 +303,7 @@ def test_pieces_of_a_finished_generator_are_kept_until_its_output_has_arrived(se
     give(agent, "g")
     item = agent.take()
     assert item is not None
-    status, value = agent._run_generator(lambda: iter(range(3)), ("g", 1, dumps(((), {})), None))
+    status, value = agent._run_generator(lambda: iter(range(3)), ["g", 1, dumps(((), {})), None])
     assert (status, loads(value)) == ("done", 3)
     agent.finish("g", 1, status, 0.1, value, False)
     assert [server.receive()[0].get("piece") for _ in range(4)] == [0, 1, 2, None]
@@ -409,7 +329,7 @@ def test_a_generator_that_nobody_reads_ends_and_is_answered(server: Server, agen
 
     data = dumps(((), {}))
     agent._on_run({"inputs": [["g", 1, len(data), None]]}, data)
-    in_thread(lambda: agent._serve(endless, True))
+    in_thread(lambda: agent.serve(lambda item: (endless, True)))
     for _ in range(AHEAD_PIECES):
         assert server.receive()[0]["t"] == "agent.piece"
     agent._on_cancel_inputs({"keys": ["g"]}, b"")
@@ -429,7 +349,7 @@ def test_a_generator_may_be_given_up_before_it_begins(agent: Agent) -> None:
     give(agent, "g")
     assert agent.take() is not None
     agent._on_cancel_inputs({"keys": ["g"]}, b"")
-    status, value = agent._run_generator(lambda: iter(range(3)), ("g", 1, dumps(((), {})), None))
+    status, value = agent._run_generator(lambda: iter(range(3)), ["g", 1, dumps(((), {})), None])
     assert (status, type(load_exception(value))) == ("exception", InputCancellation)
 
 
@@ -444,7 +364,7 @@ def test_what_is_cancelled_in_the_queue_is_answered_and_never_run(server: Server
     entries = [entry for _ in range(2) for entry in server.receive()[0]["outputs"]]
     assert [entry[:3] for entry in entries] == [["a", 1, "exception"], ["c", 1, "exception"]]
     give(agent, "a", attempt=2)  # its caller has come back
-    assert agent.take() == ("a", 2, b"x", None)
+    assert agent.take() == ["a", 2, b"x", None]
 
 
 def test_an_async_input_may_be_cancelled_before_its_first_step(
@@ -464,7 +384,7 @@ def test_an_async_input_may_be_cancelled_before_its_first_step(
     monkeypatch.setattr(agent, "take", take_and_cancel)
     data = dumps(((4,), {}))
     agent._on_run({"inputs": [["a", 1, len(data), None], ["b", 1, len(data), None]]}, data + data)
-    thread, _ = in_thread(lambda: aio.serve(agent, double, False))
+    thread, _ = in_thread(lambda: serve_async(agent, double, False))
     outputs: list[tuple[str, str]] = []
     while len(outputs) < 2:
         outputs += [(entry[0], entry[2]) for entry in server.receive()[0]["outputs"]]
@@ -476,10 +396,10 @@ def test_an_async_input_may_be_cancelled_before_its_first_step(
 
 def test_functions_end_with_a_value_or_an_exception(agent: Agent) -> None:
     data = dumps(((2,), {"y": 3}))
-    assert agent._run_function(lambda x, y: x * y, ("a", 1, data, None)) == ("ok", dumps(6))
-    status, value = agent._run_function(lambda x: x, ("a", 1, data, None))
+    assert agent._run_function(lambda x, y: x * y, ["a", 1, data, None]) == ("ok", dumps(6))
+    status, value = agent._run_function(lambda x: x, ["a", 1, data, None])
     assert (status, type(load_exception(value))) == ("exception", TypeError)
-    status, value = agent._run_function(lambda x, y: exit(3), ("a", 1, data, None))
+    status, value = agent._run_function(lambda x, y: exit(3), ["a", 1, data, None])
     assert (status, type(load_exception(value))) == ("exception", SystemExit)
 
 
@@ -489,7 +409,7 @@ def test_values_that_cannot_travel_say_so(agent: Agent) -> None:
     def make_lock() -> object:
         return threading.Lock()
 
-    status, value = agent._run_function(make_lock, ("a", 1, data, None))
+    status, value = agent._run_function(make_lock, ["a", 1, data, None])
     error = load_exception(value)
     assert (status, type(error)) == ("exception", SerializationError)
     assert "what 'make_lock' returned, a lock, cannot be sent to its caller: TypeError: cannot pickle" in str(error)
@@ -498,16 +418,16 @@ def test_values_that_cannot_travel_say_so(agent: Agent) -> None:
     def yield_lock() -> Iterator[object]:
         yield threading.Lock()
 
-    status, value = agent._run_generator(yield_lock, ("b", 1, data, None))
+    status, value = agent._run_generator(yield_lock, ["b", 1, data, None])
     assert "what 'yield_lock' yielded, a lock, cannot be sent to its caller" in str(load_exception(value))
-    status, value = agent._run_function(make_lock, ("c", 1, b"cno_such_module\nname\n.", None))
+    status, value = agent._run_function(make_lock, ["c", 1, b"cno_such_module\nname\n.", None])
     error = load_exception(value)
     assert (status, type(error)) == ("exception", DeserializationError)
     assert "cannot be loaded in the container: ModuleNotFoundError: No module named 'no_such_module'" in str(error)
 
 
 def test_exit_wakes_whoever_waits(agent: Agent) -> None:
-    thread, _ = in_thread(lambda: agent._serve(lambda: None, False))
+    thread, _ = in_thread(lambda: agent.serve(lambda item: (lambda: None, False)))
     agent._on_exit({}, b"")
     thread.join(5)
     assert not thread.is_alive()
@@ -603,12 +523,13 @@ def test_arguments_that_the_server_lost_are_no_exception_of_the_users(
     lost = {"t": "error", "code": "not_found", "message": "no longer kept"}
     monkeypatch.setattr(agent.link, "request", lambda messages: [(lost, b"")])
     agent._on_run({"inputs": [["a", 1, 0, "bl-1"]]}, b"")
-    serve = aio.serve if function in (nothing_async, count_async) else Agent._serve
-    in_thread(lambda: serve(agent, function, generator))
+    serve = serve_async if function in (nothing_async, count_async) else serve_sync
+    thread, _ = in_thread(lambda: serve(agent, function, generator))
     header, value = server.receive()
     assert header["outputs"][0][2] == "internal"
     assert value == b"the input's arguments could not be read: no longer kept"
     agent._on_exit({}, b"")
+    thread.join(5)
 
 
 def test_an_output_that_the_server_does_not_take_ends_its_input_alone(

@@ -14,15 +14,59 @@ from modicum.cli import options
 from modicum.cli.main import cli
 from modicum.exception import ConnectionError, InvalidError, NotFoundError
 
+TIMES = {"created_at": 1e9, "ended_at": None}
 APPS = [
-    {"id": "ap-1", "name": "one", "state": "running", "created_at": 1e9, "functions": 2, "containers": 3},
-    {"id": "ap-2", "name": "two", "state": "running", "created_at": 2e9, "functions": 1, "containers": 0},
-    {"id": "ap-3", "name": "two", "state": "stopping", "created_at": 3e9, "functions": 1, "containers": 0},
+    {"id": "ap-1", "name": "one", "state": "detached", "version": 0, **TIMES, "functions": 2, "containers": 3},
+    {"id": "ap-2", "name": "two", "state": "ephemeral", "version": 0, **TIMES, "functions": 1, "containers": 0},
+    {"id": "ap-3", "name": "two", "state": "stopping", "version": 0, **TIMES, "functions": 1, "containers": 0},
+    {"id": "ap-4", "name": "shop", "state": "ephemeral", "version": 0, **TIMES, "functions": 1, "containers": 0},
+    {"id": "ap-5", "name": "shop", "state": "deployed", "version": 4, **TIMES, "functions": 1, "containers": 1},
+    {
+        "id": "ap-6",
+        "name": "old",
+        "state": "stopped",
+        "version": 2,
+        "created_at": 1e9,
+        "ended_at": 1e9 + 60,
+        "functions": 0,
+        "containers": 0,
+    },
 ]
+VERSION = {
+    "version": 4,
+    "deployed_at": 1e9,
+    "deployed_by": "ann",
+    "client": "1.0",
+    "strategy": "rolling",
+    "origin": "rollback to v2",
+    "tag": "",
+    "functions": ["f", "g"],
+}
+HISTORY = {"app": "ap-5", "name": "shop", "versions": [VERSION]}
+INFO = {
+    "app": "ap-5",
+    "name": "shop",
+    "state": "deployed",
+    "version": 4,
+    "tags": {"team": "blue"},
+    "functions": {"g": "fu-g", "f": "fu-f"},
+    "created_by": "ann",
+    "deployed_by": "bob",
+    "created_at": 1e9,
+    "deployed_at": 1e9,
+    "ended_at": None,
+    "tag": "",
+}
 CONTAINERS = [
     {"id": "ta-1", "app": "ap-1", "app_name": "one", "function": "f", "state": "ready", "running": 1, "since": 1e9},
     {"id": "ta-2", "app": None, "app_name": None, "function": None, "state": "killed", "running": 0, "since": 1e9},
 ]
+ENDED = [
+    {
+        "id": "ta-0", "app": "ap-0", "app_name": "old", "function": "fu-0", "function_name": "g", "node": "n",
+        "started_at": None, "ended_at": 1e9, "reason": "out of memory", "detail": "", "exit_code": None, "signal": 9,
+    },
+]  # fmt: skip
 IMAGES = {
     "images": [{"id": "im-1", "layers": 2, "bytes": 1_500_000, "in_use": True}],
     "layers": 3,
@@ -39,7 +83,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     answers: dict[str, Any] = {
         "app.list": {"apps": APPS}, "container.list": {"containers": CONTAINERS}, "app.stop": {}, "image.list": IMAGES,
-        "image.prune": PRUNED,
+        "image.prune": PRUNED, "container.ended": {"containers": ENDED},
+        "app.history": HISTORY, "app.rollback": {"name": "shop", "version": 5},
+        "app.rollover": {"name": "shop", "version": 5}, "app.info": INFO,
     }  # fmt: skip
 
     class Link:
@@ -64,20 +110,78 @@ def run(*words: str) -> Result:
 
 def test_apps(asked: list[Any]) -> None:
     lines = run("app", "list").output.splitlines()
-    assert lines[0].split() == ["App", "Name", "State", "Functions", "Containers", "Created"]
-    assert lines[1].split()[:5] == ["ap-1", "one", "running", "2", "3"]
-    assert len(lines) == 4
+    headings = ["App", "Name", "State", "Version", "Functions", "Containers", "Created", "Stopped"]
+    assert lines[0].split() == headings
+    assert lines[1].split()[:7] == ["ap-1", "one", "ephemeral", "(detached)", "-", "2", "3"]
+    assert lines[5].split()[:6] == ["ap-5", "shop", "deployed", "4", "1", "1"]
+    assert len(lines) == 7
     found = json.loads(run("app", "list", "--json", "--limit", "1").output)
     assert found == [
         {
             "app_id": "ap-1",
             "name": "one",
-            "state": "running",
+            "state": "ephemeral (detached)",
+            "version": None,
             "functions": 2,
             "containers": 3,
             "created_at": "2001-09-09T01:46:40Z",
+            "stopped_at": None,
         }
     ]
+
+
+def test_containers_that_have_ended(asked: list[Any]) -> None:
+    lines = run("container", "list", "--all").output.splitlines()
+    assert [line.split()[0] for line in lines] == ["Container", "ta-0", "ta-1", "ta-2"]
+    assert lines[1].rstrip().endswith("out of memory")
+    ended, *_ = json.loads(run("container", "list", "-a", "--json", "--limit", "5", "--app-id", "ap-0").output)
+    assert asked[-1] == {"t": "container.ended", "limit": 5, "app": "ap-0"}
+    assert (ended["state"], ended["function"], ended["ended_at"]) == ("ended", "g", "2001-09-09T01:46:40Z")
+    assert (ended["reason"], ended["signal"], ended["started_at"]) == ("out of memory", 9, None)
+
+
+def test_the_history_of_an_app(asked: list[Any]) -> None:
+    lines = run("app", "history", "shop").output.splitlines()
+    assert lines[0].split() == ["Version", "Deployed", "Client", "By", "Strategy", "Origin", "Tag"]
+    assert (lines[1].split()[0], lines[1].split()[3:]) == ("v4", ["1.0", "ann", "rolling", "rollback", "to", "v2", "-"])
+    (found,) = json.loads(run("app", "history", "shop", "--json").output)
+    assert (found["version"], found["deployed_at"], found["functions"]) == ("v4", "2001-09-09T01:46:40Z", ["f", "g"])
+    assert asked[-1] == {"t": "app.history", "app": "shop"}
+
+
+@pytest.mark.parametrize(("words", "version"), [((), None), (("v3",), 3), (("3",), 3)])
+def test_rolling_back(asked: list[Any], words: tuple[str, ...], version: int | None) -> None:
+    assert run("app", "rollback", "shop", *words, "--strategy", "recreate").output == "shop is version 5 now\n"
+    assert {name: asked[-1][name] for name in ("t", "app", "version", "strategy")} == {
+        "t": "app.rollback",
+        "app": "shop",
+        "version": version,
+        "strategy": "recreate",
+    }
+    assert asked[-1]["by"]
+
+
+def test_versions_are_numbers(asked: list[Any]) -> None:
+    for text in ("latest", "v0", "-1", "v1.5"):
+        error = run("app", "rollback", "shop", "--", text).exception
+        assert str(error) == f"{text!r} is no version; those are v1, v2, … as `app history` lists them"
+    assert asked == []
+
+
+def test_rolling_over(asked: list[Any]) -> None:
+    assert run("app", "rollover", "shop").output == "shop is version 5 now\n"
+    assert (asked[-1]["t"], asked[-1]["strategy"]) == ("app.rollover", "rolling")
+
+
+def test_what_there_is_to_know_of_an_app(asked: list[Any]) -> None:
+    lines = [line.split(maxsplit=1) for line in run("app", "info", "shop").output.splitlines()]
+    assert ["State", "deployed"] in lines
+    assert ["Functions", "f, g"] in lines
+    assert ["Tags", "team=blue"] in lines
+    assert "Ended" not in [line[0] for line in lines]
+    found = json.loads(run("app", "info", "shop", "--json").output)
+    assert (found["app_id"], found["deployed_by"], found["tags"]) == ("ap-5", "bob", {"team": "blue"})
+    assert (found["created_at"], found["ended_at"]) == ("2001-09-09T01:46:40Z", None)
 
 
 def test_containers(asked: list[Any]) -> None:
@@ -120,7 +224,17 @@ def test_an_app_is_stopped_by_its_name_or_id(asked: list[Any]) -> None:
     error = run("app", "stop", "two", "-y").exception
     assert (type(error), str(error)) == (InvalidError, "2 apps named 'two' run; say which one: ap-2, ap-3")
     error = run("app", "stop", "three", "-y").exception
-    assert (type(error), str(error)) == (NotFoundError, "no app named 'three' runs")
+    assert (type(error), str(error)) == (NotFoundError, "no app named 'three' runs or is deployed")
+    error = run("app", "stop", "shopp", "-y").exception
+    assert str(error) == "no app named 'shopp' runs or is deployed; did you mean 'shop'?"
+    error = run("app", "stop", "old", "-y").exception
+    assert str(error).startswith("the app 'old' was stopped already, at 2001-09-0")
+
+
+def test_of_one_name_the_deployed_app_is_meant(asked: list[Any]) -> None:
+    assert run("app", "stop", "shop", "-y").output == "stopped ap-5\n"
+    error = run("app", "stop", "shop").exception
+    assert "Stop shop (ap-5) and its 1 container?" in str(error)
 
 
 def test_pruning_asks_first(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

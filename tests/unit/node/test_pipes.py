@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,28 @@ def test_what_only_resembles_a_mark_is_output() -> None:
 
 def test_a_mark_within_what_resembles_one() -> None:
     assert by_key(split([b"\x1e\x1e\x02k\x03v"])) == {None: b"\x1e", "k": b"v"}
+
+
+INPUTS = [f"fc-{n}:0" for n in range(5)]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(INPUTS), st.binary(min_size=1, max_size=6)), max_size=20),
+    st.lists(st.integers(0, 400), max_size=12),
+)
+def test_many_inputs_that_print_by_turns_keep_what_is_theirs(said: list[tuple[str, bytes]], cuts: list[int]) -> None:
+    said = [(key, data.replace(b"\x1e", b"")) for key, data in said]
+    stream = b"".join(b"\x1e\x02" + key.encode() + b"\x03" + data for key, data in said)
+    places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    pieces = split([stream[start:stop] for start, stop in pairwise(places)])
+    expected = {key: b"".join(data for of, data in said if of == key) for key, _ in said}
+    assert by_key(pieces) == {key: data for key, data in expected.items() if data}
+    assert b"".join(data for _, data in pieces) == b"".join(data for _, data in said)  # and the order of all
+
+
+def test_an_input_that_prints_amid_anothers_line() -> None:
+    pieces = split([b"\x1e\x02fc-1:0\x03half \x1e\x02fc-2:0\x03whole\n\x1e\x02fc-1:0\x03done\n"])
+    assert pieces == [("fc-1:0", b"half "), ("fc-2:0", b"whole\n"), ("fc-1:0", b"done\n")]
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda data: data.replace(b"\x1e", b"")), max_size=10))

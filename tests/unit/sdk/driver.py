@@ -33,7 +33,7 @@ class Named:
     def __init__(self, object_id: str) -> None:
         self._object_id = object_id
 
-    def ready(self) -> Operation[str]:
+    def ready(self, kind: str = "") -> Operation[str]:
         return self._object_id
         yield
 
@@ -158,13 +158,26 @@ class Server:
         self.outgoing.append(self.output(header["call"], 0, GENERATOR_DONE, dumps(len(items))))
 
     def call_get(self, header: Header, payload: bytes) -> Frame:
-        data = self.stored.get((header["call"], header["index"]))
-        if data is None:
+        entries, values = [], b""
+        for index in range(header["index"], header["index"] + header.get("count", 1)):
+            data = self.stored.get((header["call"], index))
+            if data is None:
+                break
+            reply, value = self.output(header["call"], index, *self.ended(data))
+            entries += reply["outputs"]
+            values += value
+        if not entries:
             raise from_code("not_found", "no such call")
-        status, value = self.ended(data)
-        reply, value = self.output(header["call"], 0, status, value)
-        _, _, size, blob = reply["outputs"][0]
-        return {"pending": False, "status": status, "size": size, "blob": blob}, value
+        return {"outputs": entries, "why": ""}, values
+
+    def call_info(self, header: Header, payload: bytes) -> Frame:
+        count = sum(call == header["call"] for call, _ in self.stored)
+        if not count:
+            raise from_code("not_found", "no such call")
+        return {"inputs": count}, b""
+
+    def call_ready(self, header: Header, payload: bytes) -> Frame:
+        return {"ready": header["calls"]}, b""
 
     def blob_put(self, header: Header, payload: bytes) -> Frame:
         data = self.blobs.setdefault(header["blob"], bytearray())

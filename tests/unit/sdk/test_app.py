@@ -99,7 +99,7 @@ def test_what_is_decorated_already() -> None:
         app.function()(function_of(App("b")))  # type: ignore[arg-type,type-var,unused-ignore]
     with pytest.raises(InvalidError, match="'len' is a local entrypoint: it runs in your own process"):
         app.function()(app.local_entrypoint()(len))
-    with pytest.raises(InvalidError, match=r"not type 'Thing'; @app\.cls is to come"):
+    with pytest.raises(InvalidError, match=r"not the class 'Thing'; use @app\.cls"):
         app.function()(type("Thing", (), {}))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modicum import _async, _blocking, _context, _operations, _server
+from modicum import _async, _blocking, _context, _operations, _results, _server
 from modicum._exchange import ConnectionLost, Item, Reconnect, Request, Send, Stream
 from modicum.exception import ConnectionError, NotFoundError
 from modicum.wire.values import dumps
@@ -204,14 +204,14 @@ async def test_whoever_gives_up_says_so_async(connect: Connect) -> None:
     await results.aclose()  # type: ignore[attr-defined]
     assert not _async._peers[asyncio.get_running_loop()].routes
     with pytest.raises(NotFoundError):  # an answer that comes behind the message
-        await _async.run(_operations.get(CALL, 0, 0))
+        await _async.run(_results.get(CALL, 0, 0))
     assert ("call.forget", CALL) in [(header["t"], header.get("call")) for header, _ in peer.server.sent]
 
 
 def test_a_refusal_is_raised_and_the_next_call_works(connect: Connect) -> None:
     connect(double)
     with pytest.raises(NotFoundError, match="no such call"):
-        _blocking.run(_operations.get(CALL, 0, 0))
+        _blocking.run(_results.get(CALL, 0, 0))
     assert _blocking.run(remote(1)) == 2
 
 

@@ -123,6 +123,12 @@ def test_options_by_default() -> None:
         "scaledown_window": 60,
         "timeout": 300,
         "startup_timeout": 300,
+        "buffer_containers": 0,
+        "retries": None,
+        "single_use_containers": False,
+        "placement": None,
+        "concurrency": None,
+        "batching": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9
@@ -223,7 +229,7 @@ def test_an_app_runs_once_and_not_in_a_container(monkeypatch: pytest.MonkeyPatch
         mine.run().__enter__()
     mine.set_running(None)
     monkeypatch.setattr(_context, "socket_directory", "/run/modicum")
-    with pytest.raises(InvalidError, match="cannot be called in a container"):
+    with pytest.raises(InvalidError, match="cannot be run or deployed from a container"):
         mine.run().__enter__()
 
 
@@ -276,9 +282,9 @@ def test_decorators_without_parentheses_say_so() -> None:
 def test_what_a_container_cannot_import_by_name_is_refused() -> None:
     def raw() -> None: ...
 
-    for name in ("Class.method", "<lambda>"):
+    for name, text in (("Class.method", r"a method: decorate it with @modal\.method"), ("<lambda>", "by name")):
         raw.__qualname__ = name
-        with pytest.raises(InvalidError, match="cannot be imported by name"):
+        with pytest.raises(InvalidError, match=text):
             App("a").function()(raw)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modicum import _operations
+from modicum import _context, _operations, _results
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
 from modicum.exception import (
     ExecutionError,
@@ -15,8 +15,10 @@ from modicum.exception import (
     InternalFailure,
     NotFoundError,
     RemoteError,
+    ResourceExhaustedError,
     ServiceError,
 )
+from modicum.types import InputStatus
 from modicum.wire.messages import AHEAD_PIECES
 from modicum.wire.values import dump_exception, dumps
 from tests.unit.sdk.driver import LIMIT, Named, Server
@@ -188,41 +190,172 @@ def test_spawn_returns_when_it_is_answered() -> None:
 def test_spawn_and_get_survive_a_loss_at_every_step(lost: int) -> None:
     server = Server(double, lose_at=(lost,))
     server.run(_operations.spawn(Named("fu-1"), CALL, arguments(bytes(LARGE))))
-    assert server.run(_operations.get(CALL, 0, None)) == bytes(2 * LARGE)
+    assert server.run(_results.get(CALL, 0, None)) == bytes(2 * LARGE)
     assert list(server.stored) == [(CALL, 0)]
 
 
 def test_get_does_not_free_the_value() -> None:
     server = Server(double)
     server.run(_operations.spawn(Named("fu-1"), CALL, arguments(bytes(LARGE))))
-    server.run(_operations.get(CALL, 0, None))
-    server.run(_operations.get(CALL, 0, 0))
+    server.run(_results.get(CALL, 0, None))
+    server.run(_results.get(CALL, 0, 0))
     assert not [header for header, _ in server.sent if header["t"] in ("blob.free", "call.forget")]
 
 
 def test_get_of_a_call_that_never_was() -> None:
     with pytest.raises(NotFoundError):
-        Server(double).run(_operations.get(CALL, 0, None))
+        Server(double).run(_results.get(CALL, 0, None))
 
 
 def test_get_waits_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("modicum._operations.time.monotonic", lambda: now)
-    operation = _operations.get(CALL, 0, 60.0)
-    pending = [({"pending": True}, b"")]
+    monkeypatch.setattr("modicum._results.time.monotonic", lambda: now)
+    operation = _results.get(CALL, 0, 60.0)
+    pending = [({"outputs": [], "why": "no node"}, b"")]
     assert next(operation).messages[0][0]["wait_s"] == 55.0  # type: ignore[attr-defined]
     now = 155.0
     assert operation.send(pending).messages[0][0]["wait_s"] == 5.0  # type: ignore[attr-defined]
     now = 160.0
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=f"the call {CALL} has no output yet: no node"):
         operation.send(pending)
 
 
 def test_get_without_patience_asks_once() -> None:
-    operation = _operations.get(CALL, 0, 0)
+    operation = _results.get(CALL, 0, 0)
     assert next(operation).messages[0][0]["wait_s"] == 0.0  # type: ignore[attr-defined]
     with pytest.raises(TimeoutError):
-        operation.send([({"pending": True}, b"")])
+        operation.send([({"outputs": [], "why": ""}, b"")])
+
+
+# -- calls of many inputs ----------------------------------------------------------------------------------------
+
+
+def spread(values: tuple[Any, ...]) -> bytes:
+    return dumps((values, {}))
+
+
+def spawn_mapped(server: Server, values: list[Any]) -> None:
+    server.values = iter([(value,) for value in values])
+    server.run(_operations.spawn_map(Named("fu-1"), CALL, spread))
+
+
+@pytest.mark.parametrize("lost", range(1, 30))
+def test_spawn_map_and_iter_survive_a_loss_at_every_step(lost: int) -> None:
+    inputs = [n if n % 40 else [n] * LIMIT for n in range(100)]  # some are large, both ways
+    server = Server(lambda x: x if isinstance(x, int) else bytes(LIMIT) + bytes([x[0]]), (lost, lost + 7))
+    spawn_mapped(server, inputs)
+    assert sorted(server.stored) == [(CALL, index) for index in range(100)]
+    got = list(server.drive(_results.iterate(CALL, 0, None)))
+    assert got == [n if n % 40 else bytes(LIMIT) + bytes([n]) for n in range(100)]
+
+
+def test_spawn_map_stores_much_at_once() -> None:
+    server = Server(double)
+    spawn_mapped(server, list(range(5000)))
+    frames = [header for header, _ in server.sent if header["t"] == "call.inputs"]
+    assert sum(len(header["sizes"]) for header in frames) == 5000
+    requests = [header["first"] for header in frames if header["first"] % _operations.SPAWN_INPUTS == 0]
+    assert requests == [0, 1024, 2048, 3072, 4096]
+
+
+def test_spawn_map_of_nothing_is_a_call() -> None:
+    server = Server(double)
+    spawn_mapped(server, [])
+    (header,) = [header for header, _ in server.sent]
+    assert (header["call"], header["sizes"]) == (CALL, [])
+
+
+def test_spawn_map_waits_for_a_function_that_has_too_many() -> None:
+    operation = _operations.spawn_map(Named("fu-1"), CALL, spread)
+    assert isinstance(next(operation), Pull)
+    request = operation.send(([(1,)], True))
+    assert isinstance(request, Request)
+    with pytest.warns(UserWarning, match="a million; waiting for that"):
+        pause = operation.throw(ResourceExhaustedError("a million"))
+    assert isinstance(pause, Receive) and pause.timeout_s == 1.0
+    assert isinstance(operation.send(None), Request)
+    pause = operation.throw(ResourceExhaustedError("a million"))
+    assert isinstance(pause, Receive) and pause.timeout_s == 2.0
+    assert isinstance(operation.send(None), Request)
+    with pytest.raises(StopIteration):
+        operation.send([({"t": "reply"}, b"")])
+
+
+@pytest.mark.parametrize(("start", "end", "expected"), [(0, None, [0, 2, 4, 6]), (1, 3, [2, 4]), (4, 4, [])])
+def test_iter_of_a_range(start: int, end: int | None, expected: list[int]) -> None:
+    server = Server(double)
+    spawn_mapped(server, [0, 1, 2, 3])
+    assert list(server.drive(_results.iterate(CALL, start, end))) == expected
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, None), (0, 5)])
+def test_iter_of_what_is_not_there(start: int, end: int | None) -> None:
+    server = Server(double)
+    spawn_mapped(server, [0, 1, 2, 3])
+    with pytest.raises(ValueError, match=f"Invalid index range: {start} to {end or 4} for 4 inputs"):
+        list(server.drive(_results.iterate(CALL, start, end)))
+
+
+def test_iter_raises_at_its_place() -> None:
+    def odd_fails(x: int) -> int:
+        if x % 2:
+            raise ValueError(str(x))
+        return x
+
+    server = Server(odd_fails)
+    spawn_mapped(server, [0, 2, 3])
+    results = server.drive(_results.iterate(CALL, 0, None))
+    assert [next(results), next(results)] == [0, 2]
+    with pytest.raises(ValueError, match="3"):
+        next(results)
+
+
+@pytest.mark.parametrize("lost", range(1, 10))
+def test_gather_gives_values_in_the_order_of_its_calls(lost: int) -> None:
+    server = Server(double, lose_at=(lost,))
+    for number in range(3):
+        server.run(_operations.spawn(Named("fu-1"), f"fc-{number}", arguments(number)))
+    server.steps = 0
+    assert server.run(_results.gather(["fc-2", "fc-0", "fc-2", "fc-1"])) == [4, 0, 4, 2]
+    assert server.run(_results.gather([])) == []
+
+
+def test_gather_raises_what_fails_first() -> None:
+    operation = _results.gather(["fc-1", "fc-2"])
+    asked = next(operation)
+    assert isinstance(asked, Request) and asked.messages[0][0]["calls"] == ["fc-1", "fc-2"]
+    asked = operation.send([({"ready": ["fc-2"]}, b"")])
+    assert isinstance(asked, Request) and asked.messages[0][0]["call"] == "fc-2"
+    payload = dump_exception(ValueError("enough"))
+    with pytest.raises(ValueError, match="enough"):
+        operation.send([({"outputs": [[0, "exception", len(payload), None]]}, payload)])
+
+
+def test_a_call_graph_is_a_tree() -> None:
+    operation = _results.graph("fc-b")
+    next(operation)
+    inputs = [
+        ["fc-a:0", None, "ok", "ta-1", "main", "m"],
+        ["fc-b:0", "fc-a:0", "exception", "ta-2", "f", "m"],
+        ["fc-b:1", "fc-a:0", None, None, "f", "m"],
+        ["fc-c:0", "fc-b:1", "terminated", None, "g", "m"],
+    ]
+    with pytest.raises(StopIteration) as stopped:
+        operation.send([({"inputs": inputs, "truncated": False}, b"")])
+    (root,) = stopped.value.value
+    assert (root.input_id, root.function_call_id, root.task_id) == ("in-a-0", "fc-a", "ta-1")
+    assert (root.status, root.function_name, root.module_name) == (InputStatus.SUCCESS, "main", "m")
+    failed, pending = root.children
+    assert (failed.status, failed.children) == (InputStatus.FAILURE, [])
+    assert (pending.status, pending.task_id) == (InputStatus.PENDING, "")
+    assert [each.status for each in pending.children] == [InputStatus.TERMINATED]
+
+
+def test_an_input_names_the_one_that_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_context, "_key", "fc-outer:3")
+    server = Server(double)
+    server.run(_operations.remote(Named("fu-1"), CALL, arguments(1)))
+    assert server.sent[0][0]["parent"] == "fc-outer:3"
 
 
 # -- map -------------------------------------------------------------------------------------------------------

@@ -31,8 +31,7 @@ async def assembled(tmp_path: Path, empty_store: Path) -> AsyncIterator[tuple[Se
     for container in list(parts.fleet.containers.values()):
         parts.fleet._remove(container)
     parts.database.close()
-    for log in list(parts.logs._logs):
-        parts.logs.remove(log)
+    parts.logs.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from modicum.server.api.router import Router
 from modicum.server.core import events as ev
 from modicum.server.main import Server
 from modicum.server.parts import Parts
-from modicum.stores import queries
+from modicum.stores import calls
 from modicum.wire.channel import RemoteFailure
 from modicum.wire.frames import Frame, Header
 from tests.unit.server.parts import Wire, ask
@@ -229,9 +229,8 @@ async def test_inputs_that_a_new_hello_does_not_name_are_sent_again(world: World
 
 async def test_spawned_inputs_are_stored_before_the_answer(world: World) -> None:
     assert await world.inputs("fc-1", "spawn", 2) is None
-    assert await world.parts.database.submit(queries.output("fc-1", 1)) == queries.StoredOutput(
-        None, b"", None, world.function
-    )
+    stored = await world.parts.database.submit(calls.outputs("fc-1", 1, 1, 1 << 20))
+    assert stored == [calls.StoredOutput(1, None, b"", None)]
     await world.inputs("fc-1", "spawn", 2)
     _, agent = await world.container()
     entry = run_of(agent)[0]
@@ -239,7 +238,10 @@ async def test_spawned_inputs_are_stored_before_the_answer(world: World) -> None
         await world.tell(world.user, {"t": "call.get", "call": "fc-none", "index": 0, "wait_s": 0})
     assert caught.value.code == "not_found"
     get = {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0}
-    assert await world.tell(world.user, get) == {"pending": True, "why": "its 1 container is busy"}
+    held = next(iter(world.parts.fleet.containers))
+    assert await world.tell(world.user, get) == {"outputs": [], "why": f"it was given to the container {held}"}
+    second = {**get, "index": 1}
+    assert await world.tell(world.user, second) == {"outputs": [], "why": "its 1 container is busy"}
     waiting = asyncio.ensure_future(world.tell(world.user, {**get, "wait_s": 30}))
     await world.settle()
     await world.tell(agent, outputs(1, [entry[0], 1, "ok", 0.0, 1, None]), b"v")

@@ -13,6 +13,7 @@ from modicum.blobs.local import LocalBlobs
 from modicum.server import deliveries as deliveries_
 from modicum.server.deliveries import Deliveries
 from modicum.server.records import Call, Container, Output, key_of, split_key
+from modicum.stores import calls as stored
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
@@ -133,17 +134,18 @@ async def test_acknowledged_in_order_only(world: World) -> None:
 async def test_output_of_a_spawned_input_is_acknowledged_after_its_commit(world: World) -> None:
     await world.database.submit(queries.add_app("ap-1", "n", "k", False, {}, True, 1.0))
     await world.database.submit(queries.add_function("fu-1", "ap-1", "f", {}, b""))
-    await world.database.submit(queries.add_inputs([queries.StoredInput("fc-1", 0, "fu-1", b"in", None)]))
+    row = stored.StoredInput(1, "fc-1", 0, "fu-1", b"in", None)
+    await world.database.submit(stored.add([stored.StoredCall("fc-1", "fu-1", None, None, 1.0, 1)], [row]))
     call = world.call("spawn")
-    waiter: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
-    call.waiters[0] = [waiter]
+    waiter = world.deliveries.wait(call.id, 0).output
     world.arrive({"fc-1:0": ok(b"v")})
     world.deliveries._acknowledge()
     assert not world.agent.sent
     assert (await waiter).payload == b"v"
     assert await world.acknowledged() == [1]
     assert not world.deliveries.calls
-    assert await world.database.submit(queries.output("fc-1", 0)) == queries.StoredOutput("ok", b"v", None, "fu-1")
+    kept = stored.StoredOutput(0, "ok", b"v", None)
+    assert await world.database.submit(stored.outputs("fc-1", 0, 1, 1 << 20)) == [kept]
 
 
 async def test_output_that_could_not_be_stored_stays_with_the_agent(
@@ -152,7 +154,7 @@ async def test_output_that_could_not_be_stored_stays_with_the_agent(
     def refuse(*args: object) -> object:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(queries, "add_output", lambda *args: refuse)
+    monkeypatch.setattr(stored, "finish", lambda *args: refuse)
     world.call("spawn")
     world.arrive({"fc-1:0": ok(b"v")})
     await world.database.submit(lambda connection: None)

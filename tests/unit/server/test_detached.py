@@ -12,6 +12,7 @@ import pytest
 from modicum.server.api.router import Router
 from modicum.server.main import Server, _abandon
 from modicum.server.parts import Parts
+from modicum.stores import calls as stored
 from modicum.stores import queries
 from modicum.wire.channel import RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
@@ -72,10 +73,8 @@ async def test_it_ends_when_its_last_container_has_gone(world: World) -> None:
     exited = {"t": "node.exited", "container": container, "code": 0, "signal": None, "oom": False, "detail": ""}
     await world.tell(world.node, exited)
     await until(world, lambda: app not in world.parts.apps.by_id)
-    stored = await world.parts.database.submit(queries.output("fc-1", 0))
-    assert stored is not None and stored.payload == b"value"
     answer, payload = await world.tell(world.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0})
-    assert (answer["pending"], payload) == (False, b"value")
+    assert (answer["outputs"], payload) == ([[0, "ok", 5, None]], b"value")
 
 
 async def test_calls_whose_callers_are_gone_go_on(world: World) -> None:
@@ -110,7 +109,7 @@ async def test_stopping_one_that_is_watched(world: World) -> None:
         await world.tell(world.node, {**exited, "container": header["container"]})
     await stopping
     answer, payload = await world.tell(world.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0})
-    assert (answer["status"], b"its app has ended" in payload) == ("terminated", True)
+    assert (answer["outputs"][0][1], b"its app has ended" in payload) == ("terminated", True)
 
 
 @pytest.fixture
@@ -122,8 +121,7 @@ async def successor(world: World, tmp_path: Path) -> AsyncIterator[Parts]:
     await server._restore(parts)
     yield parts
     parts.database.close()
-    for log in list(parts.logs._logs):
-        parts.logs.remove(log)
+    parts.logs.close()
 
 
 async def test_the_next_server_knows_that_it_is_detached(successor: Parts) -> None:
@@ -149,15 +147,14 @@ async def test_an_ended_app_is_not_taken_up_again_and_forgotten_after_a_while(wo
     app = await detached(world)
     await world.inputs(kind="spawn")
     database = world.parts.database
-    await database.submit(queries.end_app(app, 100.0))
+    await database.submit(stored.end_app(app, 100.0))
     everything = await database.submit(queries.everything)
     assert app not in [each.id for each in everything.apps]
-    assert app not in [row[1] for row in everything.functions]
-    assert everything.inputs == []
+    assert app not in [row.app for row in everything.functions]
     await database.submit(queries.forget_ended(100.0))
-    assert await database.submit(queries.output("fc-1", 0)) is not None
+    assert await database.submit(stored.facts("fc-1")) is not None
     await database.submit(queries.forget_ended(101.0))
-    assert await database.submit(queries.output("fc-1", 0)) is None
+    assert await database.submit(stored.facts("fc-1")) is None
 
 
 # -- large functions ---------------------------------------------------------------------------------------------

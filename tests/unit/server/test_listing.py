@@ -52,7 +52,7 @@ async def test_apps_and_containers(world: World) -> None:
     await world.inputs()
     container, _ = await world.container()
     (app,) = (await world.tell(world.user, {"t": "app.list"}))["apps"]
-    assert (app["name"], app["state"], app["functions"], app["containers"]) == ("a", "running", 1, 1)
+    assert (app["name"], app["state"], app["functions"], app["containers"]) == ("a", "ephemeral", 1, 1)
     assert app["created_at"] > 1e9
     (found,) = (await world.tell(world.user, {"t": "container.list"}))["containers"]
     assert found["id"] == container

@@ -79,8 +79,7 @@ async def taking_over(home: Path, runtime: str) -> AsyncIterator[tuple[Server, P
     parts = server._assemble()
     yield server, parts
     parts.database.close()
-    for log in list(parts.logs._logs):
-        parts.logs.remove(log)
+    parts.logs.close()
 
 
 async def turn() -> None:

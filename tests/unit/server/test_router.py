@@ -57,9 +57,20 @@ def test_what_users_and_containers_may_not() -> None:
         *(k for k in MAY_SEND if k.startswith("agent.")),
     }
     assert allowed[CONTAINER] - allowed[RESTRICTED] == {
+        "app.lookup",
+        "function.lookup",
+        "function.bind",
+        "function.configure",
+        "function.history",
+        "function.info",
+        "function.stats",
         "blob.free",
         "call.inputs",
         "call.get",
+        "call.ready",
+        "call.info",
+        "call.cancel",
+        "call.graph",
         "call.forget",
         "call.ack",
     }

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, create_engine, event, inspect
 from sqlalchemy.exc import IntegrityError
 
 from modicum.stores import database as database_
-from modicum.stores import queries
+from modicum.stores import queries, variants
 from modicum.stores.database import Database
-from modicum.stores.queries import StoredApp, StoredInput, StoredOutput
+from modicum.stores.queries import StoredApp, StoredFunction
 from modicum.stores.schema import metadata
 
 
@@ -34,7 +34,10 @@ def schema_of(url: str) -> dict[str, Any]:
         name: {
             "columns": [str({**column, "type": str(column["type"])}) for column in seen.get_columns(name)],
             "keys": [seen.get_pk_constraint(name), seen.get_foreign_keys(name), seen.get_unique_constraints(name)],
-            "indexes": seen.get_indexes(name),
+            "indexes": [
+                {**index, "dialect_options": {k: str(v) for k, v in index["dialect_options"].items()}}
+                for index in seen.get_indexes(name)
+            ],
         }
         for name in seen.get_table_names()
         if "alembic" not in name
@@ -160,49 +163,6 @@ async def filled(database: Database) -> Database:
     return database
 
 
-def rows(*indices: int, blob: str | None = None) -> list[StoredInput]:
-    return [StoredInput("fc-1", index, "fu-1", b"payload %d" % index, blob) for index in indices]
-
-
-async def test_inputs_are_taken_once(filled: Database) -> None:
-    assert await filled.submit(queries.add_inputs(rows(0, 1))) == {0, 1}
-    assert await filled.submit(queries.add_inputs(rows(1, 2))) == {2}
-    waiting = (await filled.submit(queries.everything)).inputs
-    assert waiting == rows(0, 1, 2)
-
-
-async def test_first_output_stays(filled: Database) -> None:
-    await filled.submit(queries.add_inputs(rows(0, blob="bl-in")))
-    assert await filled.submit(queries.output("fc-1", 0)) == StoredOutput(None, b"", None, "fu-1")
-    await filled.submit(queries.add_output("fc-1", 0, "ok", b"first", "bl-1", 5.0))
-    await filled.submit(queries.add_output("fc-1", 0, "ok", b"second", "bl-2", 6.0))
-    assert await filled.submit(queries.output("fc-1", 0)) == StoredOutput("ok", b"first", "bl-1", "fu-1")
-    everything = await filled.submit(queries.everything)
-    assert everything.inputs == []
-    assert await filled.submit(queries.blobs) == {"bl-1"}  # its argument's may go
-
-
-async def test_output_of_what_never_was(filled: Database) -> None:
-    assert await filled.submit(queries.output("fc-1", 0)) is None
-    await filled.submit(queries.add_output("fc-1", 0, "ok", b"", None, 5.0))
-    assert await filled.submit(queries.output("fc-1", 0)) is None
-
-
-async def test_an_app_takes_all_of_its_own_along(filled: Database) -> None:
-    await filled.submit(queries.add_inputs(rows(0)))
-    await filled.submit(queries.add_image("im-1", ["la-1"], {"env": {}}))
-    await filled.submit(queries.remove_app("ap-1"))
-    left = await filled.submit(queries.everything)
-    assert (left.apps, left.functions, left.inputs) == ([], [], [])
-    assert await filled.submit(queries.blobs) == set()
-    assert left.images == [("im-1", ["la-1"], {"env": {}})]
-
-
-async def test_inputs_of_no_function_are_refused(filled: Database) -> None:
-    with pytest.raises(IntegrityError):
-        await filled.submit(queries.add_inputs([StoredInput("fc-1", 0, "fu-none", b"", None)]))
-
-
 async def test_images_are_recorded_anew(filled: Database) -> None:
     await filled.submit(queries.add_image("im-1", ["la-1"], {"env": {}}))
     await filled.submit(queries.add_image("im-1", ["la-1", "la-2"], {"env": {"A": "b"}}))
@@ -212,7 +172,17 @@ async def test_images_are_recorded_anew(filled: Database) -> None:
 async def test_functions_come_back_whole(filled: Database) -> None:
     everything = await filled.submit(queries.everything)
     assert everything.apps == [StoredApp("ap-1", "name", "key of ap-1", False, {}, True)]
-    assert everything.functions == [("fu-1", "ap-1", "f", {"options": {}}, b"code")]
+    assert everything.functions == [StoredFunction("fu-1", "ap-1", "f", {"options": {}}, b"code")]
+
+
+async def test_variants_and_what_the_autoscaler_was_told_come_back(filled: Database) -> None:
+    await filled.submit(variants.add_variant("fu-2", "fu-1", "ap-1", "f", {"timeout": 5}, "QQ=="))
+    await filled.submit(variants.set_overrides("fu-1", {"max_containers": None}))
+    base, variant = sorted((await filled.submit(queries.everything)).functions, key=lambda each: each.id)
+    assert (base.overrides, base.parent, base.settings) == ({"max_containers": None}, None, {})
+    assert variant == StoredFunction(
+        "fu-2", "ap-1", "f", {}, b"", parent="fu-1", settings={"timeout": 5}, parameters="QQ=="
+    )
 
 
 async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:

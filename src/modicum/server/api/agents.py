@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from modicum.server.api.calls import resume_pieces
 from modicum.server.api.fields import cut, patience, value_blob, whole
@@ -49,12 +50,13 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
         asyncio.get_running_loop().call_soon(channel.close)  # behind the answer
         raise RemoteFailure("not_found", "this container is not known")
     function = parts.fleet.functions.get(container.function)
+    if function is not None and container.made_of is not None:
+        function = container.made_of  # a later version has been published since it was started
     if function is None:
         parts.fleet.kill(container.id, "its function is gone")
         raise RemoteFailure("not_found", "this container's function is gone")
     container.channel = channel
     container.unacknowledged.clear()
-    app = parts.apps.by_id[function.app]
     held = tuple(
         ev.Held(str(key), whole(attempt))
         for key, attempt in header["holding"]
@@ -67,8 +69,8 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     answer = {
         "function": agent_spec(function),
         "parameters": function.definition.get("parameters"),
-        "functions": {name: _callable(parts.fleet.functions[id_]) for name, id_ in app.functions.items()},
-        "app": app.id,
+        "functions": {name: _callable(each) for name, each in parts.apps.callable_from(function).items()},
+        "app": function.app,
         "code": len(function.serialized),
     }
     return answer, function.serialized[:PAYLOAD_BYTES_MAX]
@@ -84,13 +86,16 @@ def code(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answ
     """Give a part of the container's serialized function."""
     container = _container(parts, channel)
     offset = whole(header["offset"])
-    return {}, parts.fleet.functions[container.function].serialized[offset : offset + PAYLOAD_BYTES_MAX]
+    function = container.made_of or parts.fleet.functions[container.function]
+    return {}, function.serialized[offset : offset + PAYLOAD_BYTES_MAX]
 
 
 def loaded(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """The function is loaded there: inputs may come."""
     container = _container(parts, channel)
     parts.controller.handle(ev.ContainerLoaded(container.id))
+    if container.started_at is not None:
+        parts.history.container_loaded(container.function, time.time() - container.started_at)
     return None
 
 
@@ -114,8 +119,9 @@ def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[e
     for (key, attempt, status, run_s, _, blob), value in zip(header["outputs"], values):
         if status not in STATUSES:
             raise ValueError(f"an agent cannot know of an input that it ended as {status!r}")
-        arrived[key] = Output(status, value, value_blob(blob))
-        ended.append(ev.Output(key, attempt, status != EXCEPTION, patience(run_s, RUN_S_MAX)))
+        took_s = patience(run_s, RUN_S_MAX)
+        arrived[key] = Output(status, value, value_blob(blob), run_s=took_s)
+        ended.append(ev.Output(key, attempt, status != EXCEPTION, took_s))
     return arrived, tuple(ended)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from modicum.blobs.base import BlobMissing
-from modicum.server.api.fields import seconds, value_blob, whole
+from modicum.server.api.fields import value_blob
+from modicum.server.api.options import check_options
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -14,11 +15,18 @@ from modicum.wire.messages import SERIALIZED_BYTES_MAX
 
 async def create(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make an app; the same key gives the same app."""
-    detached, tags = bool(header.get("detached", False)), header.get("tags") or {}
+    detached, tags = bool(header.get("detached", False)), tag_dict(header.get("tags") or {})
+    draft = bool(header.get("draft", False))
+    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags, draft)
+    app.warned = app.warned or bool(header.get("told", False))
+    return {"app": app.id}
+
+
+def tag_dict(tags: dict[str, str]) -> dict[str, str]:
+    """Return tags. Raises `ValueError` if they are none."""
     if not all(isinstance(part, str) for pair in tags.items() for part in pair):
         raise ValueError(f"{tags!r} are no tags")
-    app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags)
-    return {"app": app.id}
+    return tags
 
 
 def attach(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -42,7 +50,7 @@ async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -
 async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make a function of an app callable."""
     definition = {name: header[name] for name in ("image", "files", "options", "spec")}
-    _check(parts, definition)
+    check_definition(parts, definition)
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
     return {"function": function.id}
@@ -66,15 +74,11 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
     return code
 
 
-def _check(parts: Parts, definition: dict[str, Any]) -> None:
+def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` for what no container could be made of."""
     parts.fleet.image_of(definition["image"])
-    options, spec = definition["options"], definition["spec"]
-    whole(options["min_containers"])
-    if options["max_containers"] is not None:
-        whole(options["max_containers"])
-    for name in ("scaledown_window", "timeout", "startup_timeout"):
-        seconds(options[name])
+    check_options(definition["options"])
+    spec = definition["spec"]
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)

@@ -1,41 +1,46 @@
 """How calls are taken in. The second of the five rooms of `f.remote(x)`.
 
 Inputs come in frames; each frame becomes one event for the core (`core/state.py` routes it to `core/pool.py`), through
-`controller.py`. Their outputs come back through `api/agents.py` and leave through `deliveries.py`.
+`controller.py`. Their outputs come back through `api/agents.py` and leave through `deliveries.py`. Spawned inputs go
+into the store first, through `backlog.py`; `api/results.py` answers what is asked of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 
-from modicum.server.api.fields import cut, patience, value_blob, whole
+from modicum.server.api.fields import cut, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
-from modicum.server.records import Call, Output, key_of
-from modicum.stores import queries
+from modicum.server.records import Call, Function, key_of
+from modicum.stores.calls import StoredCall
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
 from modicum.wire.messages import CONTAINER
 
 KINDS = frozenset({"sync", "map", "spawn", "gen"})
-WAIT_S_MAX = 60.0
+
+_CALL = re.compile(r"fc-[0-9A-Za-z]{1,64}")
+_KEY = re.compile(r"fc-[0-9A-Za-z]{1,64}:[0-9]{1,16}")
 
 
 def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer | asyncio.Future[None]:
     """Take in inputs, opening their call at the first of them."""
     deliveries = parts.deliveries
     arrived, pieces = _inputs(header, payload), whole(header.get("pieces", 0))
+    if header["kind"] == "spawn":
+        # Shielded, because the channel cancels what it awaits when it ends: what is stored must also run.
+        return asyncio.shield(_spawn(parts, channel, header, arrived))
     call = deliveries.calls.get(header["call"])
     if call is None:
         call = _open(parts, channel, header)
         if call is None:
             return None
-    elif call.owner != _owner(channel) and not call.durable:
+    elif call.owner != _owner(channel) or call.durable:
         raise RemoteFailure("permission_denied", "this call is somebody else's")
     call.channel, call.pieces, call.begun = channel, pieces, call.begun or pieces > 0
-    if call.durable:
-        # Shielded, because the channel cancels what it awaits when it ends: what is stored must also run.
-        return asyncio.shield(_spawn(parts, call, arrived))
     keys = []
     for index, data, blob in arrived:
         key = deliveries.add(call, index, data, blob)
@@ -63,29 +68,48 @@ def _inputs(header: Header, payload: bytes) -> _Arrived:
 
 
 def _open(parts: Parts, channel: Channel, header: Header) -> Call | None:
-    function = parts.fleet.functions.get(header["function"])
-    if function is None:
-        message = f"the function {header['function']} does not exist, or its app has ended"
-        if "r" in header:
-            raise RemoteFailure("not_found", message)
-        channel.send({"t": "call.failed", "call": header["call"], "code": "not_found", "message": message})
+    try:
+        function = _called(parts, channel, header)
+    except RemoteFailure as error:
+        if "r" in header or error.code != "not_found":
+            raise
+        channel.send({"t": "call.failed", "call": header["call"], "code": error.code, "message": error.message})
         return None
-    _check_same_app(parts, channel, function.id)
-    if header["kind"] not in KINDS or not str(header["call"]).startswith("fc-"):
-        raise ValueError(f"{header['call']!r} is no call of the kind {header['kind']!r}")
-    call = Call(header["call"], function.id, header["kind"], _owner(channel), channel, function.app)
+    method, parent = _origin(header)
+    owner = _owner(channel)
+    call = Call(header["call"], function.id, header["kind"], owner, channel, function.app, method=method, parent=parent)
     parts.deliveries.open(call)
     return call
 
 
-def _check_same_app(parts: Parts, channel: Channel, function_id: str) -> None:
-    """A container calls, and asks for, what is of its own app."""
+def _called(parts: Parts, channel: Channel, header: Header) -> Function:
+    """Return the function that is called. Raises `RemoteFailure` or `ValueError`."""
+    function = parts.fleet.functions.get(header["function"])
+    if function is None:
+        message = f"the function {header['function']} does not exist, or its app has ended"
+        raise RemoteFailure("not_found", message)
+    check_same_app(parts, channel, function.app)
+    if header["kind"] not in KINDS or not _CALL.fullmatch(header["call"]):
+        raise ValueError(f"{header['call']!r} is no call of the kind {header['kind']!r}")
+    return function
+
+
+def _origin(header: Header) -> tuple[str | None, str | None]:
+    """Return which method of a class is called, and which input calls it."""
+    method, parent = header.get("method"), header.get("parent")
+    if not (method is None or isinstance(method, str)):
+        raise ValueError(f"{method!r} is no method")
+    return method, parent if isinstance(parent, str) and _KEY.fullmatch(parent) else None
+
+
+def check_same_app(parts: Parts, channel: Channel, app: str) -> None:
+    """A container calls, and asks for, what is of its own app or of a deployed one."""
     if channel.principal != CONTAINER:
         return
-    container = parts.fleet.containers.get(channel.name)
-    function = parts.fleet.functions.get(function_id)
-    if container is None or function is None or function.app != container.app:
-        raise RemoteFailure("permission_denied", "a container may only call functions of its own app")
+    container, theirs = parts.fleet.containers.get(channel.name), parts.apps.by_id.get(app)
+    deployed = theirs is not None and theirs.deployed
+    if container is None or not (app == container.app or deployed):
+        raise RemoteFailure("permission_denied", "a container may only call functions of its own and of deployed apps")
 
 
 def _owner(channel: Channel) -> str:
@@ -103,55 +127,16 @@ def resume_pieces(parts: Parts, call: Call) -> None:
         parts.fleet.tell(call.container, {"t": "piece.resend", "key": key, "pieces": call.pieces})
 
 
-async def _spawn(parts: Parts, call: Call, arrived: _Arrived) -> None:
+async def _spawn(parts: Parts, channel: Channel, header: Header, arrived: _Arrived) -> None:
     """Make inputs durable, then let them run."""
-    rows = [queries.StoredInput(call.id, index, call.function, data, blob) for index, data, blob in arrived]
-    new = await parts.database.submit(queries.add_inputs(rows))
-    keys = [parts.deliveries.add(call, row.index, row.payload, row.blob) for row in rows if row.index in new]
-    fresh = tuple(key for key in keys if key is not None)
-    if fresh:
-        parts.controller.handle(ev.InputsArrived(call.function, fresh))
-    elif not call.open:
-        parts.deliveries.calls.pop(call.id, None)
-
-
-async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Give a spawned input's output, waiting for it."""
-    call_id, index = header["call"], whole(header["index"])
-    wait_s = patience(header["wait_s"], WAIT_S_MAX)
-    output = await _wait(parts, channel, call_id, index, wait_s)
-    if output is None:
-        call = parts.deliveries.calls.get(call_id)
-        return {"pending": True, "why": parts.controller.state.why_waiting(call.function) if call is not None else ""}
-    fields = {"pending": False, "status": output.status, "size": len(output.payload), "blob": output.blob}
-    return fields, output.payload
-
-
-async def _wait(parts: Parts, channel: Channel, call_id: str, index: int, wait_s: float) -> Output | None:
-    call = parts.deliveries.calls.get(call_id)
-    if call is not None:
-        _check_same_app(parts, channel, call.function)
-    if call is not None and index in call.open and wait_s > 0:
-        waiter: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
-        waiters = call.waiters.setdefault(index, [])
-        waiters.append(waiter)
-        try:
-            async with asyncio.timeout(wait_s):
-                return await waiter
-        except TimeoutError:
-            return None
-        finally:
-            if waiter in waiters:
-                waiters.remove(waiter)
-    stored = await parts.database.submit(queries.output(call_id, index))
-    if stored is None:
-        raise RemoteFailure(
-            "not_found", f"there is no input {index} of the call {call_id}; only spawned calls are kept"
-        )
-    _check_same_app(parts, channel, stored.function)
-    if stored.status is None:
-        return None
-    return Output(stored.status, stored.payload, stored.blob)
+    function = _called(parts, channel, header)
+    known = parts.deliveries.calls.get(header["call"])
+    if known is not None and (not known.durable or known.function != function.id):
+        raise RemoteFailure("permission_denied", f"the call {header['call']} is another one already")
+    method, parent = _origin(header)
+    count = whole(header["first"]) + len(arrived)
+    call = StoredCall(header["call"], function.id, method, parent, time.time(), count)
+    await parts.backlog.add(call, arrived)
 
 
 def forget(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -180,7 +165,6 @@ def acknowledge(parts: Parts, channel: Channel, header: Header, payload: bytes) 
 
 HANDLERS = {
     "call.inputs": inputs,
-    "call.get": get,
     "call.forget": forget,
     "call.ack": acknowledge,
 }

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 _CONTAINER = re.compile(r"ta-[0-9a-z]{1,40}")
+_INPUT = re.compile(r"fc-[0-9a-z]{1,40}:[0-9]{1,16}")
 _VALUE = re.compile(r"bl-[0-9a-f]{16,64}")
 
 
@@ -36,6 +37,11 @@ def container_id(value: Any) -> str:
     if not isinstance(value, str) or not _CONTAINER.fullmatch(value):
         raise ValueError(f"{value!r} is no id of a container")
     return value
+
+
+def input_key(value: Any) -> str:
+    """Return the name of an input, or "" for what a container has written in its place."""
+    return value if isinstance(value, str) and _INPUT.fullmatch(value) else ""
 
 
 def value_blob(name: Any) -> str | None:

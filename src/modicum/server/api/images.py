@@ -62,11 +62,14 @@ async def _ask_node(parts: Parts, header: Header) -> Header:
 
 
 def _used(parts: Parts) -> set[str]:
-    """Return the layers of all running apps: what they had built, and what their functions are made of."""
+    """Return the layers of all running apps: what they had built, are made of, or can be rolled back to."""
     used = {layer for app in parts.apps.by_id.values() for layer in app.layers}
     for function in parts.fleet.functions.values():
         layers, _ = parts.fleet.image_of(function.definition["image"])
         used.update(layers)
+    there = parts.builds.images()
+    for image in {each for app in parts.apps.by_id.values() for each in app.images}:
+        used.update(there.get(image, ()))
     return used
 
 

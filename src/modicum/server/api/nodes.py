@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modicum.server.api.fields import container_id
+from modicum.server.api.fields import container_id, input_key
 from modicum.server.core.events import ExitReason
+from modicum.server.ends import Exit
+from modicum.server.log_segments import Entry
 from modicum.server.parts import Parts
+from modicum.server.records import Container
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
 
@@ -30,12 +33,13 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     elif container is not None and container.killed:
         reason, detail = ExitReason.KILLED, container.killed
     elif container is not None and container.draining:
-        reason = ExitReason.FINISHED
+        reason, detail = ExitReason.FINISHED, container.asked
+    left = Exit(header["code"], header["signal"])
     if container is not None and container.flushing is not None:
         # Its last outputs are here and wait for what they printed: they ended before their container did.
-        container.flushing.add_done_callback(lambda _: parts.fleet.exited(container.id, reason, detail))
+        container.flushing.add_done_callback(lambda _: parts.fleet.exited(container.id, reason, detail, left))
     else:
-        parts.fleet.exited(header["container"], reason, detail)
+        parts.fleet.exited(header["container"], reason, detail, left)
     return None
 
 
@@ -47,14 +51,18 @@ def output(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     """A container printed something."""
     container = parts.fleet.containers.get(header["container"])
     if container is not None:
-        parts.logs.append(container.app, _entries(header, payload))
+        function = parts.fleet.functions.get(container.function)
+        if function is not None:
+            parts.logs.name(container.app, function.id, function.name)
+        parts.logs.append(container.app, _entries(container, header, payload))
     return None
 
 
-def _entries(header: Header, payload: bytes) -> Iterator[tuple[str, str, bytes]]:
+def _entries(container: Container, header: Header, payload: bytes) -> Iterator[Entry]:
     start = 0
-    for stream, _, size in header["entries"]:
-        yield stream, header["container"], payload[start : start + size]
+    for stream, key, size in header["entries"]:
+        text = payload[start : start + size]
+        yield Entry(stream, container.id, text, container.function, input_key(key))
         start += size
 
 

@@ -5,7 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from modicum.server.api import agents, apps, blobs, builds, calls, files, images, listing, logs, nodes, status
+from modicum.server.api import (
+    agents,
+    apps,
+    blobs,
+    builds,
+    call_graph,
+    calls,
+    deploys,
+    files,
+    functions,
+    history,
+    images,
+    listing,
+    logs,
+    nodes,
+    results,
+    status,
+)
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
@@ -20,12 +37,17 @@ HANDLERS: dict[str, Handler] = {
     **apps.HANDLERS,
     **blobs.HANDLERS,
     **builds.HANDLERS,
+    **call_graph.HANDLERS,
     **calls.HANDLERS,
+    **deploys.HANDLERS,
     **files.HANDLERS,
+    **functions.HANDLERS,
+    **history.HANDLERS,
     **images.HANDLERS,
     **listing.HANDLERS,
     **logs.HANDLERS,
     **nodes.HANDLERS,
+    **results.HANDLERS,
     **status.HANDLERS,
 }
 

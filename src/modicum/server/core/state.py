@@ -65,6 +65,11 @@ class State:
             return "the server has just started and waits for its machines to report"
         return self.autoscaler.explain(pool, self._now)
 
+    def pauses_s(self, function: str) -> float:
+        """How long no container of a function is started, because the last ones failed."""
+        pool = self.pools.get(function)
+        return max(pool.retry_at - self._now, 0.0) if pool is not None else 0.0
+
     def waits_for_container(self, function: str) -> int:
         """How many inputs of a function wait while none of its containers can take any: 0 if one can, or none wait."""
         pool = self.pools.get(function)

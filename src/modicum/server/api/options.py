@@ -1,0 +1,114 @@
+"""Which options of a function make sense? They come from clients and from containers, and say what a node does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from modicum.server.api.fields import seconds, whole
+
+SETTABLE = frozenset({
+    "max_containers", "buffer_containers", "scaledown_window", "timeout", "retries", "concurrency", "batching",
+    "placement",
+})  # fmt: skip
+"""What a variant may have of its own."""
+
+TOLD = frozenset({"min_containers", "max_containers", "buffer_containers", "scaledown_window"})
+"""What the autoscaler may be told."""
+
+PARAMETERS_BYTES_MAX = 24 << 10
+"""A class's parameters have 16 KiB with Modal; here they are base64."""
+
+TEXTS_MAX = 64
+"""How many regions may be wished for."""
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raise `ValueError` or `KeyError` unless these are the options of a function."""
+    for name in ("min_containers", "max_containers", "scaledown_window", "timeout", "startup_timeout"):
+        _CHECKS[name](options[name])
+    for name, value in options.items():
+        _CHECKS[name](value)
+
+
+def check_settings(settings: Any) -> dict[str, Any]:
+    """Return what a variant has of its own. Raises `ValueError`."""
+    if not SETTABLE.issuperset(settings):
+        raise ValueError(f"{sorted(settings)} are no settings of a variant")
+    for name, value in settings.items():
+        _CHECKS[name](value)
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def check_parameters(parameters: Any) -> str | None:
+    """Return the parameters of a class, base64. Raises `ValueError`."""
+    if parameters is None or (isinstance(parameters, str) and len(parameters) <= PARAMETERS_BYTES_MAX):
+        return parameters
+    raise ValueError("these are no parameters of a class")
+
+
+def check_told(told: Any) -> dict[str, int | None]:
+    """Return what the autoscaler is told. Raises `ValueError`."""
+    if not TOLD.issuperset(told):
+        raise ValueError(f"{sorted(told)} are no settings of the autoscaler")
+    for name, value in told.items():
+        if value is not None:
+            _CHECKS[name](value)
+    return dict(told)
+
+
+def _from_one(value: Any) -> None:
+    if whole(value) < 1:
+        raise ValueError(f"{value!r} is no whole number from 1 up")
+
+
+def _optional(check: Callable[[Any], object]) -> Callable[[Any], object]:
+    return lambda value: None if value is None else check(value)
+
+
+def _flag(value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+
+
+def _text(value: Any) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= 256:
+        raise ValueError(f"{value!r} is no short text")
+
+
+def _texts(value: Any) -> None:
+    if not isinstance(value, list) or len(value) > TEXTS_MAX:
+        raise ValueError(f"{value!r} are no short texts")
+    for each in value:
+        _text(each)
+
+
+def _number(value: Any) -> None:
+    if type(value) not in (int, float) or not 0 <= value < inf:
+        raise ValueError(f"{value!r} is no number from 0 up")
+
+
+def _record(**checks: Callable[[Any], object]) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        for name, part in value.items():
+            checks[name](part)
+
+    return check
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "min_containers": whole,
+    "max_containers": _optional(_from_one),
+    "buffer_containers": whole,
+    "scaledown_window": seconds,
+    "timeout": seconds,
+    "startup_timeout": seconds,
+    "retries": _optional(
+        _record(max_retries=whole, backoff_coefficient=seconds, initial_delay=_number, max_delay=seconds)
+    ),
+    "single_use_containers": _flag,
+    "concurrency": _optional(_record(max_inputs=_from_one, target_inputs=_optional(_from_one))),
+    "batching": _optional(_record(max_batch_size=_from_one, wait_ms=whole)),
+    "placement": _optional(_record(cloud=_text, regions=_texts, routing_region=_text, nonpreemptible=_flag)),
+}
