@@ -17,6 +17,7 @@ from collections import deque
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.link import Link
+from modicum.agent.reading import Reading
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, INTERNAL, SUCCESS
 from modicum.wire.values import dump_exception, dumps, loads
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum.agent.pieces import Pieces
-    from modicum.wire.frames import Header
+    from modicum.wire.frames import Frame, Header
 
     Input = tuple[str, int, bytes, "str | None"]  # key, attempt, payload, blob
 
@@ -46,14 +47,23 @@ class Agent:
         self._held: dict[str, int] = {}
         # Those of them that nobody wants any longer. They still get an output: it frees their place.
         self._cancelled: set[str] = set()
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self._reading = Reading(self._read)
         self._exiting = False
         self._batch = _Batch(self)
         self.pieces: dict[str, Pieces] = {}
-        self.on_work: Callable[[], None] = self._release
+        self.on_work: Callable[[], None] = self._reading.give
         self.on_cancel: Callable[[str], None] = lambda key: None
-        self.link = Link(directory, self._hello)
+        self._handlers: dict[str, Callable[[Header, bytes], None]] = {
+            "run": self._on_run,
+            "take_back": self._on_take_back,
+            "cancel": self._on_cancel_inputs,
+            "outputs.ack": self._on_outputs_ack,
+            "piece.ack": self._on_piece_ack,
+            "piece.resend": self._on_piece_resend,
+            "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
+            "exit": self._on_exit,
+        }
+        self.link = Link(directory, self._hello, self._reading.want)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -65,7 +75,7 @@ class Agent:
         _context.app = header["app"]
         _context.functions = header["functions"]
         output.capture()
-        threading.Thread(target=self._read, name="modicum-reader", daemon=True).start()
+        self._reading.start()
         try:
             from modicum.agent.loader import load, whole
 
@@ -87,7 +97,7 @@ class Agent:
     def _linger(self) -> None:
         """Wait to be told to exit: the failure must have been read before the connection ends."""
         while not self._exiting:
-            self._wake.acquire()
+            self._reading.wait()
 
     def _serve(self, function: Callable[..., Any], generator: bool) -> None:
         run_one = self._run_generator if generator else self._run_function
@@ -97,9 +107,10 @@ class Agent:
                 self._batch.flush()
                 if self._exiting:
                     return
-                self._wake.acquire()
+                self._reading.wait()
                 continue
             key, attempt = item[0], item[1]
+            self._reading.begin(key)
             _context.enter(key)
             output.begin(key)
             started = time.perf_counter()
@@ -189,21 +200,14 @@ class Agent:
     # -- the reading thread --------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        handlers: dict[str, Callable[[Header, bytes], None]] = {
-            "run": self._on_run,
-            "take_back": self._on_take_back,
-            "cancel": self._on_cancel_inputs,
-            "outputs.ack": self._on_outputs_ack,
-            "piece.ack": self._on_piece_ack,
-            "piece.resend": self._on_piece_resend,
-            "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
-            "exit": self._on_exit,
-        }
-        while True:
-            header, payload = self.link.receive()
-            handler = handlers.get(header["t"])
+        """Take in a message, and those that have come with it."""
+        frame: Frame | None = self.link.receive()
+        while frame is not None:
+            header, payload = frame
+            handler = self._handlers.get(header["t"])
             if handler is not None:
                 handler(header, payload)
+            frame = self.link.receive_ready()
 
     def _on_run(self, header: Header, payload: bytes) -> None:
         start = 0
@@ -265,12 +269,6 @@ class Agent:
     def exiting(self) -> bool:
         """True once the server wants the container to end."""
         return self._exiting
-
-    def _release(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:
-            pass  # it was free: the main thread will look at the queue anyway
 
     def _hello(self) -> Header:
         holding = [[key, attempt] for key, attempt in self._held.items()]
