@@ -95,3 +95,4 @@ def test_saved_files_are_published_and_errors_shown(serving: Serving, tmp_path: 
     assert not [each for each in status()["apps"] if each["name"] == "served"]
     assert not [each for each in status()["containers"] if each["app"] == app["id"]]
     assert "Traceback" not in serving.printed
+    assert serving.printed.count("without isolation") == 1, "it is said once"

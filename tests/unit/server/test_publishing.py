@@ -180,7 +180,7 @@ async def test_a_publication_that_is_not_stored_changes_nothing(shop: Shop, monk
 
         return change
 
-    monkeypatch.setattr("modicum.stores.versions._fail_inputs", lambda *args: fails()(None))
+    monkeypatch.setattr("modicum.stores.versions.calls.terminate", fails)
     with pytest.raises(OSError, match="the disk is full"):
         await shop.deploy({"g": {}})
     monkeypatch.undo()
@@ -221,11 +221,11 @@ async def test_what_waits_for_a_function_that_goes_is_told_why(shop: Shop) -> No
     await shop.deploy({"f": {}})
     why = b"version 2 of the app 'shop' was published without this function"
     header, payload = await getting
-    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why)
+    assert (header["outputs"][0][1], payload) == ("terminated", why)
     told = [payload for header, payload in of(shop.user.take(), "call.outputs") if header["call"] == "fc-2"]
-    assert b"".join(told) == why * 2
+    assert b"".join(told) == (b"'gone': " + why) * 2
     header, payload = await shop.tell(shop.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0})
-    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why), "and is told so later"
+    assert (header["outputs"][0][1], payload) == ("terminated", why), "and is told so later"
     with pytest.raises(RemoteFailure, match="does not exist"):
         await shop.inputs("fc-3", "spawn", r=1)
 
