@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 from modicum.types import AppInfo, AppLifecycle, AppState
+
+UTC = timezone.utc  # noqa: UP017 - `datetime.UTC` is of 3.11
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

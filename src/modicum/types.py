@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from modicum._app_types import AppInfo, AppLifecycle, AppState
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
