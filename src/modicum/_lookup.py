@@ -31,7 +31,7 @@ def from_name(
     """
     check_names(app_name, name, version)
     refuse_client("Function.from_name", client)
-    if "." in name:
+    if "." in name and not name.endswith(".*"):  # `Model.*` is how a class is called, for `Cls.from_name`
         model, _, method = name.rpartition(".")
         say(f"Function.from_name(…, {name!r})", f"Cls.from_name(…, {model!r})().{method}")
     return named(name, {"app": app_name, "name": name, "version": version}, environment_name)
@@ -120,6 +120,7 @@ class Finding:
             function.name = found["name"]
         if function.method is not None:
             spec = spec.get("methods", {}).get(function.method, spec)
+        function.facts = found["spec"]
         function.is_generator, function.is_async = spec["generator"], spec["async"]
         return str(found["function"])
 

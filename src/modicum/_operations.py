@@ -106,7 +106,7 @@ def spawn_map(target: Target, call: str, encode: Any) -> Operation[None]:
 
     When it returns, all of them are stored durably. A function that has too many is waited for.
     """
-    inputs = _Inputs(call, (yield from target.ready()), "spawn", target.method)
+    inputs = _Inputs(call, (yield from target.ready("spawn_map")), "spawn", target.method)
     while not inputs.exhausted:
         yield from inputs.gather(encode)
         yield from _store(inputs)

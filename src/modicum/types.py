@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from modicum._app_types import AppInfo, AppLifecycle, AppState
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
@@ -175,6 +177,9 @@ class InputInfo:
 
 
 __all__ = [
+    "AppInfo",
+    "AppLifecycle",
+    "AppState",
     "FunctionAutoscalerSettings",
     "FunctionCurrentStats",
     "FunctionInfo",
