@@ -303,8 +303,13 @@ class Agent:
         if not self._queue:
             self._batch.flush()
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether outputs wait for company."""
+        return bool(self._batch.entries)
+
     def flush(self) -> None:
-        """Send outputs that wait for company."""
+        """Send them."""
         self._batch.flush()
 
     # -- the reading thread --------------------------------------------------------------------------------
@@ -427,7 +432,7 @@ class _Batch:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._lock = threading.Lock()
-        self._entries: list[list[Any]] = []
+        self.entries: list[list[Any]] = []
         self._values: list[bytes] = []
         self._bytes = 0
         self._printed = False
@@ -439,21 +444,21 @@ class _Batch:
         with self._lock:
             if self._bytes + len(value) > INLINE_BYTES_MAX:
                 self._send()
-            if not self._entries:
+            if not self.entries:
                 self._since = time.perf_counter()
-            self._entries.append(entry)
+            self.entries.append(entry)
             self._values.append(value)
             self._bytes += len(value)
             self._printed = self._printed or printed
             if (
-                len(self._entries) >= BATCH_INPUTS
+                len(self.entries) >= BATCH_INPUTS
                 or self._bytes >= BATCH_BYTES
                 or time.perf_counter() - self._since > BATCH_S
             ):
                 self._send()
 
     def flush(self) -> None:
-        if self._entries:
+        if self.entries:
             with self._lock:
                 self._send()
 
@@ -469,12 +474,12 @@ class _Batch:
         return entries
 
     def _send(self) -> None:
-        if not self._entries:
+        if not self.entries:
             return
         self._seq += 1
-        header: Header = {"t": "agent.outputs", "seq": self._seq, "outputs": self._entries}
+        header: Header = {"t": "agent.outputs", "seq": self._seq, "outputs": self.entries}
         if self._printed:
             header["printed"] = True
-        self._sent.append((self._seq, self._entries))
+        self._sent.append((self._seq, self.entries))
         self._agent.link.send_kept(self._seq, header, b"".join(self._values))
-        self._entries, self._values, self._bytes, self._printed = [], [], 0, False
+        self.entries, self._values, self._bytes, self._printed = [], [], 0, False
