@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from modicum.server import backlog as backlog_
 from modicum.server.api.router import Router
-from modicum.server.core import pool
+from modicum.server.core import invariants, pool
 from modicum.server.main import Server
 from modicum.server.parts import Parts
 from modicum.stores import calls as stored
@@ -384,3 +385,60 @@ async def test_recent_calls_and_why_they_wait(world: World) -> None:
     assert (await world.tell(world.user, {**listing, "function": "fu-ended"}))["calls"] == []
     with pytest.raises(RemoteFailure, match="has no function 'g'"):
         await world.tell(world.user, {**listing, "function": "a/g"})
+
+
+# -- whatever happens --------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """An agent that answers what it has been given when it is told to, cancelled or not."""
+
+    def __init__(self, world: World, agent: Wire) -> None:
+        self._world, self._agent = world, agent
+        self._held: dict[str, int] = {}
+        self._seq = 0
+
+    async def answer(self, share: float, chance: random.Random) -> int:
+        """Answer some of what is there; return how much there was."""
+        self._held |= {key: attempt for key, attempt, *_ in run_of(self._agent)}
+        held = list(self._held.items())
+        for key, attempt in held:
+            if chance.random() < share:
+                self._seq += 1
+                del self._held[key]
+                await self._world.tell(self._agent, outputs(self._seq, [key, attempt, "ok", 0.0, 1, None]), b"v")
+        return len(held)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_each_input_ends_once(world: World, seed: int) -> None:
+    """Calls come, are cancelled and answered in any order, while the store works at its own pace."""
+    chance = random.Random(seed)
+    await spawn(world, "fc-0")
+    _, agent = await world.container()
+    worker = Worker(world, agent)
+    calls = {"fc-0": 1}
+    asking: list[asyncio.Future[Any]] = []
+    for number in range(1, 50):
+        what = chance.choice(["spawn", "spawn", "answer", "answer", "cancel", "wait"])
+        if what == "spawn":
+            calls[f"fc-{number}"] = chance.choice([1, 1, 5, 12])
+            asking.append(asyncio.ensure_future(spawn(world, f"fc-{number}", calls[f"fc-{number}"])))
+        elif what == "cancel":
+            cancel = {"t": "call.cancel", "call": chance.choice(list(calls))}
+            asking.append(asyncio.ensure_future(world.tell(world.user, cancel)))
+        elif what == "answer":
+            await worker.answer(0.7, chance)
+        else:
+            await world.settle()
+        invariants.check(world.parts.controller.state)
+    await asyncio.gather(*asking, return_exceptions=True)  # a call may be cancelled before it is there
+    await told(world)
+    while await worker.answer(1.0, chance):
+        await told(world)
+    function, parts = world.function, world.parts
+    assert (parts.backlog.waiting(function), parts.backlog.pending(function)) == (0, 0)
+    assert (parts.deliveries.calls, parts.deliveries.inputs) == ({}, {})
+    for call, count in calls.items():
+        found = await parts.database.submit(stored.outputs(call, 0, count, MANY))
+        assert [each.status in ("ok", "terminated") for each in found] == [True] * count
