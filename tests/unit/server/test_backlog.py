@@ -24,7 +24,7 @@ MANY = 1 << 20
 
 @pytest.fixture
 async def world(assembled: tuple[Server, Parts, Router], monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(backlog_, "DIRECT_MAX", 2)
+    monkeypatch.setattr(backlog_, "DIRECT_MAX", 4)
     monkeypatch.setattr(pool, "LOAD_BELOW", 2)
     monkeypatch.setattr(pool, "LOAD_COUNT", 3)
     made = World(*assembled)
@@ -85,6 +85,21 @@ async def test_all_of_them_run_in_the_order_in_which_they_came(world: World) -> 
     assert world.parts.backlog.pending(world.function) == 0
     assert (world.parts.deliveries.calls, world.parts.deliveries.inputs) == ({}, {})
     assert not any(world.parts.deliveries.durable_bytes.values())
+
+
+async def test_new_inputs_queue_behind_those_in_the_store(world: World) -> None:
+    for call, count in (("fc-1", 10), ("fc-2", 5)):
+        await spawn(world, call, count)
+    _, agent = await world.container()
+    await told(world)
+    for seq in range(1, 7):
+        ((key, attempt, *_),) = run_of(agent)
+        await world.tell(agent, outputs(seq, [key, attempt, "ok", 0.0, 1, None]), b"v")
+    assert pool.LOAD_BELOW <= world.parts.controller.state.queued(world.function) < backlog_.DIRECT_MAX
+    assert world.parts.backlog.waiting(world.function) == 5
+    await spawn(world, "fc-3")
+    assert world.parts.backlog.waiting(world.function) == 6
+    assert await answered(world, agent, seq=7) == 10
 
 
 async def test_what_is_spawned_twice_runs_once(world: World) -> None:
@@ -290,10 +305,13 @@ async def test_a_cancelled_call_neither_runs_nor_counts(world: World) -> None:
     answer, _ = await get(world, "fc-0", count=10)
     assert [entry[1] for entry in answer["outputs"]] == ["terminated"] * 10
     assert world.parts.backlog.pending(world.function) == 20
+    assert "fc-2" not in world.parts.deliveries.calls
+    await world.tell(world.user, {"t": "call.cancel", "call": "fc-2"})
+    assert world.parts.backlog.pending(world.function) == 10
     await world.tell(agent, outputs(1, *[[key, attempt, "ok", 0.0, 1, None] for key, attempt, *_ in running]), b"v")
     assert (await get(world, "fc-0"))[0]["outputs"][0][1] == "terminated"
     await told(world)
-    assert await answered(world, agent, seq=2) == 20
+    assert await answered(world, agent, seq=2) == 10
     assert not of(world.node.take(), "container.kill")
     await world.tell(world.user, {"t": "call.cancel", "call": "fc-0"})
     await world.tell(world.user, {"t": "call.cancel", "call": "fc-1"})
@@ -428,7 +446,8 @@ async def test_whatever_happens_each_input_ends_once(world: World, seed: int) ->
             cancel = {"t": "call.cancel", "call": chance.choice(list(calls))}
             asking.append(asyncio.ensure_future(world.tell(world.user, cancel)))
         elif what == "answer":
-            await worker.answer(0.7, chance)
+            for _ in range(chance.randrange(15)):  # one after the other: its container takes one at a time
+                await worker.answer(0.9, chance)
         else:
             await world.settle()
         invariants.check(world.parts.controller.state)
