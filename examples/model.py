@@ -1,7 +1,7 @@
 """A class whose methods share what its containers load once; each set of parameters has containers of its own.
 
-    modicum run examples/model.py
-    modicum run examples/model.py::Greeter.greet --language french --name Ada
+modicum run examples/model.py
+modicum run examples/model.py::Greeter.greet --language french --name Ada
 """
 
 import modicum

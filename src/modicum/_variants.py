@@ -74,6 +74,7 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
     def ready(self, kind: str = "") -> Operation[str]:
         """Return the variant's id. It is another whenever the function itself is another, in each run of its app."""
         self._object_id = yield from self._find(kind)
+        self.is_generator = self._base.is_generator
         return self._object_id
 
     @property

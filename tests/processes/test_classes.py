@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,18 @@ def wait_for(path: Path) -> None:
 def test_a_container_without_work_leaves_and_no_thread_of_its_own_holds_it(tmp_path: Path) -> None:
     Leaves(folder=str(tmp_path)).nap.remote(0)
     wait_for(tmp_path / "left")
+
+
+def test_threads_that_stay_are_not_waited_for_for_ever() -> None:
+    program = """
+import threading, time
+from modicum.agent.service import end_within
+threading.Thread(target=time.sleep, args=(3600,), name="uploader").start()
+end_within(0.1)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("its threads uploader still run\n")
 
 
 async def test_what_is_given_up_is_interrupted(tmp_path: Path) -> None:

@@ -263,15 +263,15 @@ class Backlog:
             queue.waiting = max(queue.waiting - count, 0)
             self._tell(function)
 
-    def end(self, functions: Sequence[str], text: str = ENDED) -> None:
-        """They are there no longer, and with them whatever of them waited."""
-        _ = self._terminate(functions, text)
+    def end(self, functions: Sequence[str], why: str) -> None:
+        """These are gone, and with them whatever of them waited."""
+        _ = self._terminate(functions, why)
         for function in functions:
             self._queues.pop(function, None)
-            self._deliveries.end(function, Output(TERMINATED, text.encode(), None))
+            self._deliveries.end(function, Output(TERMINATED, why.encode(), None))
 
-    def _terminate(self, functions: Sequence[str], text: str = ENDED) -> asyncio.Future[int]:
-        return self._database.submit(stored.terminate(stored.of_functions(functions), text, time.time()))
+    def _terminate(self, functions: Sequence[str], why: str = ENDED) -> asyncio.Future[int]:
+        return self._database.submit(stored.terminate(stored.of_functions(functions), why, time.time()))
 
 
 def _answer(future: asyncio.Future[None], error: BaseException | None) -> None:

@@ -202,7 +202,7 @@ class Server:
         backlog = Backlog(database, deliveries, controller, fleet.app_of, fleet.name_of)
         apps = Apps(settings, database, fleet, deliveries, logs, backlog)
         variants = Variants(database, fleet, apps)
-        apps.on_replaced, apps.on_removed = variants.redefined, variants.removed
+        apps.redefined = variants.redefined
         publishing = Publishing(apps, database, settings.versions_kept)
         history = History(database)
         deliveries.on_finish = history.input_ended

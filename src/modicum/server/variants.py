@@ -120,11 +120,6 @@ class Variants:
             self._fleet.functions[each] = variant
             self._fleet.on_event(ev.FunctionAdded(spec_of(variant), recreate))
 
-    def removed(self, base: str, why: str = "its app has ended") -> None:
-        """A function is there no longer, and so are its variants."""
-        for each in self._apps.variants.pop(base, []):
-            self._apps.take_out(each, why)
-
     async def configure(self, function: Function, told: dict[str, int | None]) -> None:
         """Tell the autoscaler of a function, until it is defined anew. None stands for what there is without a word."""
         self._apps.get(function.app)

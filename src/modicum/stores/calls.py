@@ -380,11 +380,10 @@ def end_app(app: str, now: float) -> Callable[[Connection], None]:
     spawned = exists().where(calls.c.function.in_(theirs))
 
     def change(connection: Connection) -> None:
-        # Whoever made it may make another under the same key.
-        connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
-        connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
         if not connection.execute(select(spawned)).scalar():
             connection.execute(delete(functions).where(functions.c.app == app))
+        connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
+        connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
 
     return change
 

@@ -260,10 +260,11 @@ async def test_who_waits_when_the_app_ends_is_told(world: World) -> None:
 
 async def test_inputs_that_are_stored_after_their_function_went_end_too(world: World) -> None:
     spawning = asyncio.ensure_future(spawn(world, "fc-1", 3))
-    while not world.parts.backlog.pending(world.function):
+    for _ in range(3):  # until it is on its way into the store
         await asyncio.sleep(0)
+    assert world.parts.backlog.pending(world.function) == 3
     function = world.parts.fleet.functions.pop(world.function)
-    world.parts.backlog.end([function.id])
+    world.parts.backlog.end([function.id], "its app has ended")
     await spawning
     await told(world)
     answer, payload = await get(world, "fc-1", count=3)

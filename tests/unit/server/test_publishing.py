@@ -180,7 +180,7 @@ async def test_a_publication_that_is_not_stored_changes_nothing(shop: Shop, monk
 
         return change
 
-    monkeypatch.setattr("modicum.stores.versions._fail_inputs", lambda *args: fails()(None))
+    monkeypatch.setattr("modicum.stores.versions.calls.terminate", fails)
     with pytest.raises(OSError, match="the disk is full"):
         await shop.deploy({"g": {}})
     monkeypatch.undo()
@@ -221,13 +221,32 @@ async def test_what_waits_for_a_function_that_goes_is_told_why(shop: Shop) -> No
     await shop.deploy({"f": {}})
     why = b"version 2 of the app 'shop' was published without this function"
     header, payload = await getting
-    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why)
+    assert (header["outputs"][0][1], payload) == ("terminated", why)
     told = [payload for header, payload in of(shop.user.take(), "call.outputs") if header["call"] == "fc-2"]
-    assert b"".join(told) == why * 2
+    assert b"".join(told) == (b"'gone': " + why) * 2
     header, payload = await shop.tell(shop.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0})
-    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why), "and is told so later"
+    assert (header["outputs"][0][1], payload) == ("terminated", why), "and is told so later"
     with pytest.raises(RemoteFailure, match="does not exist"):
         await shop.inputs("fc-3", "spawn", r=1)
+
+
+async def test_a_new_version_resets_what_autoscalers_were_told_and_an_unchanged_one_does_not(shop: Shop) -> None:
+    base = (await shop.deploy({"f": {}, "g": {}}))["functions"]["f"]
+    bind = {"t": "function.bind", "function": base, "options": {"timeout": 5}}
+    variant = (await shop.tell(shop.user, bind))["function"]
+    for each in (base, variant):
+        told = {"t": "function.configure", "function": each, "settings": {"max_containers": 7}}
+        await shop.tell(shop.user, told)
+
+    def most() -> list[int | None]:
+        return [shop.parts.controller.state.pools[each].spec.max_containers for each in (base, variant)]
+
+    await shop.deploy({"f": {}, "g": {}})
+    assert most() == [7, 7], "it is the same version"
+    await shop.deploy({"f": {}, "g": {"code": b"2"}})
+    assert most() == [1, 1], "as the decorator says"
+    stored = await shop.parts.database.submit(queries.everything)
+    assert [each.overrides for each in stored.functions if each.id in (base, variant)] == [{}, {}]
 
 
 async def test_variants_follow_their_function(shop: Shop) -> None:

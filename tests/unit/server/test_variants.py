@@ -99,7 +99,7 @@ async def test_a_variant_has_containers_of_its_own(world: World) -> None:
 async def test_variants_end_with_their_app(world: World) -> None:
     variant = (await bind(world, {"timeout": 5}))["function"]
     (app,) = world.parts.apps.by_id.values()
-    assert [each.id for each in world.parts.apps.all_of(app)] == [world.function, variant]
+    assert world.parts.apps.functions_of(app) == [world.function, variant]
     await world.parts.apps.stop(app.id)
     assert world.parts.fleet.functions == {}
     assert world.parts.controller.state.pools == {}

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from modicum.stores import calls, queries
+from modicum.stores import calls, queries, versions
 from modicum.stores import database as database_
 from modicum.stores.calls import Facts, LoadedInput, NewOutput, StoredCall, StoredInput, StoredOutput
 from modicum.stores.database import Database
@@ -150,10 +150,10 @@ async def test_an_app_that_has_spawned_ends_with_its_outputs_kept(database: Data
     assert await database.submit(calls.last_number) == 0
 
 
-async def test_an_app_that_has_spawned_nothing_leaves_nothing_but_itself(database: Database) -> None:
+async def test_of_an_app_that_has_spawned_nothing_only_the_name_is_kept(database: Database) -> None:
     await database.submit(calls.end_app("ap-1", 9.0))
-    left = await database.submit(lambda connection: list(connection.scalars(select(functions.c.app))))
-    assert "ap-1" not in left
+    assert [each.id for each in await database.submit(versions.apps_ended(0.0, 10))] == ["ap-1"]
+    assert await database.submit(lambda c: c.execute(select(functions.c.id)).all()) == []
 
 
 async def test_outputs_expire_and_their_calls_are_known_for_longer(database: Database, numbers: Iterator[int]) -> None:

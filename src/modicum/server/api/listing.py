@@ -49,10 +49,11 @@ def waiting(parts: Parts, channel: Channel, header: Header, payload: bytes) -> A
     state = parts.controller.state
     found = []
     for app in (parts.apps.by_id[each] for each in header["apps"] if each in parts.apps.by_id):
-        for function in parts.apps.all_of(app):
-            inputs, why = state.waits_for_container(function.id), state.why_waiting(function.id)
+        for function in parts.apps.functions_of(app):
+            inputs, why = state.waits_for_container(function), state.why_waiting(function)
             if inputs:
-                found.append({"app": app.id, "function": function.name, "inputs": inputs, "why": why})
+                name = parts.fleet.functions[function].name
+                found.append({"app": app.id, "function": name, "inputs": inputs, "why": why})
     return {"waiting": found}
 
 

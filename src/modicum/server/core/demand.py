@@ -14,11 +14,17 @@ GROWTH_STEP_S = 0.01
 """How often, at most, a slow input makes its pool grow."""
 
 
+def may_lack_one(pool: Pool) -> bool:
+    """Whether it is worth asking how many are wanted. Most often nothing waits, and the answer is no."""
+    if pool.queue or pool.backlog or pool.old:
+        return True
+    return not pool.grows_by_queue_alone or pool.live < pool.spec.min_containers
+
+
 def note(pool: Pool, now: float) -> None:
-    """Remember how many it needs now, if that matters."""
-    if pool.spec.buffer_containers:
-        needed = max(_for_load(pool, now), _busy(pool))
-        pool.needed.note(needed, now, pool.spec.scaledown_window_s)
+    """Remember how many it needs now: its buffer is kept beside the most that it needed of late."""
+    needed = max(_for_load(pool, now), _busy(pool))
+    pool.needed.note(needed, now, pool.spec.scaledown_window_s)
 
 
 def wanted(pool: Pool, now: float) -> int:
