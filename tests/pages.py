@@ -37,7 +37,8 @@ refused, as Modal's newest clients do: a program that runs so here uses no name 
 """
 
 OURS = {
-    "App": {"image_of", "register", "set_running"},
+    "App": {"image_of", "register", "register_class", "set_running"},
+    "Cls": set[str](),
     "Function": {"dehydrate", "encode", "hydrate_with", "includes_source", "ready", "target", "variant"},
     "FunctionCall": set[str](),
     "Image": {"attached", "failed_imports", "local_files", "resolve", "set_built", "steps"},
@@ -49,6 +50,7 @@ def compatibility() -> str:
     """Return the page on what of Modal's API there is."""
     classes = {
         "App": modicum.App,
+        "Cls": modicum.Cls,
         "Function": modicum.Function,
         "FunctionCall": modicum.FunctionCall,
         "Image": modicum.Image,
@@ -64,6 +66,7 @@ def compatibility() -> str:
         ),
         _without_effect(),
         *(_section(f"`modal.{name}`", ".", _members(kind), _missing.NOT_YET[name]) for name, kind in classes.items()),
+        _section("`modal.types`", "", modicum.types.__all__, _missing.NOT_YET["modal.types"]),
         _section("`modal.exception`", "", _errors(), _missing.NOT_YET["modal.exception"]),
         OLDER,
         _older(),

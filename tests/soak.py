@@ -155,7 +155,8 @@ def soak(arguments: argparse.Namespace, tally: Tally) -> None:
 
     chance = random.Random(arguments.seed)
     soak_work.app.deploy()
-    functions = {name: modicum.Function.from_name(soak_work.NAME, name) for name in ("short", "other")}
+    functions = {name: modicum.Function.from_name(soak_work.NAME, name) for name in ("short", "together")}
+    functions["leaving"] = modicum.Cls.from_name(soak_work.NAME, "Leaving")().work
     for function in functions.values():
         function.remote(-1, 0.0)  # its image is built before the time begins to count
     spawning = threading.Thread(target=spawn, args=(functions, arguments.inputs, arguments.seconds, chance, tally))

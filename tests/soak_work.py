@@ -18,8 +18,22 @@ def short(number: int, seconds: float) -> tuple[int, str]:
 
 
 @app.function(max_containers=2, scaledown_window=2)
-def other(number: int, seconds: float) -> tuple[int, str]:
-    return _work("other", number, seconds)
+@modicum.concurrent(max_inputs=8)
+def together(number: int, seconds: float) -> tuple[int, str]:
+    return _work("together", number, seconds)
+
+
+@app.cls(max_containers=2, scaledown_window=2)
+class Leaving:
+    """Its containers are asked to end, and take a moment for it."""
+
+    @modicum.method()
+    def work(self, number: int, seconds: float) -> tuple[int, str]:
+        return _work("leaving", number, seconds)
+
+    @modicum.exit()
+    def leave(self) -> None:
+        time.sleep(0.2)
 
 
 def _work(name: str, number: int, seconds: float) -> tuple[int, str]:

@@ -26,7 +26,7 @@ class _Unset(int):
 
 UNSET = _Unset(-1)
 
-_OLD_OPTIONS = (
+OLD_OPTIONS = (
     Renamed("concurrency_limit", "max_containers"),
     Renamed("container_idle_timeout", "scaledown_window"),
     Moved(
@@ -40,7 +40,7 @@ _OLD_OPTIONS = (
 class Configurable(Generic[P, R, O]):
     """The part of `Function` that is about its settings."""
 
-    @accepts(*_OLD_OPTIONS, name="with_options")
+    @accepts(*OLD_OPTIONS, name="with_options")
     def with_options(
         self,
         *,

@@ -59,7 +59,7 @@ def leave() -> None:
 
 
 def key() -> str | None:
-    """Return the key of the input that is being processed, None outside of one."""
+    """Return the key (`fc-…:0`) of the input that is being processed, None outside of one."""
     return _key if _keys is None else _keys.get()
 
 
@@ -69,11 +69,6 @@ def is_local() -> bool:
     Child processes that a Function starts are local again.
     """
     return socket_directory is None
-
-
-def current_key() -> str | None:
-    """Return the key (`fc-…:0`) of the input that is being processed, None outside of one."""
-    return _key
 
 
 def current_input_id() -> str | None:

@@ -67,11 +67,13 @@ class Display(LinePrinter):
         self._stage = None
         self._waiting.apps.append(app)
 
-    def published(self, name: str, version: int, changed: bool, functions: int, images: int) -> None:
-        """The app has a new version, or is what it was."""
+    def published(self, name: str, version: int | None, changed: bool, functions: int, images: int) -> None:
+        """The app has a new version, or is what it was. One that is only served has no versions."""
         built = f" (built in {self._began.seconds:.1f} s)" if self._built and self._began is not None else ""
         made = f"{counted(functions, 'function')}, {counted(images, 'image')}{built}"
-        self._say(f"{name} is version {version} now: {made}" if changed else f"{name} is unchanged: version {version}")
+        number = "" if version is None else f": version {version}"
+        is_now = f"{name} is published anew" if version is None else f"{name} is version {version} now"
+        self._say(f"{is_now}: {made}" if changed else f"{name} is unchanged{number}")
         self._stage = None
 
     def ended(self, app: str | None) -> None:

@@ -29,16 +29,21 @@ def from_name(
     With `version` it stays what it was in that version of the app, in containers of its own, and so does what it calls
     of the app. The first use raises `NotFoundError` if there is no such app, function or version.
     """
-    for what, given in (("an app", app_name), ("a function", name)):
+    check_names(app_name, name, version)
+    refuse_client("Function.from_name", client)
+    if "." in name and not name.endswith(".*"):  # `Model.*` is how a class is called, for `Cls.from_name`
+        model, _, method = name.rpartition(".")
+        say(f"Function.from_name(…, {name!r})", f"Cls.from_name(…, {model!r})().{method}")
+    return named(name, {"app": app_name, "name": name, "version": version}, environment_name)
+
+
+def check_names(app_name: str, name: str, version: int | None) -> None:
+    """Raise `InvalidError` for what names nothing of an app."""
+    for what, given in (("an app", app_name), ("what is in one", name)):
         if not isinstance(given, str) or not given:
             raise InvalidError(f"{given!r} is no name of {what}")
     if version is not None and (type(version) is not int or version < 1):
         raise InvalidError(f"version must be a whole number from 1 up, not {version!r}")
-    refuse_client("Function.from_name", client)
-    if "." in name:
-        model, _, method = name.rpartition(".")
-        say(f"Function.from_name(…, {name!r})", f"Cls.from_name(…, {model!r})().{method}")
-    return _named(name, {"app": app_name, "name": name, "version": version}, environment_name)
 
 
 def from_id(function_id: str, client: None = None) -> Function[..., Any, Any]:
@@ -48,7 +53,7 @@ def from_id(function_id: str, client: None = None) -> Function[..., Any, Any]:
     """
     check_id(function_id, "fu", "a function")
     refuse_client("Function.from_id", client)
-    return _named(function_id, {"function": function_id})
+    return named(function_id, {"function": function_id})
 
 
 def lookup(app_name: str, name: str, **parameters: Any) -> Function[..., Any, Any]:
@@ -57,7 +62,8 @@ def lookup(app_name: str, name: str, **parameters: Any) -> Function[..., Any, An
     return from_name(app_name, name, **parameters).hydrate()
 
 
-def _named(name: str, header: dict[str, Any], environment: str | None = None) -> Function[..., Any, Any]:
+def named(name: str, header: dict[str, Any], environment: str | None = None) -> Function[..., Any, Any]:
+    """Return a function of which only that is known which lookup finds it."""
     from modicum.function import Function
 
     raw: Any = NotHere(name)
@@ -108,11 +114,13 @@ class Finding:
         check_environment(self._environment)
         found = yield from ask(self._header)
         function, spec = self._function, found["spec"]
+        function.facts = spec
         function.method = found.get("method", function.method)
         if self.object_id is not None:
             function.name = found["name"]
         if function.method is not None:
             spec = spec.get("methods", {}).get(function.method, spec)
+        function.facts = found["spec"]
         function.is_generator, function.is_async = spec["generator"], spec["async"]
         return str(found["function"])
 

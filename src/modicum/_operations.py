@@ -106,7 +106,7 @@ def spawn_map(target: Target, call: str, encode: Any) -> Operation[None]:
 
     When it returns, all of them are stored durably. A function that has too many is waited for.
     """
-    inputs = _Inputs(call, (yield from target.ready()), "spawn", target.method)
+    inputs = _Inputs(call, (yield from target.ready("spawn_map")), "spawn", target.method)
     while not inputs.exhausted:
         yield from inputs.gather(encode)
         yield from _store(inputs)
@@ -211,7 +211,7 @@ class _Inputs:
         self._header = {"t": "call.inputs", "call": call, "function": function, "kind": kind}
         if method is not None:
             self._header["method"] = method
-        parent = _context.current_key()
+        parent = _context.key()
         if parent is not None:
             self._header["parent"] = parent
         self._held: dict[int, tuple[bytes, str | None]] = {}

@@ -40,7 +40,7 @@ class Publication(Run):
         self.functions: list[tuple[Function[Any, Any, Any], str]] = []
 
     def _creation(self) -> dict[str, Any]:
-        return {**super()._creation(), "draft": True}
+        return {**super()._creation(), "draft": True, "told": "app" in self._target}
 
     def _create_functions(self, app_id: str) -> Operation[int]:
         created, images = yield from create_functions(self._app, app_id, getattr(self._sink, "uploads", None))
@@ -51,7 +51,8 @@ class Publication(Run):
         return images
 
     def _has_begun(self, app_id: str, images: int) -> None:
-        self._tell("published", self._name, self.answer["version"], self.answer["changed"], len(self.functions), images)
+        version = self.answer["version"] if "name" in self._target else None
+        self._tell("published", self._name, version, self.answer["changed"], len(self.functions), images)
 
 
 def author() -> dict[str, str]:

@@ -70,6 +70,8 @@ def check(shape: Shape, snapshots: bool) -> None:
     """Raise `InvalidError` for a class that cannot be one of an app."""
     name = shape.kind.__name__
     _check_constructor(shape.kind)
+    if not shape.kind.__dictoffset__:
+        raise InvalidError(f"{name!r} has __slots__ alone: its objects need a __dict__ for what Modicum notes in it")
     for method in ("__enter__", "__aenter__"):
         if hasattr(shape.kind, method):
             raise InvalidError(

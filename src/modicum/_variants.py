@@ -57,8 +57,12 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
         self._object_id = None
         self._object_ids = []
 
-    def _find(self) -> Operation[str]:
-        base = yield from self._base.ready()
+    def _find(self, kind: str = "") -> Operation[str]:
+        base = yield from self._base.ready(kind)
+        self.is_generator, self.is_async = (
+            self._base.is_generator,
+            self._base.is_async,
+        )  # one that was named is known now
         found = _bound.get((base, self._what))
         if found is None:
             ((answer, _),) = yield from ask({"t": "function.bind", "function": base, **self._own})
@@ -67,9 +71,10 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
             found = _bound[base, self._what] = answer["function"]
         return found
 
-    def _ready(self) -> Operation[str]:
+    def ready(self, kind: str = "") -> Operation[str]:
         """Return the variant's id. It is another whenever the function itself is another, in each run of its app."""
-        self._object_id = yield from self._find()
+        self._object_id = yield from self._find(kind)
+        self.is_generator = self._base.is_generator
         return self._object_id
 
     @property

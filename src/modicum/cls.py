@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from modicum import _parameters
+from modicum import _lookup, _parameters
 from modicum._both import both
+from modicum._configurable import OLD_OPTIONS
 from modicum._missing import explained
-from modicum._old_names import say
+from modicum._old_names import Dropped, Renamed, accepts, say
 from modicum._types import O, P, R
 from modicum.exception import ExecutionError, InvalidError, NotFoundError
 from modicum.function import Function
@@ -13,11 +14,12 @@ from modicum.partial_function import PartialFunction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
     from modicum._exchange import Operation
     from modicum._shape import Shape
+    from modicum.retries import Retries
 
     Service = Function[Any, Any, Any]
 
@@ -48,6 +50,7 @@ class Cls:
         return self._service.object_id
 
     @classmethod
+    @accepts(Renamed("tag", "name"), Renamed("label", "name"), Dropped("namespace"), name="Cls.from_name")
     def from_name(
         cls,
         app_name: str,
@@ -61,7 +64,10 @@ class Cls:
 
         What is missing then raises `NotFoundError`.
         """
-        return cls(name, Function.from_name(app_name, f"{name}.*", version=version, environment_name=environment_name))
+        _lookup.check_names(app_name, name, version)
+        _lookup.refuse_client("Cls.from_name", client)
+        header = {"app": app_name, "name": f"{name}.*", "version": version}
+        return cls(name, _lookup.named(f"{name}.*", header, environment_name))
 
     @classmethod
     def lookup(cls, app_name: str, name: str, **places: Any) -> Cls:
@@ -77,9 +83,29 @@ class Cls:
         yield from self._service.ready()
         return self
 
-    def with_options(self, **settings: Any) -> Cls:
-        """Return the class with other options: as `Function.with_options`, with containers of its own."""
-        return Cls(self._name, self._service.with_options(**settings), self._shape)
+    @accepts(*OLD_OPTIONS, name="with_options")
+    def with_options(
+        self,
+        *,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        gpu: str | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        volumes: dict[Any, Any] = {},  # noqa: B006 - it is only read
+        retries: int | Retries | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        timeout: int | None = None,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        routing_region: str | None = None,
+    ) -> Cls:
+        """Return the class with some settings replaced: as `Function.with_options`, with containers of its own."""
+        given = {**locals()}
+        del given["self"]
+        return Cls(self._name, self._service.with_options(**given), self._shape)
 
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
         """Return the class with so many inputs at once in each container, as `modal.concurrent` says it."""
@@ -98,8 +124,6 @@ class Cls:
         """
         if args:
             raise InvalidError(f"{self._name!r} takes its parameters by name: {self._name}(name=…)")
-        if self._shape is not None:
-            _parameters.bind(self._name, self._shape.parameters, parameters)
         return Obj(self, parameters)
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
@@ -149,12 +173,17 @@ class Obj:
         self._parameters = parameters
         self._methods: dict[str, Method[Any, Any, Any]] = {}
         self._local: Local | None = None
-        self._service = cls._service if _is_plain(cls) else _service_of(cls, parameters)
+        self._service = _service_of(cls, parameters)
 
     @property
     def update_autoscaler(self) -> Any:
         """Change how many containers there are for this object: as `Function.update_autoscaler`."""
         return self._service.update_autoscaler
+
+    @property
+    def keep_warm(self) -> Any:
+        """Change how many containers there are at least, as `Function.keep_warm`."""
+        return self._service.keep_warm
 
     def __getattr__(self, name: str) -> Any:
         cls: Cls | None = self.__dict__.get("_cls")
@@ -163,7 +192,7 @@ class Obj:
         if cls._shape is not None:
             partial = cls._shape.methods.get(name)
             return getattr(self.local().instance, name) if partial is None else self._method(name, partial)
-        methods = cls._service.facts.get("methods")
+        methods = _facts(cls._service).get("methods")
         if methods is not None and name not in methods:
             raise NotFoundError(_no_method(cls._name, name, methods))
         return self._method(name, None)
@@ -191,27 +220,31 @@ class Obj:
         return f"{self._cls._name}({given})"
 
 
-def _is_plain(cls: Cls) -> bool:
-    """Return whether all objects of a class share the containers of the class itself, as far as is known."""
-    return cls._shape is not None and not cls._shape.parameters
-
-
 def _service_of(cls: Cls, given: dict[str, Any]) -> Service:
     """Return the function that serves the objects of a class that have these parameters."""
+    if cls._shape is not None:
+        return _with_parameters(cls, cls._shape.parameters, given)
     base = cls._service
-    service: Service = Function(base.raw_function, base.name, base.options, base.image, False, False, base.serialized)
-    service.app = base.app
+    service: Service = Function(base.raw_function, base.name, base.options, None, None, None, serialized=False)
 
     def find() -> Operation[str]:
-        parent = yield from base.ready()
-        fields = cls._shape.parameters if cls._shape is not None else _parameters.read(base.facts["parameters"])
-        values = _parameters.bind(cls._name, fields, given)
-        if not fields:
-            return parent
-        return (yield from base.variant({}, _parameters.encode(values)).ready())
+        yield from base.ready()
+        found = _with_parameters(cls, _parameters.read(_facts(base)["parameters"]), given)
+        return (yield from found.ready())
 
     service._find = find
     return service
+
+
+def _with_parameters(cls: Cls, fields: _parameters.Fields, given: dict[str, Any]) -> Service:
+    values = _parameters.bind(cls._name, fields, given)
+    return cls._service.variant({}, _parameters.encode(values)) if fields else cls._service
+
+
+def _facts(service: Service) -> dict[str, Any]:
+    """Return what is known of a class; of one with other settings, what is known of it without."""
+    facts: dict[str, Any] = getattr(service, "_base", service).facts
+    return facts
 
 
 class Local:
@@ -267,14 +300,13 @@ class Method(Function[P, R, O]):
             f"{owner}.{name}",
             service.options,
             service.image,
-            is_generator=partial is not None and partial.is_generator,
-            is_async=partial is not None and partial.is_async,
+            is_generator=partial.is_generator if partial is not None else None,
+            is_async=partial.is_async if partial is not None else None,
             serialized=service.serialized,
             app=service.app,
         )
         self.method = name
         self._obj = obj
-        self._is_known = partial is not None
 
     @property
     def object_id(self) -> str:
@@ -291,8 +323,8 @@ class Method(Function[P, R, O]):
     def _ready(self) -> Operation[str]:
         """Return the id of the function that serves its object, asking the server for it if need be."""
         found = yield from self._obj._service.ready()
-        if not self._is_known:
-            self._learn(self._obj._cls._service.facts["methods"])
+        if self.is_generator is None:
+            self._learn(_facts(self._obj._cls._service)["methods"])
         return found
 
     def _learn(self, methods: dict[str, Any]) -> None:
@@ -300,7 +332,15 @@ class Method(Function[P, R, O]):
         known = methods.get(self.method)
         if known is None:
             raise NotFoundError(_no_method(self._obj._cls._name, self.method, methods))
-        self.is_generator, self.is_async, self._is_known = known["generator"], known["async"], True
+        self.is_generator, self.is_async = known["generator"], known["async"]
+
+    def variant(self, settings: dict[str, Any], parameters: bytes = b"") -> Function[P, R, O]:
+        """Raise `InvalidError`: a class's methods share its containers."""
+        owner = self._obj._cls._name
+        raise InvalidError(
+            f"{self.name!r} is a method: its class's containers are for all methods; ask the class for others, "
+            f"`{owner}.with_options(…)(…).{self.method}`"
+        )
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
         """Run the method right here; its object is made for it, once, and its `enter` hooks run."""

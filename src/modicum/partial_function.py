@@ -81,10 +81,10 @@ class PartialFunction(Generic[P, R, O]):
         """Return a class's method as the function that it is for callers; what is only a hook, as it was written."""
         if instance is None:
             return self
-        functions = getattr(instance, "__dict__", {}).get("_modicum_functions")
-        if functions is not None and self.name in functions:
-            return functions[self.name]
-        return self.raw.__get__(instance, owner)
+        function = getattr(instance, "__dict__", {}).get("_modicum_functions", {}).get(self.name)
+        if function is not None and function.raw_function is self.raw:
+            return function
+        return self.raw.__get__(instance, owner)  # a hook, or `super().method`
 
     def __call__(self, *args: object, **kwargs: object) -> None:
         """Raise `InvalidError`: its class or function has no app."""

@@ -72,3 +72,76 @@ twice = values.loads(values.dumps(lambda x: 2 * x))
 print(json.dumps(twice(21)))
 """
     assert json.loads(run(python, guest, code)) == 42
+
+
+SERVICE = """
+import os, socket, tempfile, threading
+import modicum
+from modicum import _context
+from modicum.agent import service
+from modicum.agent.loop import Agent
+from modicum.wire.frames import Decoder
+from modicum.wire.values import dumps, load_exception, loads
+
+@modicum.App("a").cls(serialized=True)
+@modicum.concurrent(max_inputs=3)
+class Model:
+    name: str = modicum.parameter(default="x")
+    @modicum.enter()
+    async def load(self):
+        self.inside = threading.Semaphore(0)
+    @modicum.method()
+    async def later(self, n):
+        return self.name * n
+    @modicum.method()
+    def spin(self):
+        self.inside.release()
+        while True:
+            pass
+    @modicum.method()
+    def wait(self):
+        assert self.inside.acquire(timeout=30)
+    @modicum.exit()
+    async def end(self):
+        print("end")
+
+folder = tempfile.mkdtemp()
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(folder + "/s")
+listener.listen()
+agent = Agent(folder)
+server = listener.accept()[0]
+_context.separate()
+service.end_within = lambda seconds: None
+
+def serve():
+    decoder, ended = Decoder(), {}
+    give("a", "later", 3)
+    give("b", "spin")
+    give("c", "wait")
+    while len(ended) < 3:
+        for header, payload in decoder.feed(server.recv(1 << 16)):
+            for key, _, status, _, size, _ in header.get("outputs", ()):
+                ended[key] = loads(payload[:size]) if status == "ok" else type(load_exception(payload[:size])).__name__
+                payload = payload[size:]
+            if "c" in ended:
+                agent._on_cancel_inputs({"keys": ["b"]}, b"")
+    print(sorted(ended.items()))
+    agent._on_exit({"t": "exit"}, b"")
+
+def give(key, method, *args):
+    data = dumps((args, {}))
+    agent._on_run({"inputs": [[key, 1, len(data), None, method]]}, data)
+
+threading.Thread(target=serve, daemon=True).start()
+spec = {"name": "Model.*", "module": "", "qualname": "Model", "class": True, "generator": False, "async": False,
+        "concurrency": {"max_inputs": 3}}
+import cloudpickle
+service.start(agent, spec, cloudpickle.dumps(Model._shape.kind), None)()
+"""
+
+
+def test_a_class_runs_and_is_interrupted(python: str, guest: Path) -> None:
+    """An event loop, threads beside it, an interrupt in one of them, and the hooks."""
+    said = run(python, guest, SERVICE).splitlines()
+    assert said == ["[('a', 'xxx'), ('b', 'InputCancellation'), ('c', None)]", "end"]

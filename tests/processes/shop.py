@@ -43,6 +43,21 @@ def chain(name: str) -> str:
     return f"{theirs}, called by one"
 
 
+@app.cls(serialized=True)
+class Model:
+    """A class that is called by its name."""
+
+    size: int = modicum.parameter(default=1)
+
+    @modicum.method()
+    def grow(self, by: int) -> int:
+        return self.size + by
+
+    @modicum.method()
+    def each(self, n: int) -> object:
+        yield from range(n * self.size)
+
+
 def second() -> modicum.App:
     """The next version: without one function, with others in the place of two."""
     newer = modicum.App("shop", tags={"team": "blue"})

@@ -79,6 +79,19 @@ def test_what_is_named_is_looked_up_at_its_first_use(deployed: modicum.App) -> N
         assert modicum.Function.lookup("shop", "version").remote() == "one"
 
 
+def test_a_class_is_called_by_name(deployed: modicum.App) -> None:
+    model = modicum.Cls.from_name("shop", "Model")
+    assert model(size=5).grow.remote(2) == 7
+    assert list(model().each.remote_gen(3)) == [0, 1, 2]
+    with pytest.raises(InvalidError, match=r"'Model.each' is a generator function"):
+        model().each.remote(3)
+    with pytest.raises(NotFoundError, match=r"has no class 'Modell'; did you mean 'Model'\?"):
+        modicum.Cls.from_name("shop", "Modell")().grow.remote(1)
+    with pytest.warns(DeprecationError, match=r"is now `Cls.from_name"):
+        method = modicum.Function.from_name("shop", "Model.grow")
+    assert method.remote(2) == 3
+
+
 async def test_async_use(deployed: modicum.App) -> None:
     assert await named("version").remote.aio() == "one"
     found = await modicum.App.lookup.aio("shop")

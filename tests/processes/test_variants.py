@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
+import modicum
 from modicum.cli.main import cli
 from modicum.exception import FunctionTimeoutError, InvalidError
 from tests.processes import tuning
@@ -51,6 +52,30 @@ def test_the_autoscaler_does_as_it_is_told() -> None:
     eventually(lambda: variant.get_current_stats().num_total_runners <= 1)
     with pytest.raises(InvalidError, match=r"min_containers \(2\) is larger than max_containers \(1\)"):
         variant.autoscaler.update(min_containers=2)
+
+
+def test_what_fails_runs_again_as_often_as_its_policy_says() -> None:
+    assert tuning.fails_twice.remote() == 3
+    with pytest.raises(ConnectionError, match="attempt 2"):
+        tuning.always_fails.with_options(retries=modicum.Retries(max_retries=1, initial_delay=0.0)).remote()
+
+
+def test_a_container_for_each_input() -> None:
+    assert tuning.once.remote() != tuning.once.remote()
+
+
+def test_several_inputs_at_once_by_a_setting() -> None:
+    assert sorted(tuning.meet.with_concurrency(max_inputs=3).map(range(3))) == [0, 1, 2]
+
+
+def test_what_a_function_did() -> None:
+    before = tuning.always_fails.stats().input_failure_count
+    with pytest.raises(ConnectionError):
+        tuning.always_fails.remote()
+    found = tuning.always_fails.stats()
+    assert found.input_failure_count == before + 1
+    assert found.container_total_count >= 1
+    assert found.input_percentile_stats["Execution time (s)"].percentiles
 
 
 def test_what_is_told_of_functions_on_the_command_line() -> None:

@@ -24,7 +24,8 @@ LOCAL = {"_dockerfile.py": {"dockerfile_parse"}}
 
 # What takes milliseconds to import. An agent does without it until its first input needs it. (`socket` and `json` bring
 # `enum` and `re`, which cost 4 ms.)
-SLOW = {"asyncio", "cloudpickle", "dataclasses", "inspect", "logging", "pathlib", "subprocess", "typing", "modicum.app"}
+SLOW = {"asyncio", "cloudpickle", "ctypes", "dataclasses", "inspect", "logging", "pathlib", "subprocess", "typing",
+        "modicum.agent.endings", "modicum.agent.service", "modicum.app"}  # fmt: skip
 
 
 def module_name(path: Path) -> str:

@@ -19,6 +19,7 @@ from collections import deque
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.link import Link
+from modicum.agent.reading import Reading
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, SUCCESS
 from modicum.wire.values import dump_exception, dumps, loads
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum.agent.pieces import Pieces
-    from modicum.wire.frames import Header
+    from modicum.wire.frames import Frame, Header
 
-    Input = tuple[Any, ...]  # key, attempt, payload, blob, and the method if it is a class's
+    Input = list[Any]  # key, attempt, payload, blob, and the method if it is a class's
     Run = tuple[Callable[..., Any], bool]  # what to call, and whether it is a generator
 
 BATCH_INPUTS = 64
@@ -38,8 +39,10 @@ BATCH_BYTES = 256 * 1024
 BATCH_S = 0.005
 """Outputs wait for company so long at most, and only while more inputs are queued here."""
 
-LINGER_S = 10.0
+LINGER_S, LINGER_AT_ONCE_S = 5.0, 1.0
 """Threads of the user's that are no daemons are waited for so long at most when all else has ended."""
+
+INSIST_EVERY_S = 0.1
 
 LOADING = "loading"
 """In place of an input's key: the user's module is imported, or the hooks run that come before all inputs."""
@@ -55,8 +58,7 @@ class Agent:
         self._held: dict[str, int] = {}
         # Those of them that nobody wants any longer. They still get an output: it frees their place.
         self._cancelled: set[str] = set()
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self._reading = Reading(self._read)
         self._exiting = False
         self._loaded = False
         self._at_once = False
@@ -65,10 +67,20 @@ class Agent:
         self._main = threading.get_ident()
         self._batch = _Batch(self)
         self.pieces: dict[str, Pieces] = {}
-        self.on_work: Callable[[], None] = self._release
+        self.on_work: Callable[[], None] = self._reading.give
         self.on_cancel: Callable[[str], None] = self.interrupt
         self.on_stop: Callable[[], None] = lambda: None
-        self.link = Link(directory, self._hello)
+        self._handlers: dict[str, Callable[[Header, bytes], None]] = {
+            "run": self._on_run,
+            "take_back": self._on_take_back,
+            "cancel": self._on_cancel_inputs,
+            "outputs.ack": self._on_outputs_ack,
+            "piece.ack": self._on_piece_ack,
+            "piece.resend": self._on_piece_resend,
+            "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
+            "exit": self._on_exit,
+        }
+        self.link = Link(directory, self._hello, self._reading.want)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -85,7 +97,7 @@ class Agent:
             output.capture()
         _signal.signal(_signal.SIGUSR1, self._on_interrupt)
         _signal.signal(_signal.SIGTERM, self._on_terminate)
-        threading.Thread(target=self._read, name="modicum-reader", daemon=True).start()
+        self._reading.start()
         try:
             self._inside = LOADING
             serve = self._load(header, serialized)
@@ -112,7 +124,8 @@ class Agent:
 
             return start(self, spec, code, header.get("parameters"))
         function = load(spec, code)
-        return lambda: self.serve(lambda item: (function, spec["generator"]))
+        run = function, spec["generator"]
+        return lambda: self.serve(lambda item: run)
 
     def _fail(self, error: BaseException) -> None:
         """Tell why nothing can run here, and wait to be told to exit: that must be read before the connection ends."""
@@ -120,14 +133,14 @@ class Agent:
         if not self._at_once:
             self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
         while not self._exiting:
-            self._wake.acquire()
+            self._reading.wait()
 
     def _limit_threads(self) -> None:
         """Give threads that the user's code has left behind, and that the interpreter would wait for, a little time."""
         if any(each is not threading.current_thread() and not each.daemon for each in threading.enumerate()):
             from modicum.agent.service import end_within
 
-            end_within(LINGER_S)
+            end_within(LINGER_AT_ONCE_S if self._at_once else LINGER_S)
 
     def serve(self, choose: Callable[[Input], Run]) -> None:
         """Run inputs one after the other, right here. `choose` says what runs an input."""
@@ -137,19 +150,20 @@ class Agent:
                 self._batch.flush()
                 if self._exiting:
                     return
-                self._wake.acquire()
+                self._reading.wait()
                 continue
-            self.run_here(choose(item), item)
+            self.run_here(*choose(item), item)
 
-    def run_here(self, run: Run, item: Input) -> None:
+    def run_here(self, function: Callable[..., Any], generator: bool, item: Input) -> None:
         """Run one input on the main thread and send its output."""
         key = item[0]
-        run_one = self._run_generator if run[1] else self._run_function
+        run_one = self._run_generator if generator else self._run_function
+        self._reading.begin(key)
         _context.enter(key)
         output.begin(key)
         started = time.perf_counter()
         try:
-            status, value = run_one(run[0], item)
+            status, value = run_one(function, item)
         except BaseException as error:  # noqa: BLE001 - an interrupt, just when the user's code had ended
             status, value = _failure(error)
         run_s = time.perf_counter() - started
@@ -160,7 +174,9 @@ class Agent:
     def _run_function(self, function: Callable[..., Any], item: Input) -> tuple[str, bytes]:
         try:
             args, kwargs = self.arguments(item)
-            self._enter(item[0])
+            self._inside = item[0]
+            if self._cancelled:
+                self._enter(item[0])
             value = function(*args, **kwargs)
             self._inside = ""
         except BaseException as error:  # noqa: BLE001
@@ -203,8 +219,14 @@ class Agent:
 
     def interrupt(self, key: str) -> None:
         """Raise `InputCancellation` in the user's code on the main thread, if that runs this input."""
-        if self._inside == key:
+        if key and self._inside == key:
+            threading.Thread(target=self._insist, args=(key,), name="modicum-interrupt", daemon=True).start()
+
+    def _insist(self, key: str) -> None:
+        """Send the signal until it has worked: one that comes just before a system call does not end that call."""
+        while self._inside == key:
             _signal.pthread_kill(self._main, _signal.SIGUSR1)
+            time.sleep(INSIST_EVERY_S)
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         key = self._inside
@@ -214,6 +236,7 @@ class Agent:
 
     def _on_terminate(self, number: int, frame: object) -> None:
         self._on_exit({"t": "exit", "now": True}, b"")
+        self._reading.leave()
 
     def is_cancelled(self, key: str) -> bool:
         """Whether nobody wants an input any longer that is here."""
@@ -280,35 +303,35 @@ class Agent:
         if not self._queue:
             self._batch.flush()
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether outputs wait for company."""
+        return bool(self._batch.entries)
+
     def flush(self) -> None:
-        """Send outputs that wait for company."""
+        """Send them."""
         self._batch.flush()
 
     # -- the reading thread --------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        handlers: dict[str, Callable[[Header, bytes], None]] = {
-            "run": self._on_run,
-            "take_back": self._on_take_back,
-            "cancel": self._on_cancel_inputs,
-            "outputs.ack": self._on_outputs_ack,
-            "piece.ack": self._on_piece_ack,
-            "piece.resend": self._on_piece_resend,
-            "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
-            "exit": self._on_exit,
-        }
-        while True:
-            header, payload = self.link.receive()
-            handler = handlers.get(header["t"])
+        """Take in a message, and those that have come with it."""
+        frame: Frame | None = self.link.receive()
+        while frame is not None:
+            header, payload = frame
+            handler = self._handlers.get(header["t"])
             if handler is not None:
                 handler(header, payload)
+            frame = self.link.receive_ready()
 
     def _on_run(self, header: Header, payload: bytes) -> None:
         start = 0
-        for key, attempt, size, *rest in header["inputs"]:
-            self._held[key] = attempt
+        for entry in header["inputs"]:
+            key, size = entry[0], entry[2]
+            self._held[key] = entry[1]
             self._cancelled.discard(key)  # a caller who came back wants it again
-            self._queue.append((key, attempt, payload[start : start + size], *rest))
+            entry[2] = payload[start : start + size]
+            self._queue.append(entry)
             start += size
         self.on_work()
 
@@ -360,8 +383,7 @@ class Agent:
         if header.get("now"):
             self._at_once = True
             self._queue.clear()
-            if self._inside:
-                _signal.pthread_kill(self._main, _signal.SIGUSR1)
+            self.interrupt(self._inside)
             self.on_stop()
         self.on_work()
 
@@ -379,12 +401,6 @@ class Agent:
     def has_work(self) -> bool:
         """Whether inputs wait here."""
         return bool(self._queue)
-
-    def _release(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:
-            pass  # it was free: the main thread will look at the queue anyway
 
     def _hello(self) -> Header:
         holding = [[key, attempt] for key, attempt in self._held.items()]
@@ -416,7 +432,7 @@ class _Batch:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._lock = threading.Lock()
-        self._entries: list[list[Any]] = []
+        self.entries: list[list[Any]] = []
         self._values: list[bytes] = []
         self._bytes = 0
         self._printed = False
@@ -428,21 +444,21 @@ class _Batch:
         with self._lock:
             if self._bytes + len(value) > INLINE_BYTES_MAX:
                 self._send()
-            if not self._entries:
+            if not self.entries:
                 self._since = time.perf_counter()
-            self._entries.append(entry)
+            self.entries.append(entry)
             self._values.append(value)
             self._bytes += len(value)
             self._printed = self._printed or printed
             if (
-                len(self._entries) >= BATCH_INPUTS
+                len(self.entries) >= BATCH_INPUTS
                 or self._bytes >= BATCH_BYTES
                 or time.perf_counter() - self._since > BATCH_S
             ):
                 self._send()
 
     def flush(self) -> None:
-        if self._entries:
+        if self.entries:
             with self._lock:
                 self._send()
 
@@ -458,12 +474,12 @@ class _Batch:
         return entries
 
     def _send(self) -> None:
-        if not self._entries:
+        if not self.entries:
             return
         self._seq += 1
-        header: Header = {"t": "agent.outputs", "seq": self._seq, "outputs": self._entries}
+        header: Header = {"t": "agent.outputs", "seq": self._seq, "outputs": self.entries}
         if self._printed:
             header["printed"] = True
-        self._sent.append((self._seq, self._entries))
+        self._sent.append((self._seq, self.entries))
         self._agent.link.send_kept(self._seq, header, b"".join(self._values))
-        self._entries, self._values, self._bytes, self._printed = [], [], 0, False
+        self.entries, self._values, self._bytes, self._printed = [], [], 0, False

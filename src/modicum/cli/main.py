@@ -48,9 +48,6 @@ def cli() -> None:
     """Serverless Python on machines of your own."""
 
 
-for command in versions.COMMANDS:
-    app.add_command(command)
-
 for command in (
     run, serve, deploy_app, app, container, function, image, server, config, profile, setup, doctor, completion,
 ):  # fmt: skip

@@ -33,7 +33,7 @@ def _sections(group: click.Group, path: str) -> Iterator[str]:
 
 
 def _section(command: click.Command, path: str) -> Iterator[str]:
-    context = click.Context(command, info_name=path)
+    context = click.Context(command, info_name=path, help_option_names=["-h", "--help"])  # click keeps them
     yield f"## `{path}`\n"
     yield f"```\n{' '.join([path, *command.collect_usage_pieces(context)])}\n```\n"
     yield from _help(command)

@@ -11,10 +11,11 @@ from modicum._publishing import author
 from modicum.cli import options, tables
 from modicum.cli.asking import ask
 from modicum.cli.deploy import strategy_option
+from modicum.cli.listing import app
 from modicum.exception import InvalidError
 
 
-@click.command("history")
+@app.command("history")
 @click.argument("name", metavar="APP")
 @options.as_json
 @options.environment
@@ -41,7 +42,7 @@ def show_history(name: str, as_json: bool) -> None:
     tables.show(rows, columns, as_json, f"the app {answer['name']} has no versions: it was not deployed")
 
 
-@click.command("rollback")
+@app.command("rollback")
 @click.argument("name", metavar="APP")
 @click.argument("version", metavar="[VERSION]", default="")
 @strategy_option
@@ -62,7 +63,7 @@ def _number(version: str) -> int:
     return int(version.removeprefix("v"))
 
 
-@click.command("rollover")
+@app.command("rollover")
 @click.argument("name", metavar="APP")
 @strategy_option
 @options.environment
@@ -76,7 +77,7 @@ def _publish(header: dict[str, Any], strategy: str) -> None:
     click.echo(f"{answer['name']} is version {answer['version']} now")
 
 
-@click.command("info")
+@app.command("info")
 @click.argument("name", metavar="APP")
 @options.as_json
 @options.environment
@@ -108,6 +109,3 @@ def show_info(name: str, as_json: bool) -> None:
 
 
 _TIMES = ("created_at", "deployed_at", "ended_at")
-
-COMMANDS = (show_history, roll_back, roll_over, show_info)
-"""What the group `app` has of these."""

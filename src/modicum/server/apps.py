@@ -7,7 +7,8 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from modicum.server.backlog import ENDED, Backlog
@@ -16,7 +17,7 @@ from modicum.server.deliveries import Deliveries
 from modicum.server.fleet import Fleet
 from modicum.server.log_segments import Entry
 from modicum.server.logs import Logs
-from modicum.server.records import App, Function, Output
+from modicum.server.records import App, Function
 from modicum.server.settings import Settings
 from modicum.server.specs import spec_of
 from modicum.server.versions import Change
@@ -24,7 +25,6 @@ from modicum.stores import calls as stored_calls
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import Channel, RemoteFailure
-from modicum.wire.messages import TERMINATED
 
 log = logging.getLogger("modicum.apps")
 
@@ -59,8 +59,8 @@ class Apps:
         self.by_id: dict[str, App] = {}
         self.deployed: dict[str, App] = {}  # by name
         self._by_key: dict[str, App] = {}
+        self.redefined: Callable[[Function, bool], None] = lambda function, recreate: None
         self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
-        self.redefined: Callable[[Function], None] = lambda function: None
 
     async def create(self, name: str, key: str, detached: bool, tags: dict[str, str], draft: bool = False) -> App:
         """Return the app of a key, made now if there is none. A draft is of this server alone."""
@@ -157,7 +157,7 @@ class Apps:
         _ = self._begin_stop(app, "it is detached, and its work has ended")
 
     def _works(self, app: App) -> bool:
-        functions = {function.id for function in self._all_of(app)}
+        functions = set(self.functions_of(app))
         if any(container.app == app.id for container in self._fleet.containers.values()):
             return True
         if any(self._backlog.pending(function) for function in functions):
@@ -185,8 +185,10 @@ class Apps:
         self._let_be_called(function, recreate=False)
 
     def _let_be_called(self, function: Function, recreate: bool) -> None:
-        if function.pinned is None and function.parent is None:
-            self.by_id[function.app].functions[function.name] = function.id
+        app = self.by_id[function.app]
+        if function.parent is None:  # a variant is found by its id alone
+            named = app.functions if function.pinned is None else app.pinned.setdefault(function.pinned, {})
+            named[function.name] = function.id
         self._fleet.functions[function.id] = function
         self._fleet.on_event(ev.FunctionAdded(spec_of(function), recreate))
 
@@ -194,52 +196,54 @@ class Apps:
         """Return what the functions of an app are now, by name."""
         return {name: self._fleet.functions[function] for name, function in app.functions.items()}
 
-    def pinned_of(self, app: App, version: int) -> dict[str, Function]:
+    def pinned_functions(self, app: App, version: int) -> dict[str, Function]:
         """Return the functions that stay at a version of an app, by name; none if nobody has asked for it."""
-        return {each.name: each for each in self._all_of(app) if each.pinned == version}
+        return {name: self._fleet.functions[function] for name, function in app.pinned.get(version, {}).items()}
 
     def callable_from(self, function: Function) -> dict[str, Function]:
         """Return the functions of its own app as a container of a function sees them: those of the same version."""
         app = self.by_id[function.app]
-        return self.named_functions(app) if function.pinned is None else self.pinned_of(app, function.pinned)
+        return self.named_functions(app) if function.pinned is None else self.pinned_functions(app, function.pinned)
 
-    def _all_of(self, app: App) -> list[Function]:
-        return [function for function in self._fleet.functions.values() if function.app == app.id]
+    def functions_of(self, app: App) -> list[str]:
+        """Return the ids of an app's functions, also of those that stay at a version, each followed by its variants."""
+        functions = (app.functions, *app.pinned.values())
+        return self.with_variants(function for each in functions for function in each.values())
+
+    def with_variants(self, functions: Iterable[str]) -> list[str]:
+        """Return the ids of functions, each followed by its variants."""
+        found = []
+        for function in functions:
+            found += [function, *self.variants.get(function, ())]
+        return found
 
     def put_in_place(self, app: App, change: Change, recreate: bool, why_removed: str) -> None:
         """Have an app's functions be what was published. Containers follow: at once, or as those of the new come."""
         for name in change.removed:
-            function = app.functions.pop(name)
-            self._take_out([function, *self.variants.pop(function, ())], why_removed)
+            self._take_out(self.with_variants([app.functions.pop(name)]), why_removed)
         for name in (*change.added, *change.replaced):
             self._let_be_called(change.functions[name], recreate)
         for name in change.replaced:
-            self.redefined(change.functions[name])
+            self.redefined(change.functions[name], recreate)
+        for each in self.functions_of(app):
+            function = self._fleet.functions[each]
+            if function.overrides:  # what its autoscaler was told is over, also if it did not change
+                self._let_be_called(replace(function, overrides={}), recreate)
 
     def _take_out(self, functions: list[str], why: str) -> None:
         """Nobody calls these any longer: who waits for them is told why, their containers end."""
         for function in functions:
-            waiting = [key for key, each in self._deliveries.inputs.items() if each.call.function == function]
-            for key in waiting:
-                self._deliveries.finish(key, Output(TERMINATED, why.encode(), None))
             self._fleet.on_event(ev.FunctionRemoved(function, why))
-        self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        self._forget_functions(functions, why)
+        self._forget(functions, why)
 
-    def _forget_functions(self, functions: list[str], why: str) -> None:
+    def _forget(self, functions: list[str], why: str) -> None:
+        self._deliveries.settle()  # what their callers are told leaves before their calls are forgotten
         for function in functions:
             self._fleet.functions.pop(function, None)
             self.variants.pop(function, None)
         self._backlog.end(functions, why)
 
     # -- the end -------------------------------------------------------------------------------------------
-
-    def functions_of(self, app: App) -> list[str]:
-        """Return the ids of an app's functions, each followed by its variants."""
-        found = []
-        for function in app.functions.values():
-            found += [function, *self.variants.get(function, ())]
-        return found
 
     async def stop(self, app_id: str) -> None:
         """End an app; returns when its containers have gone. Harmless if it has ended."""
@@ -252,19 +256,18 @@ class Apps:
             log.info("app stops", extra={"app": app.id, "why": reason})
             if app.watch is not None and app.watch is not asyncio.current_task():
                 app.watch.cancel()
+            if self.deployed.get(app.name) is app:
+                del self.deployed[app.name]  # its name is free from now on
             app.stopping = asyncio.ensure_future(self._stop(app))  # its parent is the app's record
         return app.stopping
 
     async def _stop(self, app: App) -> None:
-        if self.deployed.get(app.name) is app:
-            del self.deployed[app.name]
-        functions = [function.id for function in self._all_of(app)]
+        functions = self.functions_of(app)
         for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function))
         while any(container.app == app.id for container in self._fleet.containers.values()):
             await self._fleet.wait_change()
-        self._deliveries.settle()  # what its callers are told leaves before their calls are forgotten
-        self._forget_functions(functions, ENDED)
+        self._forget(functions, ENDED)
         self._logs.finish(app.id)
         del self.by_id[app.id], self._by_key[app.key]
         if app.draft:
@@ -273,7 +276,7 @@ class Apps:
             await self._database.submit(stored_calls.end_app(app.id, time.time()))
 
     def get(self, app_id: str) -> App:
-        """Return an app that runs. Raises `RemoteFailure` if it does not."""
+        """Return a running app. Raises `RemoteFailure` if it has ended."""
         app = self.by_id.get(app_id)
         if app is None or app.stopping is not None:
             raise RemoteFailure("not_found", f"the app {app_id} does not run any longer")

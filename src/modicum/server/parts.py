@@ -36,9 +36,9 @@ class Parts:
     controller: Controller
     backlog: Backlog
     apps: Apps
+    publishing: Publishing
     variants: Variants
     history: History
-    publishing: Publishing
     builds: Builds
     engine: Engine
     stop: asyncio.Future[bool]

@@ -93,7 +93,7 @@ class Publishing:
     async def pin(self, app: App, number: int) -> dict[str, Function]:
         """Return the functions of a version, each with containers of its own; made now if there are none."""
         async with self._turn:
-            known = self._apps.pinned_of(app, number)
+            known = self._apps.pinned_functions(app, number)
             if known:
                 return known
             version = await self._version(app, number)
@@ -160,9 +160,17 @@ class Publishing:
             tags=tags,
             functions={row.name: row.digest for row in rows},
         )
-        removed = [app.functions[name] for name in change.removed]
-        kept = version if app.deployed else None
-        replacement = Replacement(app.id, number, tags, rows, removed, why, kept, self._kept)
+        replacement = Replacement(
+            app=app.id,
+            number=number,
+            tags=tags,
+            functions=rows,
+            changed=frozenset(change.functions[name].id for name in (*change.added, *change.replaced)),
+            removed=self._apps.with_variants(app.functions[name] for name in change.removed),
+            why_removed=why,
+            version=version if app.deployed else None,
+            kept=self._kept,
+        )
         replace = versions.replace_functions(replacement, now)
         begin = None if app.id in self._apps.by_id else self._apps.adding(app)
 

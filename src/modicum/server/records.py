@@ -26,6 +26,7 @@ class App:
     draft: bool = False  # it is only built for: nobody calls its functions before they are published elsewhere
     drafted: dict[str, Function] = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
+    pinned: dict[int, dict[str, str]] = field(default_factory=dict)  # those that stay at a version
     images: set[str] = field(default_factory=set)  # of the versions that are kept, for rollbacks
     layers: set[str] = field(default_factory=set)  # of the images that it had built: they stay while it lives
     attached: set[Channel] = field(default_factory=set)
@@ -49,11 +50,11 @@ class Function:
     definition: dict[str, Any]
     serialized: bytes
     generation: int = 0  # the version of its app in which it changed last
+    pinned: int | None = None  # the version that it stays at
     parent: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     parameters: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
-    pinned: int | None = None  # the version that it stays at
 
     @property
     def options(self) -> dict[str, Any]:

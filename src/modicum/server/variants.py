@@ -77,10 +77,11 @@ class Variants:
             base.name,
             definition,
             base.serialized,
-            base.generation,
-            base.id,
-            settings,
-            parameters,
+            generation=base.generation,
+            pinned=base.pinned,
+            parent=base.id,
+            settings=settings,
+            parameters=parameters,
         )
         self._take_in(base, variant)
         # The store keeps the order of what it is given: an input of this variant never comes before it.
@@ -90,50 +91,34 @@ class Variants:
 
     def _take_in(self, base: Function, variant: Function) -> None:
         self._apps.variants.setdefault(base.id, []).append(variant.id)
-        self._fleet.functions[variant.id] = variant
-        self._fleet.on_event(ev.FunctionAdded(spec_of(variant)))
+        self._apps.take_in_function(variant)
 
     def restore(self, stored: StoredFunction) -> None:
         """Take in a function of a restored app; a variant after what it is a variant of."""
-        function = Function(
-            stored.id,
-            stored.app,
-            stored.name,
-            stored.definition,
-            stored.serialized,
-            parent=stored.parent,
-            settings=stored.settings,
-            parameters=stored.parameters,
-            overrides=stored.overrides,
-            generation=stored.generation,
-            pinned=stored.pinned,
-        )
+        fields = {name: getattr(stored, name) for name in stored.__slots__}
+        function = Function(**fields)
         if function.parent is None:
             self._apps.take_in_function(function)
             return
         base = self._fleet.functions.get(function.parent)
         if base is not None:  # else it went, and its variants go with the app
-            function.definition = vary(base.definition, function.settings, function.parameters)
-            function.serialized, function.generation = base.serialized, base.generation
-            self._take_in(base, function)
+            self._take_in(base, self._like(function, base))
+
+    def _like(self, variant: Function, base: Function) -> Function:
+        """Return a variant as one of what its function is now."""
+        definition = vary(base.definition, variant.settings, variant.parameters)
+        return replace(variant, definition=definition, serialized=base.serialized, generation=base.generation)
 
     def of(self, function: Function) -> list[str]:
         """Return the ids of a function's variants, the newest last."""
         return self._apps.variants.get(function.id, [])
 
-    def redefined(self, base: Function) -> None:
+    def redefined(self, base: Function, recreate: bool = False) -> None:
         """A function is defined anew, and so are its variants. What the autoscaler was told of them is forgotten."""
         for each in self.of(base):
-            variant = self._fleet.functions[each]
-            changed = replace(
-                variant,
-                definition=vary(base.definition, variant.settings, variant.parameters),
-                serialized=base.serialized,
-                generation=base.generation,
-                overrides={},
-            )
-            self._fleet.functions[each] = changed
-            self._fleet.on_event(ev.FunctionAdded(spec_of(changed)))
+            variant = replace(self._like(self._fleet.functions[each], base), overrides={})
+            self._fleet.functions[each] = variant
+            self._fleet.on_event(ev.FunctionAdded(spec_of(variant), recreate))
 
     async def configure(self, function: Function, told: dict[str, int | None]) -> None:
         """Tell the autoscaler of a function, until it is defined anew. None stands for what there is without a word."""

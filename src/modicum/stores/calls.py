@@ -374,8 +374,7 @@ def blobs(connection: Connection) -> set[str]:
 def end_app(app: str, now: float) -> Callable[[Connection], None]:
     """Record that an app has ended; its functions' inputs have.
 
-    What it spawned can be asked for until `queries.forget_ended`; of an app that has spawned nothing only its name is
-    kept. Nothing of it can be run again, and whoever made it may make another under the same key.
+    What it spawned can be asked for until `queries.forget_ended`; the functions of one that has spawned nothing go now.
     """
     theirs = select(functions.c.id).where(functions.c.app == app)
     spawned = exists().where(calls.c.function.in_(theirs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -35,12 +35,12 @@ class StoredFunction:
     name: str
     definition: dict[str, Any]
     serialized: bytes
-    parent: str | None
-    settings: dict[str, Any]
-    parameters: str | None
-    overrides: dict[str, Any]
-    generation: int
-    pinned: int | None
+    generation: int = 0
+    pinned: int | None = None
+    parent: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    parameters: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
 
 
 def add_app(
@@ -79,12 +79,12 @@ def stored_function(row: Any) -> StoredFunction:
         name=row.name,
         definition=json.loads(row.definition),
         serialized=row.serialized,
+        generation=row.generation,
+        pinned=row.pinned,
         parent=row.parent,
         settings=json.loads(row.settings),
         parameters=row.parameters,
         overrides=json.loads(row.overrides),
-        generation=row.generation,
-        pinned=row.pinned,
     )
 
 

@@ -92,9 +92,9 @@ functions = Table(
     Column("overrides", Text, nullable=False, server_default="{}"),
 )
 """Functions that can be called and, for the outputs of their inputs, those that a later version of their app lacks
-(`removed`). `generation` is the version in which the definition changed last; `pinned` the one that it stays at.
-A variant has a `parent`, whose definition is its own but for `settings` and `parameters`. `overrides` are what a user
-has told the autoscaler since the function was defined."""
+(`removed`). `generation` is the version in which the definition changed last; `pinned` the one that it stays at. A
+variant has a `parent`, whose definition is its own but for `settings` and `parameters`. `overrides` are what a user has
+told the autoscaler since the function was defined."""
 
 function_minutes = Table(
     "function_minutes",

@@ -14,10 +14,16 @@ from modicum.stores.schema import functions
 def add_variant(
     variant: str, parent: str, app: str, name: str, settings: dict[str, Any], parameters: str | None
 ) -> Callable[[Connection], None]:
-    """Record a variant of a function."""
-    row = {"id": variant, "parent": parent, "app": app, "name": name, "definition": "{}", "serialized": b""}
-    statement = insert(functions).values(**row, settings=json.dumps(settings), parameters=parameters)
-    return lambda connection: _execute(connection, statement)
+    """Record a variant of a function. It may have gone with its function, and come back with it."""
+    row = {"parent": parent, "settings": json.dumps(settings), "parameters": parameters, "removed": False}
+    empty = {"app": app, "name": name, "definition": "{}", "serialized": b""}
+
+    def change(connection: Connection) -> None:
+        known = connection.execute(update(functions).where(functions.c.id == variant).values(**row))
+        if known.rowcount == 0:
+            connection.execute(insert(functions).values(id=variant, **row, **empty))
+
+    return change
 
 
 def set_overrides(function: str, overrides: dict[str, Any]) -> Callable[[Connection], None]:

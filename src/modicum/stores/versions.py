@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from modicum.stores.schema import app_definitions, app_versions, apps, functions, inputs
+from modicum.stores import calls
+from modicum.stores.schema import app_definitions, app_versions, apps, functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,16 @@ class FunctionRow:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What a publication makes of an app. `version` is None for apps that are not deployed: they have no history."""
+    """What a publication makes of an app: all its functions, and the ids of those that come, change, or go.
+
+    `version` is None for apps that are not deployed: they have no history.
+    """
 
     app: str
     number: int
     tags: dict[str, str]
     functions: list[FunctionRow]
+    changed: frozenset[str]
     removed: list[str]
     why_removed: str
     version: StoredVersion | None
@@ -75,9 +80,11 @@ def replace_functions(change: Replacement, now: float) -> Callable[[Connection],
     def apply(connection: Connection) -> set[str]:
         row = {"version": change.number, "tags": json.dumps(change.tags)}
         connection.execute(update(apps).where(apps.c.id == change.app).values(**row))
-        put_functions(change.app, change.functions)(connection)
+        put_functions(change.app, [each for each in change.functions if each.id in change.changed])(connection)
+        # What autoscalers were told is forgotten.
+        connection.execute(update(functions).where(functions.c.app == change.app).values(overrides="{}"))
         connection.execute(update(functions).where(functions.c.id.in_(change.removed)).values(removed=True))
-        _fail_inputs(connection, change.removed, change.why_removed, now)
+        calls.terminate(calls.of_functions(change.removed), change.why_removed, now)(connection)
         if change.version is not None:
             _add_version(connection, change.app, change.version, change.functions)
             _forget_definitions(connection, change.app, change.kept)
@@ -105,13 +112,6 @@ def put_functions(app: str, rows: Iterable[FunctionRow]) -> Callable[[Connection
                 connection.execute(insert(functions).values(id=row.id, **values))
 
     return change
-
-
-def _fail_inputs(connection: Connection, removed: list[str], why: str, now: float) -> None:
-    """End the inputs of functions that have gone."""
-    ended = {"status": "terminated", "output": why.encode(), "finished_at": now, "payload": b"", "blob": None}
-    waiting = inputs.c.function.in_(removed), inputs.c.status.is_(None)
-    connection.execute(update(inputs).where(*waiting).values(**ended))
 
 
 def _add_version(connection: Connection, app: str, version: StoredVersion, rows: list[FunctionRow]) -> None:

@@ -16,8 +16,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **User** (the Unix socket, or a token)
     server.status   → pid, keeper_pid, node_pid, socket, build, …
     server.stop     all → nothing; `all` ends the containers too
-    app.create      name, key, detached, tags, [draft] → app; idempotent under `key`. A draft is only built for: its
-                    functions are callable once they are published
+    app.create      name, key, detached, tags, [draft], [told: its user knows what the engine has to say] → app;
+                    idempotent under `key`. A draft is only built for: its functions are callable once it is published
     app.attach      app → nothing; the app lives while an attached connection does
     app.leave       app → nothing; a detached app is left to itself: it ends when nothing of it waits or runs
     app.stop        app → nothing; returns when its containers have gone and its output can be read to the end

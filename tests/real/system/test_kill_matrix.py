@@ -6,6 +6,7 @@ should live does, and whoever is still there gets all he asked for, once.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,21 @@ def strike(house: House, client: Client, victim: str) -> None:
     assert not [process for process in chosen.lives if process.key not in after]
 
 
+REASONS = {"agent": "crashed", "init": "crashed", "node": "node lost", "keeper": "node lost"}
+"""What is said of a container whose process, or node, was killed."""
+
+
+def check_why(house: House, client: Client, victim: str) -> None:
+    """Whoever asks later is told why a container ended, and its app's log has it, too."""
+    if victim not in REASONS:
+        return
+    answer = house.installation.run("container", "list", "--all", "--app-id", client.app, "--json").stdout
+    found = [each for each in json.loads(answer) if str(each["reason"]).startswith(REASONS[victim])]
+    assert found, answer
+    lines = house.installation.run("app", "logs", client.app, "--source", "system", "--search", "container").stdout
+    assert any(each["container_id"] in lines for each in found), lines
+
+
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_idle(house: House, client: Client, victim: str) -> None:
     with bystander(house, victim) as other:
@@ -107,6 +123,7 @@ def test_idle(house: House, client: Client, victim: str) -> None:
         client.end()
         once = victim == "server"
         assert not once or [number for number, _ in client.runs()] == [0, 7]
+        check_why(house, client, victim)
     house.wait_settled()
 
 

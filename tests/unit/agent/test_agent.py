@@ -74,7 +74,7 @@ def test_half_a_frame_of_the_old_connection_is_not_mixed_with_the_new(server: Se
 def test_it_waits_for_a_server_that_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     servers: list[Server] = []
     monkeypatch.setattr("modicum.agent.link.time.sleep", lambda seconds: servers.append(Server(tmp_path)))
-    link = Link(str(tmp_path), lambda: {"t": "hello"})
+    link = Link(str(tmp_path), lambda: {"t": "hello"}, lambda: None)
     assert servers[0].accept() == {"t": "hello"}
     link._socket.close()
     servers[0].drop()
@@ -303,7 +303,7 @@ def test_pieces_of_a_finished_generator_are_kept_until_its_output_has_arrived(se
     give(agent, "g")
     item = agent.take()
     assert item is not None
-    status, value = agent._run_generator(lambda: iter(range(3)), ("g", 1, dumps(((), {})), None))
+    status, value = agent._run_generator(lambda: iter(range(3)), ["g", 1, dumps(((), {})), None])
     assert (status, loads(value)) == ("done", 3)
     agent.finish("g", 1, status, 0.1, value, False)
     assert [server.receive()[0].get("piece") for _ in range(4)] == [0, 1, 2, None]
@@ -349,7 +349,7 @@ def test_a_generator_may_be_given_up_before_it_begins(agent: Agent) -> None:
     give(agent, "g")
     assert agent.take() is not None
     agent._on_cancel_inputs({"keys": ["g"]}, b"")
-    status, value = agent._run_generator(lambda: iter(range(3)), ("g", 1, dumps(((), {})), None))
+    status, value = agent._run_generator(lambda: iter(range(3)), ["g", 1, dumps(((), {})), None])
     assert (status, type(load_exception(value))) == ("exception", InputCancellation)
 
 
@@ -364,7 +364,7 @@ def test_what_is_cancelled_in_the_queue_is_answered_and_never_run(server: Server
     entries = [entry for _ in range(2) for entry in server.receive()[0]["outputs"]]
     assert [entry[:3] for entry in entries] == [["a", 1, "exception"], ["c", 1, "exception"]]
     give(agent, "a", attempt=2)  # its caller has come back
-    assert agent.take() == ("a", 2, b"x", None)
+    assert agent.take() == ["a", 2, b"x", None]
 
 
 def test_an_async_input_may_be_cancelled_before_its_first_step(
@@ -396,10 +396,10 @@ def test_an_async_input_may_be_cancelled_before_its_first_step(
 
 def test_functions_end_with_a_value_or_an_exception(agent: Agent) -> None:
     data = dumps(((2,), {"y": 3}))
-    assert agent._run_function(lambda x, y: x * y, ("a", 1, data, None)) == ("ok", dumps(6))
-    status, value = agent._run_function(lambda x: x, ("a", 1, data, None))
+    assert agent._run_function(lambda x, y: x * y, ["a", 1, data, None]) == ("ok", dumps(6))
+    status, value = agent._run_function(lambda x: x, ["a", 1, data, None])
     assert (status, type(load_exception(value))) == ("exception", TypeError)
-    status, value = agent._run_function(lambda x, y: exit(3), ("a", 1, data, None))
+    status, value = agent._run_function(lambda x, y: exit(3), ["a", 1, data, None])
     assert (status, type(load_exception(value))) == ("exception", SystemExit)
 
 
@@ -409,7 +409,7 @@ def test_values_that_cannot_travel_say_so(agent: Agent) -> None:
     def make_lock() -> object:
         return threading.Lock()
 
-    status, value = agent._run_function(make_lock, ("a", 1, data, None))
+    status, value = agent._run_function(make_lock, ["a", 1, data, None])
     error = load_exception(value)
     assert (status, type(error)) == ("exception", SerializationError)
     assert "what 'make_lock' returned, a lock, cannot be sent to its caller: TypeError: cannot pickle" in str(error)
@@ -418,17 +418,17 @@ def test_values_that_cannot_travel_say_so(agent: Agent) -> None:
     def yield_lock() -> Iterator[object]:
         yield threading.Lock()
 
-    status, value = agent._run_generator(yield_lock, ("b", 1, data, None))
+    status, value = agent._run_generator(yield_lock, ["b", 1, data, None])
     assert "what 'yield_lock' yielded, a lock, cannot be sent to its caller" in str(load_exception(value))
-    status, value = agent._run_function(make_lock, ("c", 1, b"cno_such_module\nname\n.", None))
+    status, value = agent._run_function(make_lock, ["c", 1, b"cno_such_module\nname\n.", None])
     error = load_exception(value)
     assert (status, type(error)) == ("exception", DeserializationError)
     assert "cannot be loaded in the container: ModuleNotFoundError: No module named 'no_such_module'" in str(error)
 
 
-def test_exit_wakes_whoever_waits(agent: Agent) -> None:
+def test_exit_wakes_whoever_waits(server: Server, agent: Agent) -> None:
     thread, _ = in_thread(lambda: agent.serve(lambda item: (lambda: None, False)))
-    agent._on_exit({}, b"")
+    server.send({"t": "exit"})
     thread.join(5)
     assert not thread.is_alive()
     assert agent.exiting

@@ -102,14 +102,14 @@ def test_an_interrupt_that_comes_late_hits_nothing(agent: Agent) -> None:
 def test_an_interrupt_just_behind_user_code_ends_the_input_and_no_more(
     server: Server, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(run: Any, item: Any) -> Any:
+    def late(function: Any, item: Any) -> Any:
         raise InputCancellation
 
     monkeypatch.setattr(agent, "_run_function", late)
     give(agent, "a")
     item = agent.take()
     assert item is not None
-    agent.run_here((lambda: None, False), item)
+    agent.run_here(lambda: None, False, item)
     assert isinstance(outputs(server, 1)["a"], InputCancellation)
 
 

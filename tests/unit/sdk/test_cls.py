@@ -128,6 +128,17 @@ async def test_async_hooks_run_before_async_methods() -> None:
         Later().sync.local()
 
 
+def test_an_overridden_method_is_called_through_super() -> None:
+    class Doubled(Base):
+        @modicum.method()
+        def inherited(self) -> str:
+            base: Any = super().inherited
+            return str(2 * base())
+
+    kind = App("b").cls(serialized=True)(Doubled)
+    assert kind().inherited.local() == "DoubledDoubled"
+
+
 def test_async_hooks_run_before_sync_methods() -> None:
     assert Later().sync.local()
 
@@ -241,6 +252,7 @@ def with_argument(self: Any, x: int) -> None: ...
     [
         ({"__init__": with_argument}, r"'Made' has an __init__ with arguments.*modal\.parameter\(\)"),
         ({"bases": (dict,)}, "'Made' has an __init__ with arguments"),
+        ({"__slots__": ()}, "'Made' has __slots__ alone"),
         ({"__enter__": nothing}, r"'Made' has __enter__, which no container calls.*@modal\.enter\(\)"),
         ({"f": modicum.enter(snap=True)(nothing)}, "needs @app.cls.enable_memory_snapshot=True"),
         ({"f": modicum.concurrent(max_inputs=2)(nothing)}, r"on the method 'f': decorate the class 'Made' with it"),
@@ -442,6 +454,19 @@ def test_each_set_of_values_has_containers_of_its_own(monkeypatch: pytest.Monkey
     (asked,) = server.asked
     assert asked["function"] == "fu-1"
     assert _parameters.decode(base64.b64decode(asked["parameters"])) == {"name": "x", "size": 2}
+
+
+def test_other_settings_are_of_the_class() -> None:
+    other: Any = made.with_options(timeout=3).with_concurrency(max_inputs=4)
+    assert isinstance(other, Cls)
+    service: Any = other(name="x")._service
+    own = service._own
+    assert own["options"] == {"timeout": 3, "concurrency": {"max_inputs": 4, "target_inputs": None}}
+    assert _parameters.decode(base64.b64decode(own["parameters"])) == {"name": "x", "size": 2}
+    batched: Any = made.with_batching(max_batch_size=2, wait_ms=1)
+    assert batched._service._own["options"] == {"batching": {"max_batch_size": 2, "wait_ms": 1}}
+    with pytest.raises(InvalidError, match=r"'Model\.generate' is a method.*`Model\.with_options\(…\)\(…\)\.generate`"):
+        made(name="x").generate.with_options(timeout=3)
 
 
 def test_objects_of_a_class_without_parameters_share_its_containers() -> None:

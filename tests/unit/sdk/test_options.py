@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import modicum
 from modicum import options
 from modicum.app import App
 from modicum.exception import DeprecationError, InvalidError
@@ -237,3 +238,40 @@ def test_names_that_look_like_ids() -> None:
     with pytest.raises(InvalidError, match="is no name for an app"):
         App("ap-0123456789abcdefABCDEF")
     assert App("ap-0123").name == "ap-0123"
+
+
+# -- inputs at once, by its older name ---------------------------------------------------------------------------
+
+
+def test_the_older_way_to_run_inputs_at_once_is_the_decorator() -> None:
+    with pytest.warns(
+        DeprecationError, match=r"`allow_concurrent_inputs` is now `@modal\.concurrent\(max_inputs"
+    ) as told:
+        function = decorated(allow_concurrent_inputs=5)
+    assert [each.filename for each in told] == [__file__]
+    assert function.options.concurrency == {"max_inputs": 5, "target_inputs": 5}
+    with pytest.warns(DeprecationError):
+        assert decorated(allow_concurrent_inputs=None).options.concurrency is None
+
+
+def test_the_older_and_the_present_way_are_not_both_given() -> None:
+    with pytest.warns(DeprecationError), pytest.raises(InvalidError, match="the concurrency of 'f' is set twice"):
+
+        @App("a").function(serialized=True, allow_concurrent_inputs=5)  # type: ignore[call-arg]
+        @modicum.concurrent(max_inputs=5)
+        def f() -> None: ...
+
+
+def test_classes_are_told_of_older_names_too() -> None:
+    app = App("a")
+    with pytest.warns(DeprecationError) as told:
+
+        @app.cls(concurrency_limit=2, allow_concurrent_inputs=4, container_idle_timeout=9, serialized=True)  # type: ignore[call-arg]
+        class Model:
+            @modicum.method()
+            def run(self) -> None: ...
+
+    assert len(told) == 3
+    made = app.functions["Model.*"].options
+    assert (made.max_containers, made.scaledown_window) == (2, 9)
+    assert made.concurrency == {"max_inputs": 4, "target_inputs": 4}

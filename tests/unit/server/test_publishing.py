@@ -180,7 +180,7 @@ async def test_a_publication_that_is_not_stored_changes_nothing(shop: Shop, monk
 
         return change
 
-    monkeypatch.setattr("modicum.stores.versions._fail_inputs", lambda *args: fails()(None))
+    monkeypatch.setattr("modicum.stores.versions.calls.terminate", fails)
     with pytest.raises(OSError, match="the disk is full"):
         await shop.deploy({"g": {}})
     monkeypatch.undo()
@@ -221,13 +221,57 @@ async def test_what_waits_for_a_function_that_goes_is_told_why(shop: Shop) -> No
     await shop.deploy({"f": {}})
     why = b"version 2 of the app 'shop' was published without this function"
     header, payload = await getting
-    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why)
+    assert (header["outputs"][0][1], payload) == ("terminated", why)
     told = [payload for header, payload in of(shop.user.take(), "call.outputs") if header["call"] == "fc-2"]
-    assert b"".join(told) == why * 2
+    assert b"".join(told) == (b"'gone': " + why) * 2
     header, payload = await shop.tell(shop.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 0})
-    assert ([entry[1] for entry in header["outputs"]], payload) == (["terminated"], why), "and is told so later"
+    assert (header["outputs"][0][1], payload) == ("terminated", why), "and is told so later"
     with pytest.raises(RemoteFailure, match="does not exist"):
         await shop.inputs("fc-3", "spawn", r=1)
+
+
+async def test_a_new_version_resets_what_autoscalers_were_told_and_an_unchanged_one_does_not(shop: Shop) -> None:
+    base = (await shop.deploy({"f": {}, "g": {}}))["functions"]["f"]
+    bind = {"t": "function.bind", "function": base, "options": {"timeout": 5}}
+    variant = (await shop.tell(shop.user, bind))["function"]
+    for each in (base, variant):
+        told = {"t": "function.configure", "function": each, "settings": {"max_containers": 7}}
+        await shop.tell(shop.user, told)
+
+    def most() -> list[int | None]:
+        return [shop.parts.controller.state.pools[each].spec.max_containers for each in (base, variant)]
+
+    await shop.deploy({"f": {}, "g": {}})
+    assert most() == [7, 7], "it is the same version"
+    await shop.deploy({"f": {}, "g": {"code": b"2"}})
+    assert most() == [1, 1], "as the decorator says"
+    stored = await shop.parts.database.submit(queries.everything)
+    assert [each.overrides for each in stored.functions if each.id in (base, variant)] == [{}, {}]
+
+
+async def test_variants_follow_their_function(shop: Shop) -> None:
+    async def vary(function: str) -> str:
+        bind = {"t": "function.bind", "function": function, "options": {"timeout": 5}}
+        return str((await shop.tell(shop.user, bind))["function"])
+
+    def code(variant: str) -> bytes | None:
+        found = shop.parts.fleet.functions.get(variant)
+        return found.serialized if found is not None else None
+
+    base = (await shop.deploy({"f": {"code": b"1"}}))["functions"]["f"]
+    variant = await vary(base)
+    then = await vary((await shop.look_up(version=1))["function"])
+    await shop.deploy({"f": {"code": b"2"}})
+    assert (code(variant), code(then)) == (b"2", b"1")
+    shop.function = variant
+    await shop.inputs("fc-1", "spawn")
+    await shop.deploy({})
+    assert (code(variant), code(then)) == (None, b"1")
+    header, payload = await shop.tell(shop.user, {"t": "call.get", "call": "fc-1", "index": 0, "wait_s": 60})
+    assert (header["outputs"][0][1], b"without this function" in payload) == ("terminated", True)
+    await shop.deploy({"f": {"code": b"3"}})
+    assert await vary(base) == variant, "it is there again, and the same"
+    assert code(variant) == b"3"
 
 
 async def test_stopping_is_for_good_and_frees_the_name(shop: Shop) -> None:
@@ -244,6 +288,23 @@ async def test_stopping_is_for_good_and_frees_the_name(shop: Shop) -> None:
     assert (await shop.tell(shop.user, {"t": "app.info", "app": first["app"]}))["state"] == "stopped"
     listed = (await shop.tell(shop.user, {"t": "app.list"}))["apps"]
     assert [each["state"] for each in listed if each["name"] == "shop"] == ["deployed", "stopped"]
+
+
+async def test_a_name_is_free_while_what_had_it_still_stops(shop: Shop) -> None:
+    first = await shop.deploy({"f": {}})
+    shop.function = first["functions"]["f"]
+    await shop.inputs()
+    await shop.container()
+    stopping = asyncio.ensure_future(shop.tell(shop.user, {"t": "app.stop", "app": first["app"]}))
+    await shop.settle()
+    second = await shop.deploy({"f": {}})
+    assert (second["app"] != first["app"], second["version"]) == (True, 1)
+    assert not stopping.done(), "its container has not ended"
+    for header, _ in of(shop.node.take(), "container.kill"):
+        exited = {"t": "node.exited", "code": 0, "signal": 9, "oom": False, "detail": ""}
+        await shop.tell(shop.node, {**exited, "container": header["container"]})
+    await stopping
+    assert shop.parts.apps.deployed["shop"].id == second["app"]
 
 
 async def test_it_needs_no_client(shop: Shop) -> None:
@@ -413,7 +474,7 @@ async def test_containers_call_deployed_apps_and_their_own(shop: Shop) -> None:
         shop.function = function
         if allowed:
             assert (await shop.tell(agent, question))["function"] == function
-            call = function.replace("fu-", "fc-")
+            call = f"fc-{function[3:]}"
             await shop.inputs(call, "spawn", channel=agent)
             await shop.tell(agent, {"t": "call.get", "call": call, "index": 0, "wait_s": 0})
             continue
@@ -459,8 +520,7 @@ async def check_successor(shop: Shop, answer: Any, then: str, server: Server, pa
     assert (app.id, app.version, app.tags, app.images) == (answer["app"], 2, {"a": "b"}, {"im-1", "im-2"})
     assert app.reaper is None
     assert app.functions == answer["functions"]
-    pending = {each: parts.backlog.pending(each) for each in (then, app.functions["f"])}
-    assert pending == {then: 1, app.functions["f"]: 1}
+    assert [parts.backlog.pending(each) for each in (answer["functions"]["f"], then)] == [1, 1]
     found = await ask(router, shop.user, {"t": "function.lookup", "app": "shop", "name": "f", "version": 1})
     assert found["function"] == then
     node = Wire("node")

@@ -57,13 +57,13 @@ def test_what_users_and_containers_may_not() -> None:
         *(k for k in MAY_SEND if k.startswith("agent.")),
     }
     assert allowed[CONTAINER] - allowed[RESTRICTED] == {
+        "app.lookup",
+        "function.lookup",
         "function.bind",
         "function.configure",
         "function.history",
         "function.info",
         "function.stats",
-        "app.lookup",
-        "function.lookup",
         "blob.free",
         "call.inputs",
         "call.get",

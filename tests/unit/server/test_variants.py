@@ -140,14 +140,6 @@ async def test_a_function_that_is_defined_anew_takes_its_variants_along(world: W
     assert spec_of(world, variant).startup_timeout_s == 9
 
 
-async def test_variants_go_with_their_function(world: World) -> None:
-    variant = (await bind(world, {"timeout": 5}))["function"]
-    world.parts.apps._take_out([variant], "it is gone")
-    assert list(world.parts.fleet.functions) == list(world.parts.controller.state.pools) == [world.function]
-    with pytest.raises(RemoteFailure, match="does not exist"):
-        await bind(world, {"timeout": 6}, function=variant)
-
-
 async def test_a_batched_variant_says_so(world: World) -> None:
     made = await bind(world, {"batching": {"max_batch_size": 4, "wait_ms": 10}})
     assert made["spec"] == {**SPEC, "batched": True}

@@ -18,6 +18,7 @@ async def create(parts: Parts, channel: Channel, header: Header, payload: bytes)
     detached, tags = bool(header.get("detached", False)), tag_dict(header.get("tags") or {})
     draft = bool(header.get("draft", False))
     app = await parts.apps.create(str(header["name"]), str(header["key"]), detached, tags, draft)
+    app.warned = app.warned or bool(header.get("told", False))
     return {"app": app.id}
 
 

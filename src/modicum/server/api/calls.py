@@ -106,8 +106,9 @@ def check_same_app(parts: Parts, channel: Channel, app: str) -> None:
     """A container calls, and asks for, what is of its own app or of a deployed one."""
     if channel.principal != CONTAINER:
         return
-    container, called = parts.fleet.containers.get(channel.name), parts.apps.by_id.get(app)
-    if container is None or not (app == container.app or (called is not None and called.deployed)):
+    container, theirs = parts.fleet.containers.get(channel.name), parts.apps.by_id.get(app)
+    deployed = theirs is not None and theirs.deployed
+    if container is None or not (app == container.app or deployed):
         raise RemoteFailure("permission_denied", "a container may only call functions of its own and of deployed apps")
 
 

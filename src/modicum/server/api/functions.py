@@ -34,6 +34,7 @@ def _by_name(parts: Parts, named: str) -> Function:
     if not having:
         known = ", ".join(sorted({each for app in apps for each in app.functions})) or "none"
         raise RemoteFailure("not_found", f"the app {app_name!r} has no function {name!r}; it has {known}")
+    having = [app for app in having if app.deployed] or having
     if len(having) > 1:
         ids = ", ".join(app.functions[name] for app in having)
         raise RemoteFailure("invalid", f"{len(having)} apps named {app_name!r} have it; say which: {ids}")

@@ -50,9 +50,10 @@ def waiting(parts: Parts, channel: Channel, header: Header, payload: bytes) -> A
     found = []
     for app in (parts.apps.by_id[each] for each in header["apps"] if each in parts.apps.by_id):
         for function in parts.apps.functions_of(app):
-            inputs, name = state.waits_for_container(function), parts.fleet.functions[function].name
+            inputs, why = state.waits_for_container(function), state.why_waiting(function)
             if inputs:
-                found.append({"app": app.id, "function": name, "inputs": inputs, "why": state.why_waiting(function)})
+                name = parts.fleet.functions[function].name
+                found.append({"app": app.id, "function": name, "inputs": inputs, "why": why})
     return {"waiting": found}
 
 

@@ -10,7 +10,7 @@ from math import inf
 from .actions import Failure, StartContainer
 from .alarms import Alarms
 from .cluster import Cluster
-from .demand import is_renewing, look_again_at, note, oldest_in, wanted
+from .demand import is_renewing, look_again_at, may_lack_one, note, oldest_in, wanted
 from .lifecycle import NEWER, Lifecycle
 from .pool import Pool
 from .records import ENDING, Container, ContainerState, Turn
@@ -52,7 +52,8 @@ class Autoscaler:
         """
         waiting = list(turn.pools)
         for pool in waiting:
-            note(pool, turn.now)
+            if pool.spec.buffer_containers:
+                note(pool, turn.now)
         if self.hungry:
             # Those for whom room is made may not need it any more. For the other hungry nothing has changed.
             if turn.freed or any(self.hungry.get(pool) for pool in waiting):
@@ -79,7 +80,7 @@ class Autoscaler:
 
     def _start_one(self, turn: Turn, pool: Pool) -> bool:
         """Start a container if one is missing and one can be. Otherwise see to it that somebody asks again in time."""
-        if pool.removed:
+        if pool.removed or not may_lack_one(pool):
             return False
         if not _lacks_one(pool, turn.now):
             if pool.is_waiting or pool.spec.aim < pool.spec.slots:

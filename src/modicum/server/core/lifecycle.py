@@ -161,7 +161,7 @@ class Lifecycle:
 
     def respec(self, turn: Turn, pool: Pool, spec: FunctionSpec) -> None:
         """The function's settings are others from now on. Containers keep the size with which they started."""
-        pool.spec = spec
+        pool.become(spec)
         for container in pool.idle.values():
             container.rest_until = container.resting_since + spec.scaledown_window_s
         pool.index_all(turn)

@@ -38,7 +38,7 @@ class Pool:
     """One function. Its indexes `idle`, `open` and `deep` hold ready containers and are kept by `index()` alone."""
 
     def __init__(self, spec: FunctionSpec, alarms: Alarms[Container | Pool]) -> None:
-        self.spec = spec
+        self.become(spec)
         self.queue: deque[Input] = deque()
         self.delayed: list[tuple[float, int, Input]] = []  # a heap: they wait for another attempt until then
         self.backlog = 0  # inputs that wait in the store
@@ -62,6 +62,12 @@ class Pool:
         self.alarm = inf
         self._alarms = alarms
         self._delayed = 0  # how often an input was
+
+    def become(self, spec: FunctionSpec) -> None:
+        """Its settings are these. What the hot path asks of them is asked once."""
+        self.spec = spec
+        self.is_filled_singly = not spec.single_use and not spec.batch_size
+        self.grows_by_queue_alone = not spec.buffer_containers and spec.aim == spec.slots
 
     @property
     def live(self) -> int:
@@ -89,14 +95,18 @@ class Pool:
         for place, key in enumerate(keys):
             item = inputs.get(key)
             if item is None:
-                inputs[key] = item = Input(key, failures[place] if failures else 0, once)
+                inputs[key] = item = Input(key)
                 queue.append(item)
             elif item.claim is Claim.UNCLAIMED:
                 item.claim = Claim.WANTED
-                item.failures, item.once = failures[place] if failures else 0, once
             elif item.claim is Claim.DROPPED:
                 item.claim = Claim.AGAIN
                 item.failures = 0
+                continue
+            else:
+                continue
+            if failures or once:
+                item.failures, item.once = failures[place] if failures else 0, once
 
     def cancel(self, turn: Turn, keys: Iterable[str]) -> None:
         """Nobody wants these. One that runs keeps its slot until it ends: user code may refuse to be interrupted."""
@@ -223,8 +233,8 @@ class Pool:
         turn.actions += [Send(container, tuple(inputs)) for container, inputs in sends.items()]
 
     def refill(self, turn: Turn) -> None:
-        """Have inputs brought from the store when few are queued."""
-        if self.backlog and not self.loading and len(self.queue) < LOAD_BELOW:
+        """Have inputs of those in the store brought when few are queued."""
+        if not self.loading and len(self.queue) < LOAD_BELOW:
             self.loading = True
             turn.actions.append(LoadInputs(self.spec.id, min(self.backlog, LOAD_COUNT)))
 
@@ -250,11 +260,11 @@ class Pool:
 
     def limit(self, container: Container) -> int:
         """How many inputs it may hold: one per slot and, within the window, some more. None wait behind a slow one."""
+        if self.is_filled_singly and not self.suspects:
+            return container.slots if container.slow else container.slots + self.experience.window - 1
         if self.suspects or self.spec.single_use:
             return 1
-        if self.spec.batch_size:
-            return 0 if container.slow and container.load else container.slots
-        return container.slots if container.slow else container.slots + self.experience.window - 1
+        return 0 if container.slow and container.load else container.slots
 
     def keeps(self, now: float) -> int:
         """How many containers stay although some of them idle: as many as serve what runs, and those that are kept."""

@@ -55,12 +55,12 @@ class Input:
 
     __slots__ = ("attempt", "cancelled", "claim", "container", "crashes", "failures", "key", "once", "past", "started")
 
-    def __init__(self, key: str, failures: int = 0, once: bool = False) -> None:
+    def __init__(self, key: str) -> None:
         self.key = key
         self.attempt = 0
         self.crashes = 0
-        self.failures = failures  # attempts that failed and were or could be repeated
-        self.once = once  # a failed attempt is not repeated
+        self.failures = 0  # attempts that failed and were or could be repeated
+        self.once = False  # a failed attempt is not repeated
         self.started: float | None = None
         self.cancelled = inf  # since when nobody wants what runs
         self.container: Container | None = None

@@ -48,7 +48,8 @@ class State:
                 pool.rebalance(turn)
             self.autoscaler.settle(turn)
             for pool in turn.pools:
-                pool.refill(turn)
+                if pool.backlog:
+                    pool.refill(turn)
         return turn.actions
 
     def next_deadline(self) -> float | None:
