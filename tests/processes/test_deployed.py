@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import modicum
 from modicum import _blocking, _server
+from modicum.cli.main import cli
 from modicum.exception import DeprecationError, ImageBuildError, InvalidError, NotFoundError, RemoteError
 from tests.processes import shop
 from tests.processes.conftest import start_server
@@ -148,6 +151,29 @@ def test_a_version_can_be_called_for_as_long_as_it_is_kept(deployed: modicum.App
     named("gone", version=first).remote()
     with pytest.raises(NotFoundError, match="has no version 99"):
         named("version", version=99).remote()
+
+
+def test_versions_are_brought_back_by_command(deployed: modicum.App) -> None:
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(cli, ["app", *words])
+        assert result.exit_code == 0, result.exception
+        return result.output
+
+    def versions() -> list[str]:
+        return [each["origin"] for each in json.loads(run("history", "shop", "--json"))]
+
+    shop.app.deploy()
+    assert versions() == ["deploy"], "nothing had changed"
+    shop.second().deploy(tag="newer")
+    assert run("rollback", "shop") == "shop is version 3 now\n"
+    eventually(lambda: named("version").remote() == "one")
+    named("gone").remote()
+    before = {each["id"] for each in status()["containers"] if each["app"] == deployed.app_id}
+    assert run("rollover", "shop", "--strategy", "recreate") == "shop is version 4 now\n"
+    eventually(lambda: not before & {each["id"] for each in status()["containers"]})
+    assert named("version").remote() == "one"
+    assert versions() == ["rollover", "rollback to v1", "deploy", "deploy"]
+    assert json.loads(run("info", "shop", "--json"))["version"] == 4
 
 
 def test_what_waits_for_a_function_that_goes_is_told_so(deployed: modicum.App, tmp_path: Path) -> None:
