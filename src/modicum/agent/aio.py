@@ -12,6 +12,7 @@ from modicum import _context
 from modicum.agent import output
 from modicum.agent.batching import Batch
 from modicum.agent.endings import cancelled, failure, interrupted, piece_of
+from modicum.agent.loop import BATCH_S
 from modicum.agent.running import Interruptible, run_one, success
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE
 from modicum.wire.values import dumps
@@ -41,6 +42,7 @@ class Loop:
         self._work = asyncio.Event()
         self._running: dict[str, _Run] = {}
         self._count = 0
+        self._flushing = False
         self._pool: ThreadPoolExecutor | None = None
 
     def start(self) -> Callable[[], None]:
@@ -148,8 +150,14 @@ class Loop:
             self._running.pop(item[0], None)
         self._count -= 1
         run.finish()
-        self.agent.flush()
+        if self.agent.has_unsent and not self._flushing:
+            self._flushing = True
+            self._loop.call_later(BATCH_S, self._flush)
         self._work.set()
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self.agent.flush()
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Run what blocks on a thread: there is one for each input that may run at once."""

@@ -8,6 +8,7 @@ import time
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.batching import Batch
+from modicum.agent.loop import BATCH_S
 from modicum.agent.running import Interruptible, run_one
 
 TYPE_CHECKING = False
@@ -26,7 +27,10 @@ class Threads:
     def __init__(self, agent: Agent, service: Service) -> None:
         self._agent = agent
         self._service = service
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # SIGTERM's handler may come while the main thread has it
+        self._work_came = threading.Condition(self._lock)
+        self._more_came = threading.Condition(self._lock)
+        self._main = threading.Condition(self._lock)
         self._threads = 0
         self._idle = 0
         self._collecting = False
@@ -36,29 +40,55 @@ class Threads:
         """Run inputs until the agent is to exit."""
         self._agent.on_work, self._agent.on_cancel, self._agent.on_stop = self._on_work, self._cancel, self._stop
         self._on_work()
-        with self._changed:
-            self._changed.wait_for(lambda: self._agent.exiting and (self._agent.at_once or not self._threads))
-            self._changed.wait_for(lambda: not self._threads, STOP_S)
+        while not self._is_over:
+            self._flush_in_time()
+        with self._lock:
+            self._main.wait_for(lambda: not self._threads, STOP_S)
+        self._agent.flush()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._agent.exiting and (self._agent.at_once or not self._threads)
+
+    def _flush_in_time(self) -> None:
+        """Send outputs that wait for company after a moment in which more may have come."""
+        with self._lock:
+            if not self._agent.has_unsent and not self._is_over:
+                self._main.wait()
+        if self._agent.has_unsent:
+            time.sleep(BATCH_S)
+            self._agent.flush()
 
     def _on_work(self) -> None:
-        with self._changed:
-            if not self._idle and self._threads < self._service.limit:
+        """Wake one thread, or start it: it does the same for the next if there is more."""
+        with self._lock:
+            if self._agent.exiting:
+                for each in (self._work_came, self._more_came, self._main):
+                    each.notify_all()
+            if self._collecting:
+                self._more_came.notify()
+            elif self._idle:
+                self._work_came.notify()
+            elif self._threads < self._service.limit:
                 self._threads += 1
                 threading.Thread(target=self._work, name=f"modicum-{self._threads}", daemon=True).start()
-            self._changed.notify_all()
 
     def _work(self) -> None:
         while (items := self._next()) is not None:
-            if self._agent.has_work:
-                self._on_work()  # others came with it: there is a thread for them, too
+            if self._agent.has_work or self._agent.exiting:
+                self._on_work()
             if self._service.batching is None:
                 self._run(items[0])
             else:
                 self._run_batch(items)
-            self._agent.flush()
-        with self._changed:
-            self._threads -= 1
-            self._changed.notify_all()
+            if self._agent.has_unsent:
+                self._tell_main()
+        self._tell_main(ended=1)
+
+    def _tell_main(self, ended: int = 0) -> None:
+        with self._lock:
+            self._threads -= ended
+            self._main.notify()
 
     # -- taking --------------------------------------------------------------------------------------------
 
@@ -68,13 +98,13 @@ class Threads:
 
     def _next(self) -> list[Input] | None:
         """Return the next input, or a batch of them; None if the agent is to exit."""
-        with self._changed:
+        with self._lock:
             self._idle += 1
             try:
                 while self._collecting or (item := self._agent.take()) is None:
                     if self._agent.exiting and not self._collecting:
                         return None
-                    self._changed.wait()
+                    self._work_came.wait()
             finally:
                 self._idle -= 1
             items = [item]
@@ -96,10 +126,9 @@ class Threads:
                 left = until - time.monotonic()
                 if left <= 0 or self._agent.exiting:
                     break
-                self._changed.wait(left)
+                self._more_came.wait(left)
         finally:
             self._collecting = False
-            self._changed.notify_all()
 
     # -- running -------------------------------------------------------------------------------------------
 
