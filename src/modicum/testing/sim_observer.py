@@ -42,7 +42,7 @@ from modicum.server.core.events import (
 MAY_UNDERCUT = (
     "another function needs its place",
     "a newer version",
-    "it was asked to stop",
+    "it was",
     "it is used once",
     "max_",
 )

@@ -57,7 +57,7 @@ from .sim_timeline import Timeline
 BUSY_S = 8.0
 """For so long calls arrive and misfortunes happen."""
 
-CALM_S = 600.0
+CALM_S = 1800.0
 """By then everything must have ended: the work of the largest seed, one after the other, and all back-offs."""
 
 
