@@ -66,6 +66,7 @@ def compatibility() -> str:
         ),
         _without_effect(),
         *(_section(f"`modal.{name}`", ".", _members(kind), _missing.NOT_YET[name]) for name, kind in classes.items()),
+        _section("`modal.types`", "", modicum.types.__all__, _missing.NOT_YET["modal.types"]),
         _section("`modal.exception`", "", _errors(), _missing.NOT_YET["modal.exception"]),
         OLDER,
         _older(),

@@ -1,47 +1,16 @@
-"""What `App.info()` tells; users know these as `modal.types.AppInfo`, `AppLifecycle` and `AppState`."""
+"""How what the server says of an app is told: `modal.types.AppInfo`."""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
+
+from modicum.types import AppInfo, AppLifecycle, AppState
+
+UTC = timezone.utc  # noqa: UP017 - `datetime.UTC` is of 3.11
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-class AppState(str, enum.Enum):  # noqa: UP042 - StrEnum is of 3.11
-    """How an app is."""
-
-    EPHEMERAL = "ephemeral"
-    DETACHED = "detached"
-    DEPLOYED = "deployed"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-@dataclass
-class AppLifecycle:
-    """When an app came to be what it is, and by whom; None for what has not happened to it."""
-
-    state: AppState
-    version: int | None
-    created_at: datetime
-    created_by: str
-    deployed_at: datetime | None
-    deployed_by: str | None
-    stopped_at: datetime | None
-
-
-@dataclass(frozen=True)
-class AppInfo:
-    """An app, and the ids of its functions by their names."""
-
-    app_id: str
-    description: str
-    lifecycle: AppLifecycle
-    functions: dict[str, str]
 
 
 def app_info(facts: dict[str, Any]) -> AppInfo:

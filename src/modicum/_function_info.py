@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from modicum.exception import InvalidError
 from modicum.types import FunctionInfo, FunctionStats, StatsPercentile, StatsPercentileDistribution
+
+UTC = timezone.utc  # noqa: UP017 - `datetime.UTC` is of 3.11
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -31,6 +31,14 @@ NOT_YET = {
         "SnapshotCreationError UserCodeException VolumeUploadTimeoutError WorkspaceManagementError "
         "simulate_preemption"
     ),
+    "modal.types": _names(
+        "AppStats BillingReportItem CloudBucketMountInfo DictInfo EnvironmentBillingSummary FileEntry FileEntryType "
+        "FileInfo FileType FileWatchEvent FileWatchEventType LogEntry LogSource MemberTokenInfo MetricDefinition "
+        "MetricSeries MetricsSchema ObjectMetrics ProxyTokenInfo QueueInfo SandboxConnectCredentials SandboxGroupStats "
+        "SandboxRuntime SandboxStats SecretInfo ServerAutoscalerSettings ServerContainerInfo ServerInfo "
+        "ServerSessionCredentials ServerStats ServiceUserInfo TimeSeriesPoint TokenData VolumeCreateOptions VolumeInfo "
+        "VolumeMountInfo WorkspaceBillingSummary WorkspaceMemberInfo WorkspaceSettings"
+    ),
     "App": _names("get_dashboard_url logs sandboxes server stats"),
     "Cls": _names("client get_dashboard_url"),
     "Function": _names("client get_dashboard_url logs metrics"),

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
-    from modicum._app_types import AppInfo
     from modicum._exchange import Operation
     from modicum._publishing import DeployMethod
     from modicum._running import RunMethod
     from modicum.cls import Cls, parameter
     from modicum.retries import Retries
+    from modicum.types import AppInfo
 
     P = ParamSpec("P")
     R = TypeVar("R")

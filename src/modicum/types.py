@@ -1,11 +1,9 @@
-"""What questions about functions and calls are answered with: plain data, named as in `modal.types`."""
+"""What questions about apps, functions and calls are answered with: plain data, named as in `modal.types`."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-
-from modicum._app_types import AppInfo, AppLifecycle, AppState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,6 +174,39 @@ class InputInfo:
     children: list[InputInfo]
 
 
+class AppState(str, enum.Enum):  # noqa: UP042 - StrEnum is of 3.11
+    """How an app is."""
+
+    EPHEMERAL = "ephemeral"
+    DETACHED = "detached"
+    DEPLOYED = "deployed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass
+class AppLifecycle:
+    """When an app came to be what it is, and by whom; None for what has not happened to it."""
+
+    state: AppState
+    version: int | None
+    created_at: datetime
+    created_by: str
+    deployed_at: datetime | None
+    deployed_by: str | None
+    stopped_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AppInfo:
+    """An app, and the ids of its functions by their names."""
+
+    app_id: str
+    description: str
+    lifecycle: AppLifecycle
+    functions: dict[str, str]
+
+
 __all__ = [
     "AppInfo",
     "AppLifecycle",
@@ -189,3 +220,11 @@ __all__ = [
     "StatsPercentile",
     "StatsPercentileDistribution",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker sees that other names are not there
+
+    def __getattr__(name: str) -> object:
+        from modicum._missing import from_module
+
+        raise from_module("modal.types", name, __all__)

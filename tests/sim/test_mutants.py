@@ -109,6 +109,8 @@ MUTANTS = [
     Mutant("a lost node keeps its containers", "state", "for container in list(node.containers.values()):", "for container in []:"),
     Mutant("work begins before the nodes have reported", "state", "self.recovered = False", "self.recovered = True"),
     Mutant("a restart forgets whose functions come later", "state", "del self.orphans[container]\n", "continue\n"),
+    Mutant("short ones wait for the end of a long one", "demand", "if now >= _stalled_at(pool) else count", "if False else count"),
+    Mutant("nobody looks whether short ones wait for a long one", "demand", "min(oldest + pool.experience.age_when(slow_s), _stalled_at(pool))", "oldest + pool.experience.age_when(slow_s)"),
     Mutant("a failed attempt is always repeated", "pool", "item.failures < retries.max_retries", "True"),
     Mutant("failed attempts are not counted", "pool", "item.failures += 1", "pass"),
     Mutant("there is no pause before a retry", "pool", "heappush(self.delayed, (turn.now + pause_s,", "heappush(self.delayed, (turn.now,"),

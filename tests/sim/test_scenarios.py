@@ -112,3 +112,25 @@ def test_a_broken_function_does_not_starve_another(core: Driver) -> None:
     core.feed(ContainerExited("ta-t1", ExitReason.KILLED, ""))
     actions = core.feed(InputsArrived("g", keys(1)))
     assert [action.function for action in actions if isinstance(action, StartContainer)] == ["g"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        FunctionSpec("f", "app", scaledown_window_s=5.0),
+        FunctionSpec("f", "app", scaledown_window_s=5.0, slots=8, target=2),
+        FunctionSpec("f", "app", scaledown_window_s=5.0, slots=8, batch_size=8, batch_wait_s=0.05),
+        FunctionSpec("f", "app", scaledown_window_s=5.0, buffer_containers=2),
+        FunctionSpec("f", "app", scaledown_window_s=5.0, min_containers=3, max_containers=30),
+    ],
+    ids=["singly", "together", "batched", "buffered", "kept"],
+)
+def test_a_steady_load_starts_and_stops_nothing(core: Driver, spec: FunctionSpec) -> None:
+    play = Play(core, lambda key: 0.43)
+    play.follow(core.open(spec, cpus=64))
+    for number in range(250):  # five every 0.1 s: some twenty at once
+        core.now = max(core.now, number * 0.1)
+        play.run(InputsArrived("f", keys(5, f"c{number}")), until=(number + 1) * 0.1)
+    late = [action for at, action in play.actions if 15.0 < at < 24.9]
+    assert not [each for each in late if isinstance(each, (StartContainer, DrainContainer, KillContainer))]
+    assert len(play.ended) > 1200

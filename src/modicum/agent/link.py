@@ -26,11 +26,12 @@ NO_SERVER_FOR_S = 600.0
 
 
 class Link:
-    """The agent's connection. `hello` makes the first frame of every connection."""
+    """The agent's connection. `hello` makes the first frame of each; `want` sees to it that somebody reads."""
 
-    def __init__(self, directory: str, hello: Callable[[], Header]) -> None:
+    def __init__(self, directory: str, hello: Callable[[], Header], want: Callable[[], None]) -> None:
         self._directory = directory
         self._hello = hello
+        self._want = want
         self._lock = threading.Lock()
         self._decoder = Decoder()
         self._ready: deque[Frame] = deque()
@@ -76,6 +77,7 @@ class Link:
             numbers.append(number)
             self._answers[number] = []
             self.send_kept(("request", number), {**header, "r": number}, payload)
+        self._want()
         with self._answered:
             self._answered.wait_for(lambda: all(self._answers[number] for number in numbers))
         self.forget([("request", number) for number in numbers])
@@ -86,13 +88,20 @@ class Link:
         while True:
             while not self._ready:
                 self._fill()
+            frame = self.receive_ready()
+            if frame is not None:
+                return frame
+
+    def receive_ready(self) -> Frame | None:
+        """Return the next message of those that came together with the last, None if that was all."""
+        while self._ready:
             header, payload = self._ready.popleft()
-            if header["t"] in ("reply", "error") and header["r"] in self._answers:
-                with self._answered:
-                    self._answers[header["r"]].append((header, payload))
-                    self._answered.notify_all()
-                continue
-            return header, payload
+            if header["t"] not in ("reply", "error") or header["r"] not in self._answers:
+                return header, payload
+            with self._answered:
+                self._answers[header["r"]].append((header, payload))
+                self._answered.notify_all()
+        return None
 
     def _fill(self) -> None:
         try:

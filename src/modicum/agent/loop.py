@@ -19,6 +19,7 @@ from collections import deque
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.link import Link
+from modicum.agent.reading import Reading
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, SUCCESS
 from modicum.wire.values import dump_exception, dumps, loads
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum.agent.pieces import Pieces
-    from modicum.wire.frames import Header
+    from modicum.wire.frames import Frame, Header
 
     Input = list[Any]  # key, attempt, payload, blob, and the method if it is a class's
     Run = tuple[Callable[..., Any], bool]  # what to call, and whether it is a generator
@@ -57,8 +58,7 @@ class Agent:
         self._held: dict[str, int] = {}
         # Those of them that nobody wants any longer. They still get an output: it frees their place.
         self._cancelled: set[str] = set()
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self._reading = Reading(self._read)
         self._exiting = False
         self._loaded = False
         self._at_once = False
@@ -68,10 +68,20 @@ class Agent:
         self._process = os.getpid()
         self._batch = _Batch(self)
         self.pieces: dict[str, Pieces] = {}
-        self.on_work: Callable[[], None] = self._release
+        self.on_work: Callable[[], None] = self._reading.give
         self.on_cancel: Callable[[str], None] = self.interrupt
         self.on_stop: Callable[[], None] = lambda: None
-        self.link = Link(directory, self._hello)
+        self._handlers: dict[str, Callable[[Header, bytes], None]] = {
+            "run": self._on_run,
+            "take_back": self._on_take_back,
+            "cancel": self._on_cancel_inputs,
+            "outputs.ack": self._on_outputs_ack,
+            "piece.ack": self._on_piece_ack,
+            "piece.resend": self._on_piece_resend,
+            "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
+            "exit": self._on_exit,
+        }
+        self.link = Link(directory, self._hello, self._reading.want)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -88,7 +98,7 @@ class Agent:
             output.capture()
         _signal.signal(_signal.SIGUSR1, self._on_interrupt)
         _signal.signal(_signal.SIGTERM, self._on_terminate)
-        threading.Thread(target=self._read, name="modicum-reader", daemon=True).start()
+        self._reading.start()
         try:
             self._inside = LOADING
             serve = self._load(header, serialized)
@@ -124,7 +134,7 @@ class Agent:
         if not self._at_once:
             self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
         while not self._exiting:
-            self._wake.acquire()
+            self._reading.wait()
 
     def _limit_threads(self) -> None:
         """Give threads that the user's code has left behind, and that the interpreter would wait for, a little time."""
@@ -141,7 +151,7 @@ class Agent:
                 self._batch.flush()
                 if self._exiting:
                     return
-                self._wake.acquire()
+                self._reading.wait()
                 continue
             self.run_here(*choose(item), item)
 
@@ -149,6 +159,7 @@ class Agent:
         """Run one input on the main thread and send its output."""
         key = item[0]
         run_one = self._run_generator if generator else self._run_function
+        self._reading.begin(key)
         _context.enter(key)
         output.begin(key)
         started = time.perf_counter()
@@ -227,6 +238,7 @@ class Agent:
     def _on_terminate(self, number: int, frame: object) -> None:
         if os.getpid() == self._process:
             self._on_exit({"t": "exit", "now": True}, b"")
+            self._reading.leave()
         else:  # a process that the user's code has forked: it ends as if we were not here
             _signal.signal(number, _signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -308,21 +320,14 @@ class Agent:
     # -- the reading thread --------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        handlers: dict[str, Callable[[Header, bytes], None]] = {
-            "run": self._on_run,
-            "take_back": self._on_take_back,
-            "cancel": self._on_cancel_inputs,
-            "outputs.ack": self._on_outputs_ack,
-            "piece.ack": self._on_piece_ack,
-            "piece.resend": self._on_piece_resend,
-            "ping": lambda header, payload: self.link.send({"t": "reply", "r": header["r"]}),
-            "exit": self._on_exit,
-        }
-        while True:
-            header, payload = self.link.receive()
-            handler = handlers.get(header["t"])
+        """Take in a message, and those that have come with it."""
+        frame: Frame | None = self.link.receive()
+        while frame is not None:
+            header, payload = frame
+            handler = self._handlers.get(header["t"])
             if handler is not None:
                 handler(header, payload)
+            frame = self.link.receive_ready()
 
     def _on_run(self, header: Header, payload: bytes) -> None:
         start = 0
@@ -401,12 +406,6 @@ class Agent:
     def has_work(self) -> bool:
         """Whether inputs wait here."""
         return bool(self._queue)
-
-    def _release(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:
-            pass  # it was free: the main thread will look at the queue anyway
 
     def _hello(self) -> Header:
         holding = [[key, attempt] for key, attempt in self._held.items()]

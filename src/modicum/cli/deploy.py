@@ -58,4 +58,7 @@ def _follow(answer: dict[str, Any]) -> None:
 
     session = Session(answer["app"], output.current, answer["logged"])
     session.start()
-    session.join(None)
+    try:
+        session.join(None)
+    except KeyboardInterrupt:
+        session.leave()  # the app goes on

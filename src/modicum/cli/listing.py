@@ -53,7 +53,7 @@ def list_apps(limit: int, as_json: bool) -> None:
 @options.environment
 def stop_app(app: str, yes: bool) -> None:
     """Stop an app for good, by its name or id: its containers end, and its name is free."""
-    known = _apps()
+    known = ask({"t": "app.list"})["apps"]  # where no server runs, a deployed app comes back with the next
     there = [each for each in known if each["ended_at"] is None]
     found = [each for each in there if app in (each["id"], each["name"])]
     found = [each for each in found if each["state"] == "deployed"] or found

@@ -256,12 +256,12 @@ class Apps:
             log.info("app stops", extra={"app": app.id, "why": reason})
             if app.watch is not None and app.watch is not asyncio.current_task():
                 app.watch.cancel()
+            if self.deployed.get(app.name) is app:
+                del self.deployed[app.name]  # its name is free from now on
             app.stopping = asyncio.ensure_future(self._stop(app))  # its parent is the app's record
         return app.stopping
 
     async def _stop(self, app: App) -> None:
-        if self.deployed.get(app.name) is app:
-            del self.deployed[app.name]
         functions = self.functions_of(app)
         for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function))

@@ -1,14 +1,15 @@
 """How did a function do? Its inputs are counted by the minute, with how long they and its containers' starts took.
 
-Durations are kept in buckets that grow by a twentieth: a percentile is right to some percent, and a minute of a busy
-function takes no more room than that of a quiet one.
+Durations are kept in buckets, sixteen for each doubling: a percentile is right to some percent, and a minute of a busy
+function takes no more room than that of a quiet one. Counting is on the way of every call: it is as short as can be.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
+from math import frexp
+from time import time
 from typing import Any
 
 from modicum.stores import history as stored
@@ -18,8 +19,8 @@ from modicum.wire.messages import GENERATOR_DONE, SUCCESS, TIMEOUT
 KEPT_S = 7 * 24 * 3600.0
 """As long as results are kept."""
 
-SHORTEST_S = 1e-4
-GROWTH = 1.05
+SHORTEST_S = 1e-6
+"""What took no time at all took so long."""
 
 _COUNTS = {SUCCESS: "succeeded", GENERATOR_DONE: "succeeded", TIMEOUT: "timed_out"}
 """How an end of an input counts; all others are failures."""
@@ -28,9 +29,16 @@ Minute = dict[str, Any]
 """Counts: `succeeded`, `failed`, `timed_out`; `run_s` and `startup_s` map a bucket's number to how many fell in."""
 
 
-def bucket_of(seconds: float) -> str:
-    """Return the bucket of a duration; a text, as it is a key of JSON."""
-    return str(max(0, round(math.log(max(seconds, SHORTEST_S) / SHORTEST_S, GROWTH))))
+def bucket_of(seconds: float) -> int:
+    """Return the bucket of a duration: of its binary exponent, and the first four digits behind its leading one."""
+    fraction, exponent = frexp(max(SHORTEST_S, seconds))
+    return (exponent << 4) + int(fraction * 32)  # the fraction is from 1/2 to 1
+
+
+def duration_of(bucket: int) -> float:
+    """Return the middle of a bucket."""
+    middle = ((bucket & 15) + 16.5) / 32
+    return float(f"{math.ldexp(middle, (bucket >> 4) - 1):.3g}")
 
 
 def percentiles(buckets: dict[str, int], wanted: Iterable[float]) -> list[tuple[float, float]]:
@@ -42,7 +50,7 @@ def percentiles(buckets: dict[str, int], wanted: Iterable[float]) -> list[tuple[
         for number in sorted(buckets, key=int):
             left -= buckets[number]
             if left <= 0:
-                found.append((percentage, float(f"{SHORTEST_S * GROWTH ** int(number):.3g}")))
+                found.append((percentage, duration_of(int(number))))
                 break
     return found
 
@@ -57,33 +65,70 @@ def merge(into: Minute, more: Minute) -> Minute:
     return into
 
 
+class _Counted:
+    """What was counted of a function in a minute, and not stored yet."""
+
+    __slots__ = ("begun", "ends", "over", "run", "startup")
+
+    def __init__(self, minute: int) -> None:
+        self.begun, self.over = minute * 60, minute * 60 + 60
+        self.ends: dict[str, int] = {}
+        self.run: dict[int, int] = {}
+        self.startup: dict[int, int] = {}
+
+    def as_minute(self) -> Minute:
+        """Return it as it is stored: keys of JSON are texts."""
+        minute: Minute = {}
+        for status, count in self.ends.items():
+            merge(minute, {_COUNTS.get(status, "failed"): count})
+        for name, buckets in (("run_s", self.run), ("startup_s", self.startup)):
+            if buckets:
+                minute[name] = {str(bucket): count for bucket, count in buckets.items()}
+        return minute
+
+
 class History:
     """Counts until `write`, which adds what was counted to what is stored."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._counted: dict[tuple[str, int], Minute] = {}
+        self._counting: dict[str, _Counted] = {}
+        self._over: list[tuple[str, _Counted]] = []  # minutes that have gone by
 
     def input_ended(self, function: str, status: str, run_s: float | None) -> None:
         """An input has its final output; `run_s` is unknown of one that did not end in its container."""
-        minute = self._minute(function)
-        count = _COUNTS.get(status, "failed")
-        minute[count] = minute.get(count, 0) + 1
+        counted = self._counting.get(function)
+        if counted is None or not counted.begun <= time() < counted.over:
+            counted = self._begin(function)
+        ends, run = counted.ends, counted.run
+        ends[status] = ends.get(status, 0) + 1
         if run_s is not None:
-            _add(minute, "run_s", run_s)
+            fraction, exponent = frexp(run_s or SHORTEST_S)  # `bucket_of`, without the price of a call
+            bucket = (exponent << 4) + int(fraction * 32)
+            run[bucket] = run.get(bucket, 0) + 1
 
     def container_loaded(self, function: str, startup_s: float) -> None:
         """A container takes inputs from now on, so long after it was asked for."""
-        _add(self._minute(function), "startup_s", startup_s)
+        startup, bucket = self._begin(function).startup, bucket_of(startup_s)
+        startup[bucket] = startup.get(bucket, 0) + 1
 
-    def _minute(self, function: str) -> Minute:
-        return self._counted.setdefault((function, int(time.time() // 60)), {})
+    def _begin(self, function: str) -> _Counted:
+        """Return where a function is counted now; a minute that has gone by is put aside."""
+        counted, minute = self._counting.get(function), int(time() // 60)
+        if counted is not None and counted.begun == minute * 60:
+            return counted
+        if counted is not None:
+            self._over.append((function, counted))
+        counted = self._counting[function] = _Counted(minute)
+        return counted
 
     async def write(self) -> None:
         """Store what was counted since the last time."""
-        counted, self._counted = self._counted, {}
+        counted = [*self._over, *self._counting.items()]
+        self._over, self._counting = [], {}
         if counted:
-            await self._database.submit(stored.add(counted, merge))
+            rows = [(function, each.begun // 60, each.as_minute()) for function, each in counted]
+            await self._database.submit(stored.add(rows, merge))
 
     async def read(self, functions: list[str], since: float, until: float) -> Minute:
         """Return the sum of the minutes that have begun in a range of time, of some functions."""
@@ -95,9 +140,4 @@ class History:
 
     async def forget(self) -> None:
         """Drop what is too old."""
-        await self._database.submit(stored.forget(int((time.time() - KEPT_S) // 60)))
-
-
-def _add(minute: Minute, name: str, seconds: float) -> None:
-    buckets, bucket = minute.setdefault(name, {}), bucket_of(seconds)
-    buckets[bucket] = buckets.get(bucket, 0) + 1
+        await self._database.submit(stored.forget(int((time() - KEPT_S) // 60)))

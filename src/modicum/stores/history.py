@@ -14,11 +14,11 @@ from modicum.stores.schema import function_minutes as table
 Merge = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
 
-def add(counted: dict[tuple[str, int], dict[str, Any]], merge: Merge) -> Callable[[Connection], None]:
+def add(counted: list[tuple[str, int, dict[str, Any]]], merge: Merge) -> Callable[[Connection], None]:
     """Add counts of functions' minutes to those that are there."""
 
     def change(connection: Connection) -> None:
-        for (function, minute), counts in counted.items():
+        for function, minute, counts in counted:
             where = (table.c.function == function, table.c.minute == minute)
             known = connection.execute(select(table.c.counts).where(*where)).scalar()
             if known is not None:

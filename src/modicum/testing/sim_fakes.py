@@ -205,7 +205,7 @@ class FakeContainer:
         if self._running.get(run.key) is not run:  # it was cancelled
             return
         if dies:
-            self.die(ExitReason.OOM if self._world.random.random() < 0.2 else ExitReason.CRASHED)
+            self.die(ExitReason.OOM if self._world.random.random() < 0.4 else ExitReason.CRASHED)
             return
         del self._running[run.key]
         self._answer(run, run_s, self._world.random.random() >= self.function.fails)

@@ -228,7 +228,7 @@ class World:
         self._plan_misfortunes()
         self.timeline.run(BUSY_S)
         _demand(self.timeline.run(CALM_S, self._is_over), f"never ended: {sorted(self.unended)}")
-        self.timeline.run(self.timeline.now + 60.0)
+        self.timeline.run(self.timeline.now + 40.0)
         self._demand_rest()
         return self.outcome
 

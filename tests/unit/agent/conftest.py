@@ -25,7 +25,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def link(server: Server) -> Iterator[Link]:
-    made = Link(str(server.folder), lambda: {"t": "hello"})
+    made = Link(str(server.folder), lambda: {"t": "hello"}, lambda: None)
     assert server.accept() == {"t": "hello"}
     yield made
     made._socket.close()

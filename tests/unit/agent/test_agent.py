@@ -74,7 +74,7 @@ def test_half_a_frame_of_the_old_connection_is_not_mixed_with_the_new(server: Se
 def test_it_waits_for_a_server_that_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     servers: list[Server] = []
     monkeypatch.setattr("modicum.agent.link.time.sleep", lambda seconds: servers.append(Server(tmp_path)))
-    link = Link(str(tmp_path), lambda: {"t": "hello"})
+    link = Link(str(tmp_path), lambda: {"t": "hello"}, lambda: None)
     assert servers[0].accept() == {"t": "hello"}
     link._socket.close()
     servers[0].drop()
@@ -426,9 +426,9 @@ def test_values_that_cannot_travel_say_so(agent: Agent) -> None:
     assert "cannot be loaded in the container: ModuleNotFoundError: No module named 'no_such_module'" in str(error)
 
 
-def test_exit_wakes_whoever_waits(agent: Agent) -> None:
+def test_exit_wakes_whoever_waits(server: Server, agent: Agent) -> None:
     thread, _ = in_thread(lambda: agent.serve(lambda item: (lambda: None, False)))
-    agent._on_exit({}, b"")
+    server.send({"t": "exit"})
     thread.join(5)
     assert not thread.is_alive()
     assert agent.exiting

@@ -85,7 +85,7 @@ class Container:
             data = dumps(arguments)
             entries.append([key, 1, len(data), None, *([method] if method is not None else [])])
             payload += data
-        self.agent._on_run({"inputs": entries}, payload)
+        self.server.send({"t": "run", "inputs": entries}, payload)
 
     def result(self, key: str) -> Any:
         """Return what an input ended with, an exception too."""
@@ -106,7 +106,7 @@ class Container:
 
     def exit(self, **how: Any) -> None:
         """Tell it to end and wait until it has."""
-        self.agent._on_exit({"t": "exit", **how}, b"")
+        self.server.send({"t": "exit", **how})
         assert self.thread is not None
         self.thread.join(10)
         assert not self.thread.is_alive()
@@ -120,9 +120,10 @@ def container(server: Server, agent: Agent, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(_context, "_keys", None)
     monkeypatch.setattr(service, "end_within", lambda seconds: None)
     made = Container(server, agent, tmp_path)
+    agent._reading.start()
     yield made
     if made.thread is not None and made.thread.is_alive():
-        agent._on_exit({"t": "exit", "now": True}, b"")
+        server.send({"t": "exit", "now": True})
         made.thread.join(5)
 
 

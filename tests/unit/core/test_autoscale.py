@@ -75,6 +75,20 @@ def test_a_backlog_that_is_worked_off_sooner_starts_nothing(core: Driver) -> Non
     assert len(starts([action for _, action in play.actions])) == 1
 
 
+def test_short_inputs_do_not_wait_for_the_end_of_a_long_one(core: Driver) -> None:
+    core.open(FunctionSpec("f", "app"))
+    play = Play(core, lambda key: 60.0 if key == "long:0" else 0.01, start_s=0.3)
+    for number in range(64):
+        play.run(InputsArrived("f", (f"w{number}:0",)), until=core.now + 1.0)
+    play.run(InputsArrived("f", ("long:0",)), until=core.now + 0.1)
+    began = core.now
+    play.run(InputsArrived("f", keys(5)), until=core.now + 5.0)
+    assert (
+        max(play.ended[key] for key in keys(5)) - began < 0.3 + 0.3 + 0.1
+    )  # they wait for a start's time, and for one
+    assert len(starts([action for _, action in play.actions])) == 2
+
+
 def test_a_fast_cold_start_counts_as_a_fifth_of_a_second(core: Driver) -> None:
     core.open(FunctionSpec("f", "app"))
     play = Play(core, lambda key: 0.01, start_s=0.0001)

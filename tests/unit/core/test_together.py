@@ -164,21 +164,3 @@ def test_a_buffer_stays_while_the_function_is_in_use_and_goes_then(core: Driver)
     assert starts([action for _, action in play.actions]) == 3
     play.run(until=core.now + 100.0)
     assert list(core.state.containers()) == []
-
-
-def test_a_steady_load_starts_and_stops_nothing(core: Driver) -> None:
-    for spec in (
-        FunctionSpec("f", "app", scaledown_window_s=5.0),
-        FunctionSpec("g", "app", scaledown_window_s=5.0, slots=8, target=2),
-        FunctionSpec("h", "app", scaledown_window_s=5.0, buffer_containers=1),
-    ):
-        driver = Driver()
-        driver.open(spec, cpus=64)
-        play = Play(driver, lambda key: 0.43)
-        for number in range(300):  # five every 0.1 s: twenty at once
-            driver.now = max(driver.now, number * 0.1)
-            play.run(InputsArrived(spec.id, keys(5, f"c{number}")), until=(number + 1) * 0.1)
-        late = [action for at, action in play.actions if 15.0 < at < 29.9]
-        changes = [each for each in late if isinstance(each, (StartContainer, DrainContainer, KillContainer))]
-        assert changes == [], spec.id
-        assert len(play.ended) > 1400

@@ -308,3 +308,19 @@ def test_a_stage_is_shown_after_a_moment() -> None:
     assert str(stage) == ""
     stage._since -= 0.5
     assert str(stage) == "x"
+
+
+def test_what_has_been_published(terminal: Terminal) -> None:
+    display = Display()
+    display.published("shop", 3, True, 2, 1)
+    display.published("shop", 3, False, 2, 1)
+    display.published("served", None, True, 1, 1)
+    display.published("served", None, False, 1, 1)
+    lines = [line.partition("✓")[2].replace("\x1b[0m", "").strip() for line in terminal.getvalue().splitlines() if line]
+    assert lines == [
+        "shop is version 3 now: 2 functions, 1 image",
+        "shop is unchanged: version 3",
+        "served is published anew: 1 function, 1 image",
+        "served is unchanged",
+    ]
+    display.close()

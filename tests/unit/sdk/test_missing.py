@@ -21,6 +21,7 @@ from modicum.image import Image
 OWNERS: dict[str, Any] = {
     "modal": modicum,
     "modal.exception": modicum.exception,
+    "modal.types": modicum.types,
     "App": App,
     "Cls": Cls,
     "Function": Function,

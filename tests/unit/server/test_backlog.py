@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from modicum.server import backlog as backlog_
 from modicum.server.api.router import Router
-from modicum.server.core import pool
+from modicum.server.core import invariants, pool
 from modicum.server.main import Server
 from modicum.server.parts import Parts
 from modicum.stores import calls as stored
@@ -23,7 +24,7 @@ MANY = 1 << 20
 
 @pytest.fixture
 async def world(assembled: tuple[Server, Parts, Router], monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(backlog_, "DIRECT_MAX", 2)
+    monkeypatch.setattr(backlog_, "DIRECT_MAX", 4)
     monkeypatch.setattr(pool, "LOAD_BELOW", 2)
     monkeypatch.setattr(pool, "LOAD_COUNT", 3)
     made = World(*assembled)
@@ -84,6 +85,21 @@ async def test_all_of_them_run_in_the_order_in_which_they_came(world: World) -> 
     assert world.parts.backlog.pending(world.function) == 0
     assert (world.parts.deliveries.calls, world.parts.deliveries.inputs) == ({}, {})
     assert not any(world.parts.deliveries.durable_bytes.values())
+
+
+async def test_new_inputs_queue_behind_those_in_the_store(world: World) -> None:
+    for call, count in (("fc-1", 10), ("fc-2", 5)):
+        await spawn(world, call, count)
+    _, agent = await world.container()
+    await told(world)
+    for seq in range(1, 7):
+        ((key, attempt, *_),) = run_of(agent)
+        await world.tell(agent, outputs(seq, [key, attempt, "ok", 0.0, 1, None]), b"v")
+    assert pool.LOAD_BELOW <= world.parts.controller.state.queued(world.function) < backlog_.DIRECT_MAX
+    assert world.parts.backlog.waiting(world.function) == 5
+    await spawn(world, "fc-3")
+    assert world.parts.backlog.waiting(world.function) == 6
+    assert await answered(world, agent, seq=7) == 10
 
 
 async def test_what_is_spawned_twice_runs_once(world: World) -> None:
@@ -289,10 +305,13 @@ async def test_a_cancelled_call_neither_runs_nor_counts(world: World) -> None:
     answer, _ = await get(world, "fc-0", count=10)
     assert [entry[1] for entry in answer["outputs"]] == ["terminated"] * 10
     assert world.parts.backlog.pending(world.function) == 20
+    assert "fc-2" not in world.parts.deliveries.calls
+    await world.tell(world.user, {"t": "call.cancel", "call": "fc-2"})
+    assert world.parts.backlog.pending(world.function) == 10
     await world.tell(agent, outputs(1, *[[key, attempt, "ok", 0.0, 1, None] for key, attempt, *_ in running]), b"v")
     assert (await get(world, "fc-0"))[0]["outputs"][0][1] == "terminated"
     await told(world)
-    assert await answered(world, agent, seq=2) == 20
+    assert await answered(world, agent, seq=2) == 10
     assert not of(world.node.take(), "container.kill")
     await world.tell(world.user, {"t": "call.cancel", "call": "fc-0"})
     await world.tell(world.user, {"t": "call.cancel", "call": "fc-1"})
@@ -384,3 +403,61 @@ async def test_recent_calls_and_why_they_wait(world: World) -> None:
     assert (await world.tell(world.user, {**listing, "function": "fu-ended"}))["calls"] == []
     with pytest.raises(RemoteFailure, match="has no function 'g'"):
         await world.tell(world.user, {**listing, "function": "a/g"})
+
+
+# -- whatever happens --------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """An agent that answers what it has been given when it is told to, cancelled or not."""
+
+    def __init__(self, world: World, agent: Wire) -> None:
+        self._world, self._agent = world, agent
+        self._held: dict[str, int] = {}
+        self._seq = 0
+
+    async def answer(self, share: float, chance: random.Random) -> int:
+        """Answer some of what is there; return how much there was."""
+        self._held |= {key: attempt for key, attempt, *_ in run_of(self._agent)}
+        held = list(self._held.items())
+        for key, attempt in held:
+            if chance.random() < share:
+                self._seq += 1
+                del self._held[key]
+                await self._world.tell(self._agent, outputs(self._seq, [key, attempt, "ok", 0.0, 1, None]), b"v")
+        return len(held)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_each_input_ends_once(world: World, seed: int) -> None:
+    """Calls come, are cancelled and answered in any order, while the store works at its own pace."""
+    chance = random.Random(seed)
+    await spawn(world, "fc-0")
+    _, agent = await world.container()
+    worker = Worker(world, agent)
+    calls = {"fc-0": 1}
+    asking: list[asyncio.Future[Any]] = []
+    for number in range(1, 50):
+        what = chance.choice(["spawn", "spawn", "answer", "answer", "cancel", "wait"])
+        if what == "spawn":
+            calls[f"fc-{number}"] = chance.choice([1, 1, 5, 12])
+            asking.append(asyncio.ensure_future(spawn(world, f"fc-{number}", calls[f"fc-{number}"])))
+        elif what == "cancel":
+            cancel = {"t": "call.cancel", "call": chance.choice(list(calls))}
+            asking.append(asyncio.ensure_future(world.tell(world.user, cancel)))
+        elif what == "answer":
+            for _ in range(chance.randrange(15)):  # one after the other: its container takes one at a time
+                await worker.answer(0.9, chance)
+        else:
+            await world.settle()
+        invariants.check(world.parts.controller.state)
+    await asyncio.gather(*asking, return_exceptions=True)  # a call may be cancelled before it is there
+    await told(world)
+    while await worker.answer(1.0, chance):
+        await told(world)
+    function, parts = world.function, world.parts
+    assert (parts.backlog.waiting(function), parts.backlog.pending(function)) == (0, 0)
+    assert (parts.deliveries.calls, parts.deliveries.inputs) == ({}, {})
+    for call, count in calls.items():
+        found = await parts.database.submit(stored.outputs(call, 0, count, MANY))
+        assert [each.status in ("ok", "terminated") for each in found] == [True] * count

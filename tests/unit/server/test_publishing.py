@@ -290,6 +290,23 @@ async def test_stopping_is_for_good_and_frees_the_name(shop: Shop) -> None:
     assert [each["state"] for each in listed if each["name"] == "shop"] == ["deployed", "stopped"]
 
 
+async def test_a_name_is_free_while_what_had_it_still_stops(shop: Shop) -> None:
+    first = await shop.deploy({"f": {}})
+    shop.function = first["functions"]["f"]
+    await shop.inputs()
+    await shop.container()
+    stopping = asyncio.ensure_future(shop.tell(shop.user, {"t": "app.stop", "app": first["app"]}))
+    await shop.settle()
+    second = await shop.deploy({"f": {}})
+    assert (second["app"] != first["app"], second["version"]) == (True, 1)
+    assert not stopping.done(), "its container has not ended"
+    for header, _ in of(shop.node.take(), "container.kill"):
+        exited = {"t": "node.exited", "code": 0, "signal": 9, "oom": False, "detail": ""}
+        await shop.tell(shop.node, {**exited, "container": header["container"]})
+    await stopping
+    assert shop.parts.apps.deployed["shop"].id == second["app"]
+
+
 async def test_it_needs_no_client(shop: Shop) -> None:
     answer = await shop.deploy({"f": {}})
     caller = Wire("user")

@@ -55,9 +55,7 @@ def may_ask_back(container: Container) -> bool:
 def _due_ready(container: Container, spec: FunctionSpec) -> float:
     if not container.load:
         return container.since if container.yielding else container.rest_until
-    started = container.oldest.started
-    assert started is not None
-    timeout = started + spec.timeout_s + spec.batch_wait_s
+    timeout = timeout_of(container.oldest, spec)
     if container.voided < inf:
         timeout = min(timeout, container.voided + CANCEL_GRACE_S)
     if may_ask_back(container):

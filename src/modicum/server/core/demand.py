@@ -55,7 +55,7 @@ def look_again_at(pool: Pool, now: float) -> float:
     if oldest == inf:
         return inf
     slow_s = pool.live * spec.aim * cold_start_s(pool) / load * 1.001  # past the threshold, not on it
-    return max(now + GROWTH_STEP_S, oldest + pool.experience.age_when(slow_s))
+    return max(now + GROWTH_STEP_S, min(oldest + pool.experience.age_when(slow_s), _stalled_at(pool)))
 
 
 def cold_start_s(pool: Pool) -> float:
@@ -80,7 +80,16 @@ def _for_load(pool: Pool, now: float) -> int:
     if spec.single_use or most <= pool.live:
         return most
     run_s = pool.experience.run_s(now - oldest_in(pool, now))
-    return max(1, min(most, ceil(pool.load * run_s / cold_start_s(pool) / spec.aim)))
+    count = max(1, min(most, ceil(pool.load * run_s / cold_start_s(pool) / spec.aim)))
+    return max(count, pool.live + 1) if now >= _stalled_at(pool) else count
+
+
+def _stalled_at(pool: Pool) -> float:
+    """When inputs will have waited for as long as a start takes and none began: short ones, behind few long ones."""
+    there = pool.containers.values()
+    if not pool.is_waiting or not pool.live or any(each.state in BEGINNING for each in there):
+        return inf
+    return max(each.moved for each in there) + cold_start_s(pool)
 
 
 def _most(pool: Pool) -> int:
