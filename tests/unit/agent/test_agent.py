@@ -529,6 +529,7 @@ def test_arguments_that_the_server_lost_are_no_exception_of_the_users(
     assert header["outputs"][0][2] == "internal"
     assert value == b"the input's arguments could not be read: no longer kept"
     agent._on_exit({}, b"")
+    server.send({"t": "exit"})  # for a main thread that reads
     thread.join(5)
 
 

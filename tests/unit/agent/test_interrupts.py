@@ -63,7 +63,7 @@ def test_a_cancelled_input_is_interrupted_in_a_system_call(server: Server, agent
         found = outputs(server, 2)
         assert isinstance(found["a"], InputCancellation)
         assert found["b"] == "ok"
-        agent._on_exit({"t": "exit"}, b"")
+        server.send({"t": "exit"})  # which the main thread reads: it is idle
 
     give(agent, "a", "b")
     results = meanwhile(serve)
