@@ -212,9 +212,10 @@ def _ask(function: Any, kind: str, **fields: Any) -> Operation[Any]:
 def _configure(function: Any, told: dict[str, int | None]) -> Operation[FunctionAutoscalerSettings]:
     from modicum import options, types
 
-    if function.method is not None:
+    if told and function.method is not None:
         raise InvalidError(
-            f"{function.name!r} is a method; the containers are its class's: call this on the class's instance"
+            f"{function.name!r} is a method, and containers are its class's: use .update_autoscaler(…) of the class's "
+            "object"
         )
     options.read_some("the autoscaler", told)
     answer = yield from _ask(function, "function.configure", settings=told)

@@ -191,7 +191,7 @@ class Obj:
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
         if cls._shape is not None:
             partial = cls._shape.methods.get(name)
-            return getattr(self.local().instance, name) if partial is None else self._method(name, partial)
+            return getattr(self._here().instance, name) if partial is None else self._method(name, partial)
         methods = _facts(cls._service).get("methods")
         if methods is not None and name not in methods:
             raise NotFoundError(_no_method(cls._name, name, methods))
@@ -202,7 +202,7 @@ class Obj:
             self._methods[name] = Method(self, self._cls._name, name, partial)
         return self._methods[name]
 
-    def local(self) -> Local:
+    def _here(self) -> Local:
         """Return the object right here. Raises `ExecutionError` if the class is only named."""
         shape = self._cls._shape
         if shape is None:
@@ -344,7 +344,7 @@ class Method(Function[P, R, O]):
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
         """Run the method right here; its object is made for it, once, and its `enter` hooks run."""
-        local = self._obj.local()
+        local = self._obj._here()
         method: Any = self.raw_function.__get__(local.instance)
         if not self.is_async:
             local.enter()

@@ -65,6 +65,7 @@ class Agent:
         # Which input's user code the main thread is in: only there may it be interrupted.
         self._inside = ""
         self._main = threading.get_ident()
+        self._process = os.getpid()
         self._batch = _Batch(self)
         self.pieces: dict[str, Pieces] = {}
         self.on_work: Callable[[], None] = self._reading.give
@@ -235,8 +236,12 @@ class Agent:
             raise _interrupted()
 
     def _on_terminate(self, number: int, frame: object) -> None:
-        self._on_exit({"t": "exit", "now": True}, b"")
-        self._reading.leave()
+        if os.getpid() == self._process:
+            self._on_exit({"t": "exit", "now": True}, b"")
+            self._reading.leave()
+        else:  # a process that the user's code has forked: it ends as if we were not here
+            _signal.signal(number, _signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def is_cancelled(self, key: str) -> bool:
         """Whether nobody wants an input any longer that is here."""

@@ -110,7 +110,7 @@ def _of_class(cls: Any, spec: dict[str, Any], parameters: str | None) -> Service
         from modicum import _parameters
 
         values = _parameters.decode(a2b_base64(parameters))
-    local = cls(**values).local()
+    local = cls(**values)._here()
     local.entered = True  # by us: `self.method.local()` is not to do it again
     shape, instance = local.shape, local.instance
 

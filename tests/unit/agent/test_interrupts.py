@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -122,6 +123,16 @@ def test_sigterm_ends_at_once_without_outputs(server: Server, agent: Agent) -> N
     agent.serve(lambda item: (die, False))
     assert server.quiet()
     assert agent.at_once
+
+
+def test_sigterm_ends_a_process_that_user_code_has_forked(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(agent, "_process", -1)
+    monkeypatch.setattr("os.kill", lambda process, number: sent.append((process, number)))
+    signal.raise_signal(signal.SIGTERM)
+    assert sent == [(os.getpid(), signal.SIGTERM)]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert not agent.at_once
 
 
 def test_a_generator_is_interrupted_between_its_items(server: Server, agent: Agent) -> None:

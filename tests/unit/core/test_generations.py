@@ -187,6 +187,7 @@ def test_a_stop_that_is_graceful_lets_what_runs_finish(core: Driver) -> None:
     working(core, F)
     assert core.feed(StopRequested("ta-t1", graceful=True)) == []
     assert core.feed(InputsArrived("f", keys(1, "d"))) == []
+    assert core.state.waits_for_container("f") == 1
     assert core.end("ta-t1", ("c:0", 1)) == [
         Accept(("c:0",)),
         DrainContainer("ta-t1", "it was asked to stop"),

@@ -103,6 +103,7 @@ def test_an_input_in_its_pause_can_be_cancelled(core: Driver) -> None:
     running(core, "c:0")
     failed(core, "c:0", 1)
     assert core.state.queued("f") == 1
+    assert core.state.why_waiting("f") == "an attempt failed, and the next one comes after a pause"
     assert core.feed(InputsCancelled("f", ("c:0",))) == []
     assert core.state.queued("f") == 0
     assert core.wait(core.now + 10.0) == []

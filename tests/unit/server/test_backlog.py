@@ -183,8 +183,8 @@ async def test_a_restarted_server_reads_counts_and_heads(world: World, tmp_path:
     from modicum.server.core import events as ev
     from tests.unit.server.test_calls import NODE
 
-    for number in range(50):
-        await spawn(world, f"fc-{number}", 40)
+    for number in range(10):
+        await spawn(world, f"fc-{number}", 10)
     _, agent = await world.container()
     done = run_of(agent)
     for seq, (key, attempt, *_) in enumerate(done, 1):
@@ -194,7 +194,7 @@ async def test_a_restarted_server_reads_counts_and_heads(world: World, tmp_path:
     assert running
     after = await successor(world, tmp_path)
     assert after.parts.deliveries.inputs == {}
-    assert after.parts.backlog.pending(world.function) == 2000 - len(done)
+    assert after.parts.backlog.pending(world.function) == 100 - len(done)
     (container,) = world.parts.fleet.containers
     await after.tell(after.node, {**NODE, "containers": [{"id": container, "function": world.function}]})
     holding = [[key, attempt] for key, attempt, *_ in running]
@@ -211,8 +211,8 @@ async def test_a_restarted_server_reads_counts_and_heads(world: World, tmp_path:
     await told(after)
     await answered(after, adopted, seq=len(running) + 1)
     assert after.parts.backlog.pending(world.function) == 0
-    rows = [await after.parts.database.submit(stored.outputs(f"fc-{n}", 0, 40, MANY)) for n in range(50)]
-    assert [len(row) for row in rows] == [40] * 50, "each has exactly one output"
+    rows = [await after.parts.database.submit(stored.outputs(f"fc-{n}", 0, 10, MANY)) for n in range(10)]
+    assert [len(row) for row in rows] == [10] * 10, "each has exactly one output"
     close(after)
 
 

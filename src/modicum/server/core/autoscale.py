@@ -66,6 +66,8 @@ class Autoscaler:
 
     def explain(self, pool: Pool, now: float) -> str:
         """Why its inputs wait, in a sentence for their caller."""
+        if pool.delayed and not pool.is_waiting:
+            return "an attempt failed, and the next one comes after a pause"
         for state in (ContainerState.STARTING, ContainerState.LOADING):
             count = sum(each.state is state for each in pool.containers.values())
             if count:

@@ -73,7 +73,7 @@ class State:
     def waits_for_container(self, function: str) -> int:
         """How many inputs of a function wait while none of its containers can take any: 0 if one can, or none wait."""
         pool = self.pools.get(function)
-        if pool is None or any(each.state is ContainerState.READY for each in pool.containers.values()):
+        if pool is None or any(_takes_inputs(each) for each in pool.containers.values()):
             return 0
         return len(pool.queue) + len(pool.delayed) + pool.backlog
 
@@ -251,3 +251,7 @@ class State:
         events.ContainerExited: _container_exited,
         events.Tick: _tick,
     }
+
+
+def _takes_inputs(container: Container) -> bool:
+    return container.state is ContainerState.READY and not container.yielding
