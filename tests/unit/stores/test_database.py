@@ -86,7 +86,7 @@ async def held(database: Database) -> threading.Event:
         loop.call_soon_threadsafe(busy.set)
         release.wait(10)
 
-    _ = database.submit(hold)
+    database.submit(hold).add_done_callback(asyncio.Future.exception)  # a failing commit is its failure, too
     await busy.wait()
     return release
 
