@@ -236,7 +236,7 @@ def test_older_ways_to_tell_the_autoscaler(server: Server) -> None:
 def test_methods_have_no_containers_of_their_own(server: Server) -> None:
     method = double.with_options(timeout=5)
     method.method = "double"
-    with pytest.raises(InvalidError, match="'double' is a method, and containers are its class's: use .update_auto"):
+    with pytest.raises(InvalidError, match=r"'double' is a method, and containers are its class's: use \.update_auto"):
         method.autoscaler.update(min_containers=1)
 
 
