@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def link(server: Server) -> Iterator[Link]:
     made = Link(str(server.folder), lambda: {"t": "hello"}, lambda: None)
     assert server.accept() == {"t": "hello"}
     yield made
-    made._socket.close()
+    end(made)
 
 
 @pytest.fixture
@@ -36,4 +38,11 @@ def agent(server: Server) -> Iterator[Agent]:
     made = Agent(str(server.folder))
     assert server.accept()["holding"] == []
     yield made
-    made.link._socket.close()
+    end(made.link)
+
+
+def end(link: Link) -> None:
+    """Close a link. A thread that reads from it is left waiting for ever: it must not read from another's socket."""
+    link._connect = lambda: threading.Event().wait()  # type: ignore[method-assign,assignment,return-value]
+    link._socket.shutdown(socket.SHUT_RDWR)
+    link._socket.close()
