@@ -12,7 +12,7 @@ from modicum import _context
 from modicum.agent import output
 from modicum.agent.batching import Batch
 from modicum.agent.endings import cancelled, failure, interrupted, piece_of
-from modicum.agent.loop import BATCH_S
+from modicum.agent.outputs import BATCH_S
 from modicum.agent.running import Interruptible, run_one, success
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE
 from modicum.wire.values import dumps

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # without the enums of `signal`
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from collections import deque
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.link import Link
+from modicum.agent.outputs import Outputs
 from modicum.agent.reading import Reading
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INLINE_BYTES_MAX, SUCCESS
 from modicum.wire.values import dump_exception, dumps, loads
@@ -33,11 +35,6 @@ if TYPE_CHECKING:
 
     Input = list[Any]  # key, attempt, payload, blob, and the method if it is a class's
     Run = tuple[Callable[..., Any], bool]  # what to call, and whether it is a generator
-
-BATCH_INPUTS = 64
-BATCH_BYTES = 256 * 1024
-BATCH_S = 0.005
-"""Outputs wait for company so long at most, and only while more inputs are queued here."""
 
 LINGER_S, LINGER_AT_ONCE_S = 5.0, 1.0
 """Threads of the user's that are no daemons are waited for so long at most when all else has ended."""
@@ -64,9 +61,10 @@ class Agent:
         self._at_once = False
         # Which input's user code the main thread is in: only there may it be interrupted.
         self._inside = ""
+        # The one in which that has been done: once is enough.
+        self._struck = ""
         self._main = threading.get_ident()
         self._process = os.getpid()
-        self._batch = _Batch(self)
         self.pieces: dict[str, Pieces] = {}
         self.on_work: Callable[[], None] = self._reading.give
         self.on_cancel: Callable[[str], None] = self.interrupt
@@ -82,6 +80,7 @@ class Agent:
             "exit": self._on_exit,
         }
         self.link = Link(directory, self._hello, self._reading.want)
+        self._outputs = Outputs(self.link)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -96,8 +95,7 @@ class Agent:
             output.separate()
         else:
             output.capture()
-        _signal.signal(_signal.SIGUSR1, self._on_interrupt)
-        _signal.signal(_signal.SIGTERM, self._on_terminate)
+        self._take_signals()
         self._reading.start()
         try:
             self._inside = LOADING
@@ -148,7 +146,7 @@ class Agent:
         while True:
             item = self.take()
             if item is None:
-                self._batch.flush()
+                self._outputs.flush()
                 if self._exiting:
                     return
                 self._reading.wait()
@@ -168,6 +166,7 @@ class Agent:
         except BaseException as error:  # noqa: BLE001 - an interrupt, just when the user's code had ended
             status, value = _failure(error)
         run_s = time.perf_counter() - started
+        self._struck = ""
         printed = output.end()
         _context.leave()
         self.finish(key, item[1], status, run_s, value, printed)
@@ -211,6 +210,11 @@ class Agent:
 
     # -- interrupts ----------------------------------------------------------------------------------------
 
+    def _take_signals(self) -> None:
+        _signal.signal(_signal.SIGUSR1, self._on_interrupt)
+        _signal.signal(_signal.SIGTERM, self._on_terminate)
+        sys.unraisablehook = self._on_ignored
+
     def _enter(self, key: str) -> None:
         """From here to `_inside = ""` the main thread is in user code. Raises at once if that is not wanted."""
         self._inside = key
@@ -226,14 +230,22 @@ class Agent:
     def _insist(self, key: str) -> None:
         """Send the signal until it has worked: one that comes just before a system call does not end that call."""
         while self._inside == key:
-            _signal.pthread_kill(self._main, _signal.SIGUSR1)
+            if self._struck != key:
+                _signal.pthread_kill(self._main, _signal.SIGUSR1)
             time.sleep(INSIST_EVERY_S)
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         key = self._inside
-        if key and (self._at_once or key in self._cancelled):  # else it has ended meanwhile
-            self._inside = ""
+        if key and key != self._struck and (self._at_once or key in self._cancelled):  # else it has ended meanwhile
+            self._struck = key
             raise _interrupted()
+
+    def _on_ignored(self, ignored: sys.UnraisableHookArgs) -> None:
+        """Python drops an exception in a destructor or a callback: if it was an interrupt, it has not worked yet."""
+        if not self._struck or ignored.exc_type is not type(_interrupted()):
+            sys.__unraisablehook__(ignored)
+        elif threading.get_ident() == self._main:
+            self._struck = ""  # nothing may follow: the next signal has to find us outside
 
     def _on_terminate(self, number: int, frame: object) -> None:
         if os.getpid() == self._process:
@@ -280,7 +292,7 @@ class Agent:
             except IndexError:
                 return None
             if not self._queue:
-                self._batch.flush()  # nothing follows soon that these outputs could wait for
+                self._outputs.flush()  # nothing follows soon that these outputs could wait for
             if item[0] not in self._cancelled:
                 return item
             from modicum.agent.endings import cancelled
@@ -304,18 +316,18 @@ class Agent:
                 blob, value = store(self.link, value), b""
             except (BlobLost, RequestSizeError) as error:
                 status, value = _failure(error)
-        self._batch.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
+        self._outputs.add([key, attempt, status, round(run_s, 6), len(value), blob], value, printed)
         if not self._queue:
-            self._batch.flush()
+            self._outputs.flush()
 
     @property
     def has_unsent(self) -> bool:
         """Whether outputs wait for company."""
-        return bool(self._batch.entries)
+        return bool(self._outputs.entries)
 
     def flush(self) -> None:
         """Send them."""
-        self._batch.flush()
+        self._outputs.flush()
 
     # -- the reading thread --------------------------------------------------------------------------------
 
@@ -350,7 +362,7 @@ class Agent:
         for key in taken:
             del self._held[key]
             self._cancelled.discard(key)
-        self._batch.flush()  # the one that runs is slow: what is done must not wait for it
+        self._outputs.flush()  # the one that runs is slow: what is done must not wait for it
         self.link.send({"t": "agent.taken", "keys": taken})
 
     def _on_cancel_inputs(self, header: Header, payload: bytes) -> None:
@@ -364,7 +376,7 @@ class Agent:
             self.on_cancel(key)
 
     def _on_outputs_ack(self, header: Header, payload: bytes) -> None:
-        for key, attempt, *_ in self._batch.acknowledged(header["seq"]):
+        for key, attempt, *_ in self._outputs.acknowledged(header["seq"]):
             if self._held.get(key) == attempt:
                 del self._held[key]
                 self._cancelled.discard(key)
@@ -429,62 +441,3 @@ def _interrupted() -> BaseException:
     from modicum.agent.endings import interrupted
 
     return interrupted()
-
-
-class _Batch:
-    """Outputs that leave in one frame."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self._lock = threading.Lock()
-        self.entries: list[list[Any]] = []
-        self._values: list[bytes] = []
-        self._bytes = 0
-        self._printed = False
-        self._since = 0.0
-        self._seq = 0
-        self._sent: deque[tuple[int, list[list[Any]]]] = deque()
-
-    def add(self, entry: list[Any], value: bytes, printed: bool) -> None:
-        with self._lock:
-            if self._bytes + len(value) > INLINE_BYTES_MAX:
-                self._send()
-            if not self.entries:
-                self._since = time.perf_counter()
-            self.entries.append(entry)
-            self._values.append(value)
-            self._bytes += len(value)
-            self._printed = self._printed or printed
-            if (
-                len(self.entries) >= BATCH_INPUTS
-                or self._bytes >= BATCH_BYTES
-                or time.perf_counter() - self._since > BATCH_S
-            ):
-                self._send()
-
-    def flush(self) -> None:
-        if self.entries:
-            with self._lock:
-                self._send()
-
-    def acknowledged(self, seq: int) -> list[list[Any]]:
-        """Forget the frames up to this one and return what was in them."""
-        done: list[object] = []
-        entries: list[list[Any]] = []
-        while self._sent and self._sent[0][0] <= seq:
-            number, sent = self._sent.popleft()
-            done.append(number)
-            entries += sent
-        self._agent.link.forget(done)
-        return entries
-
-    def _send(self) -> None:
-        if not self.entries:
-            return
-        self._seq += 1
-        header: Header = {"t": "agent.outputs", "seq": self._seq, "outputs": self.entries}
-        if self._printed:
-            header["printed"] = True
-        self._sent.append((self._seq, self.entries))
-        self._agent.link.send_kept(self._seq, header, b"".join(self._values))
-        self.entries, self._values, self._bytes, self._printed = [], [], 0, False

@@ -8,7 +8,7 @@ import time
 from modicum import _context
 from modicum.agent import output
 from modicum.agent.batching import Batch
-from modicum.agent.loop import BATCH_S
+from modicum.agent.outputs import BATCH_S
 from modicum.agent.running import Interruptible, run_one
 
 TYPE_CHECKING = False

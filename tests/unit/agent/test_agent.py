@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modicum.agent import loop as loop_
+from modicum.agent import outputs as outputs_
 from modicum.agent.aio import Loop
 from modicum.agent.blobs import BlobLost, fetch, store
 from modicum.agent.link import Link
@@ -262,7 +262,7 @@ def test_a_second_attempt_is_not_forgotten_with_the_first(server: Server, agent:
 def test_outputs_leave_together_while_more_is_queued(
     server: Server, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_, "BATCH_S", 1e9)
+    monkeypatch.setattr(outputs_, "BATCH_S", 1e9)
     give(agent, *(str(n) for n in range(10)))
     for _ in range(9):
         finish(agent)
@@ -280,8 +280,8 @@ def test_outputs_leave_together_while_more_is_queued(
 def test_outputs_do_not_wait_for_too_much_company(
     server: Server, agent: Agent, monkeypatch: pytest.MonkeyPatch, limit: str, value: float, size: int
 ) -> None:
-    monkeypatch.setattr(loop_, "BATCH_S", 1e9)
-    monkeypatch.setattr(loop_, limit, value)
+    monkeypatch.setattr(outputs_, "BATCH_S", 1e9)
+    monkeypatch.setattr(outputs_, limit, value)
     give(agent, *(str(n) for n in range(10)))
     for _ in range(4):
         finish(agent, b"v" * size)
@@ -360,7 +360,7 @@ def test_what_is_cancelled_in_the_queue_is_answered_and_never_run(server: Server
     assert item is not None
     assert item[0] == "b"
     assert agent.take() is None
-    agent._batch.flush()
+    agent._outputs.flush()
     entries = [entry for _ in range(2) for entry in server.receive()[0]["outputs"]]
     assert [entry[:3] for entry in entries] == [["a", 1, "exception"], ["c", 1, "exception"]]
     give(agent, "a", attempt=2)  # its caller has come back
@@ -541,7 +541,7 @@ def test_an_output_that_the_server_does_not_take_ends_its_input_alone(
     give(agent, "a", "b")
     finish(agent, bytes(INLINE_BYTES_MAX + 1))
     finish(agent)
-    agent._batch.flush()
+    agent._outputs.flush()
     outputs: list[str] = []
     while len(outputs) < 2:
         outputs += [entry[2] for entry in server.receive()[0]["outputs"]]

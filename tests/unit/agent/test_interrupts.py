@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +22,10 @@ from tests.unit.agent.peer import Server, in_thread
 def agent(agent: Agent) -> Iterator[Agent]:
     """An agent on the main thread, with its handlers."""
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
-    signal.signal(signal.SIGUSR1, agent._on_interrupt)
-    signal.signal(signal.SIGTERM, agent._on_terminate)
+    hook = sys.unraisablehook
+    agent._take_signals()
     yield agent
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -98,6 +100,27 @@ def test_an_interrupt_that_comes_late_hits_nothing(agent: Agent) -> None:
     with pytest.raises(InputCancellation):
         signal.raise_signal(signal.SIGUSR1)
     signal.raise_signal(signal.SIGUSR1)  # once is enough
+
+
+def test_an_interrupt_that_python_ignores_comes_again(agent: Agent) -> None:
+    ran_on: list[bool] = []
+
+    class Dying:
+        def __del__(self) -> None:
+            agent._on_cancel_inputs({"keys": ["a"]}, b"")
+            signal.raise_signal(signal.SIGUSR1)
+            ran_on.append(True)
+
+    def run() -> None:
+        agent._inside = "a"
+        Dying()
+        time.sleep(60)
+
+    give(agent, "a")
+    with pytest.raises(InputCancellation):
+        run()
+    agent._inside = ""
+    assert not ran_on
 
 
 def test_an_interrupt_just_behind_user_code_ends_the_input_and_no_more(
