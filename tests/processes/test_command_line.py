@@ -19,6 +19,8 @@ from tests.processes.watching import eventually, status
 
 pytestmark = pytest.mark.usefixtures("server")
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 PROGRAM = """
 import sys, time
 import modicum
@@ -123,6 +125,11 @@ def run(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     assert NOTICE_LINE in done.stderr or "run" not in words or code
     done.stderr = done.stderr.replace(NOTICE_LINE, "")
     return done
+
+
+def test_a_method_is_run_with_its_objects_parameters() -> None:
+    done = run("run", "-q", f"{EXAMPLES / 'model.py'}::Greeter.greet", "--language", "french", "--name", "Ada")
+    assert "'Bonjour, Ada!'" in done.stdout.splitlines()
 
 
 def test_stdout_is_the_programs_alone(program: Path) -> None:

@@ -28,7 +28,6 @@ CASES = {
         "Leaving french",
         "Leaving english",
     ],
-    "model.py::Greeter.greet --language french --name Ada": ["'Bonjour, Ada!'"],
     "hello.py": ["Greeting world from inside a container", "Hello, world!"],
     "hello.py --name Ada": ["Hello, Ada!"],
     "images.py": [

@@ -310,12 +310,12 @@ class Deliveries:
         self, call: Call, channel: Channel, outputs: list[tuple[int, Output]]
     ) -> Iterator[tuple[list[Any], bytes]]:
         for index, output in outputs:
-            payload, blob = self._spilled(call, channel, output)
+            payload, blob = self._spilled(channel, output)
             if blob is not None:
                 call.blobs.append(blob)
             yield [index, output.status, len(payload), blob], payload
 
-    def _spilled(self, call: Call, channel: Channel, output: Output) -> tuple[bytes, str | None]:
+    def _spilled(self, channel: Channel, output: Output) -> tuple[bytes, str | None]:
         if len(output.payload) < SPILL_OUTPUT_BYTES or channel.buffered < SPILL_BYTES:
             return output.payload, output.blob
         blob = self._blobs.new()

@@ -78,11 +78,11 @@ async def look_up(parts: Parts, channel: Channel, header: Header, payload: bytes
     """Find an app: a deployed one by its name, any that there is or was by its id."""
     wanted, create = str(header["app"]), bool(header.get("create", False))
     if not create:
-        return _facts(parts, await _any_app(parts, wanted, of_name=parts.apps.deployed.get(wanted)))
+        return _facts(await _any_app(parts, wanted, of_name=parts.apps.deployed.get(wanted)))
     if channel.principal == CONTAINER:
         raise RemoteFailure("permission_denied", "a container makes no apps")
     app = await parts.apps.look_up(wanted)
-    return _facts(parts, app)
+    return _facts(app)
 
 
 async def _any_app(parts: Parts, wanted: str, of_name: App | None) -> App | AppFacts:
@@ -102,7 +102,7 @@ async def info(parts: Parts, channel: Channel, header: Header, payload: bytes) -
     app = await _app_of_the_past(parts, str(header["app"]))
     found = await parts.publishing.history(app.id)
     stored = await parts.database.submit(versions.app_by_id(app.id))
-    facts = _facts(parts, app)
+    facts = _facts(app)
     facts["created_at"] = stored[0].created_at
     facts["ended_at"] = stored[0].ended_at
     facts["created_by"] = found[-1].created_by if found else _owner()
@@ -160,7 +160,7 @@ async def _deployed(parts: Parts, wanted: str) -> App:
     raise RemoteFailure("invalid", f"the app {wanted!r} is not deployed, {how}; `modicum deploy` deploys it")
 
 
-def _facts(parts: Parts, app: App | AppFacts) -> dict[str, Any]:
+def _facts(app: App | AppFacts) -> dict[str, Any]:
     functions = app.functions if isinstance(app, App) else {}
     return {
         "app": app.id,

@@ -68,7 +68,7 @@ class Lifecycle:
         pool = container.pool
         before = container.state
         self._cluster.release(container)
-        self._forget(turn, container)
+        self._forget(container)
         if before in (ContainerState.STARTING, ContainerState.LOADING) and reason not in _BLAMELESS:
             count_start_failure(turn, pool, detail)
         elif before is ContainerState.READY:
@@ -236,7 +236,7 @@ class Lifecycle:
         turn.freed = True
         turn.touch(container.pool)
 
-    def _forget(self, turn: Turn, container: Container) -> None:
+    def _forget(self, container: Container) -> None:
         pool = container.pool
         del pool.containers[container.id]
         pool.ending -= container.state in ENDING

@@ -89,7 +89,7 @@ class Pool:
         """How many containers take inputs, or run what they took."""
         return sum(each.state is ContainerState.READY for each in self.containers.values())
 
-    def arrive(self, turn: Turn, keys: Sequence[str], failures: Sequence[int] = (), once: bool = False) -> None:
+    def arrive(self, keys: Sequence[str], failures: Sequence[int] = (), once: bool = False) -> None:
         """New inputs. Those that are known are asked for again by their caller, and not run twice."""
         inputs, queue = self.inputs, self.queue
         for place, key in enumerate(keys):
