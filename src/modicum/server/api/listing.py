@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from modicum.server.api.deploys import state_of
 from modicum.server.api.fields import container_id, whole
+from modicum.server.api.names import state_of
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import App
