@@ -54,7 +54,7 @@ class Map(_ManyInputs, Generic[R]):
         call = _operations.new_call()
         values = iter(self._one(input_iterators)) if self._spread else zip(*input_iterators)
         operation = self._operation(call, kwargs, order_outputs, return_exceptions)
-        return _Results(_blocking.iterate(operation, call, iter(values)), self._function.name)
+        return _Values(_blocking.iterate(operation, call, iter(values)), self._function.name)
 
     @accepts(_BOXES, name="map.aio")
     def aio(
@@ -86,7 +86,7 @@ class Map(_ManyInputs, Generic[R]):
         return iterators[0]
 
 
-class _Results:
+class _Values:
     """A map's values, as an iterator. Nothing runs before the first is asked for; dropping it before that is a slip."""
 
     __slots__ = ("_name", "_values")
@@ -95,7 +95,7 @@ class _Results:
         self._values = values
         self._name: str | None = name
 
-    def __iter__(self) -> _Results:
+    def __iter__(self) -> _Values:
         return self
 
     def __next__(self) -> Any:

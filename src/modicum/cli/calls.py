@@ -27,8 +27,8 @@ STATES = {"ok": "success", "done": "success", "exception": "failure", "internal"
     "-n", "--tail", metavar="N", type=click.IntRange(1, TAIL_MAX),
     help=f"The last N inputs, the newest first; {TAIL} unless a time is given.",
 )  # fmt: skip
-@click.option("--since", metavar="WHEN", help="From when on: how long ago (`30m`, `2h`, `1d`), or ISO 8601.")
-@click.option("--until", metavar="WHEN", help="Until when; as `--since`, which is an hour before if it is not given.")
+@options.since
+@options.until
 @click.option("--all-variants", is_flag=True, help="Those of the function's variants, too.")
 @click.option("--show-function-call-id", is_flag=True, help="Show the call's id.")
 @options.as_json
@@ -46,8 +46,8 @@ def list_calls(
 ) -> None:
     """Show a function's inputs: the last spawned ones, and those of other calls that run now.
 
-    With `--since` or `--until` the spawned ones of a time are shown, the oldest first. FUNCTION is an id, fu-…, or
-    APP/FUNCTION.
+    With `--since` or `--until` the spawned ones of a time are shown, the oldest first; `--until` alone means the hour
+    before it. FUNCTION is an id, fu-…, or APP/FUNCTION.
     """
     if tail is not None and (since or until):
         raise click.UsageError("--tail cannot be combined with --since or --until")

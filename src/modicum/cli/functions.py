@@ -102,13 +102,13 @@ def _word(value: object) -> str:
 
 @function.command()
 @_NAMED
-@click.option("--since", metavar="TIME", help="From when on: `2h` ago, or a date and time; an hour before the end.")
-@click.option("--until", metavar="TIME", help="Until when, in the same way; now.")
+@options.since
+@options.until
 @click.option("--all-variants", is_flag=True, help="Count its variants, too.")
 @options.as_json
 @options.environment
 def stats(function: str, since: str | None, until: str | None, all_variants: bool, as_json: bool) -> None:
-    """Show what a function did in the last hour, or another time, and what it does now.
+    """Show what a function did in the last hour, or the hour before `--until`, or another time, and what it does now.
 
     FUNCTION is an id, fu-…, or APP/FUNCTION. Inputs are counted to the minute, for 7 days; percentiles are right to
     some percent.

@@ -41,8 +41,8 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that all three commands have."""
     for decorate in reversed([
         click.option("-f", "--follow", "following", is_flag=True, help="Go on with what comes, until it has ended."),
-        click.option("--since", metavar="WHEN", help="From when on: how long ago (`30m`, `2h`, `1d`), or ISO 8601."),
-        click.option("--until", metavar="WHEN", help="Until when; as `--since`."),
+        options.since,
+        options.until,
         click.option(
             "-n", "--tail", metavar="N", type=click.IntRange(min=1),
             help=f"The last N lines; {LINES} unless a time or `--all` is given.",

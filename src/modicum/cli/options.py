@@ -42,3 +42,6 @@ def confirm(question: str) -> None:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+since = click.option("--since", metavar="WHEN", help="From when on: how long ago (`30m`, `2h`, `1d`), or ISO 8601.")
+until = click.option("--until", metavar="WHEN", help="Until when; as `--since`.")
