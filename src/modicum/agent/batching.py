@@ -22,7 +22,6 @@ class Batch:
     """Inputs that run together. Each is answered once: at the end, or earlier if it does not fit or is cancelled."""
 
     def __init__(self, agent: Agent, target: Target, items: list[Input]) -> None:
-        self.key: str = items[0][0]
         self._agent = agent
         self._target = target
         self._items = items
