@@ -153,7 +153,7 @@ def _take_in(
 def taken(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Inputs were given back unstarted."""
     container = _container(parts, channel)
-    parts.controller.handle(ev.InputsTakenBack(container.id, tuple(header["keys"])))
+    parts.controller.handle(ev.InputsTakenBack(container.id, tuple(map(str, header["keys"]))))
     return None
 
 
