@@ -187,6 +187,15 @@ async def test_output_for_nobody_waits_for_who_will_ask(world: World) -> None:
     assert await world.acknowledged() == [1]
 
 
+async def test_first_output_for_nobody_stays_and_counts_once(world: World) -> None:
+    for value in (b"first", b"second", b"third"):
+        world.arrive({"fc-9:0": ok(value)})
+    world.deliveries.expire_unclaimed(-1)
+    assert world.deliveries._unclaimed_bytes == 0
+    world.deliveries.settle()
+    assert await world.acknowledged() == [3]
+
+
 async def test_output_that_nobody_asks_for_expires(world: World) -> None:
     world.blobs.write(BLOB, 0, 1, b"x")
     world.arrive({"fc-9:0": ok(b"", BLOB)})
