@@ -14,6 +14,7 @@ from modicum.server.core import events as ev
 from modicum.server.main import Server
 from modicum.server.parts import Parts
 from modicum.stores import queries
+from modicum.stores import variants as stored_variants
 from modicum.wire.channel import RemoteFailure
 from tests.unit.server.parts import Wire
 from tests.unit.server.test_calls import CREATE, OPTIONS, SPEC, World, of, run_of
@@ -202,6 +203,19 @@ async def test_variants_without_end_are_refused(world: World, monkeypatch: pytes
         await bind(world, {"timeout": 3})
     assert caught.value.code == "resource_exhausted"
     assert await bind(world, {"timeout": 1}) == first
+
+
+async def test_a_variant_that_is_not_stored_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*row: Any) -> Any:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_variants, "add_variant", lambda *row: refuse)
+        with pytest.raises(OSError, match="the disk is full"):
+            await bind(world, {"timeout": 1})
+    assert world.parts.apps.functions_of(*world.parts.apps.by_id.values()) == [world.function]
+    bound = (await bind(world, {"timeout": 1}))["function"]
+    await world.inputs(kind="spawn", function=bound)
 
 
 async def test_containers_have_variants_of_their_own_apps_functions_alone(world: World) -> None:
