@@ -321,7 +321,11 @@ class Deliveries:
         if len(output.payload) < SPILL_OUTPUT_BYTES or channel.buffered < SPILL_BYTES:
             return output.payload, output.blob
         blob = self._blobs.new()
-        self._blobs.write(blob, 0, len(output.payload), output.payload)
+        try:
+            self._blobs.write(blob, 0, len(output.payload), output.payload)
+        except OSError:  # a full disk: it waits in memory after all
+            self._blobs.delete(blob)
+            return output.payload, output.blob
         return b"", blob
 
     # -- acknowledgements ----------------------------------------------------------------------------------

@@ -259,6 +259,19 @@ async def test_large_outputs_of_a_slow_reader_go_to_disk(world: World) -> None:
     assert not world.blobs.has(blob) and not world.blobs.has(other)
 
 
+async def test_large_outputs_wait_in_memory_if_the_disk_is_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> int:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(world.blobs, "write", full)
+    world.call("map", 2)
+    world.caller.waiting = deliveries_.SPILL_BYTES
+    large = bytes(deliveries_.SPILL_OUTPUT_BYTES)
+    world.arrive({"fc-1:0": ok(large)})
+    world.arrive({"fc-1:1": ok(b"v")})
+    assert world.delivered() == [(0, "ok", large, None), (1, "ok", b"v", None)]
+
+
 async def test_container_that_is_gone_is_not_acknowledged_to(world: World) -> None:
     world.call("map")
     world.arrive({"fc-1:0": ok(b"v")})

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 _CONTAINER = re.compile(r"ta-[0-9a-z]{1,40}")
-_INPUT = re.compile(r"fc-[0-9a-z]{1,40}:[0-9]{1,16}")
+_INPUT = re.compile(r"fc-[0-9A-Za-z]{1,64}:[0-9]{1,16}")
 _VALUE = re.compile(r"bl-[0-9a-f]{16,64}")
 
 SECONDS_MAX = 1e9
