@@ -39,11 +39,9 @@ class LocalBlobs:
         if path.exists():
             return total
         partial = path.with_name(path.name + _PARTIAL)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            os.pwrite(descriptor, chunk, offset)
-        finally:
-            os.close(descriptor)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:  # writes all of it, or raises
+            file.seek(offset)
+            file.write(chunk)
         offsets = self._received.setdefault(blob, set())
         offsets.add(offset)
         if len(offsets) * self._chunk_bytes >= total:

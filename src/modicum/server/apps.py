@@ -220,7 +220,7 @@ class Apps:
     def put_in_place(self, app: App, change: Change, recreate: bool, why_removed: str) -> None:
         """Have an app's functions be what was published. Containers follow: at once, or as those of the new come."""
         for name in change.removed:
-            self._take_out(self.with_variants([app.functions.pop(name)]), why_removed)
+            self.take_out(self.with_variants([app.functions.pop(name)]), why_removed)
         for name in (*change.added, *change.replaced):
             self._let_be_called(change.functions[name], recreate)
         for name in change.replaced:
@@ -230,7 +230,7 @@ class Apps:
             if function.overrides:  # what its autoscaler was told is over, also if it did not change
                 self._let_be_called(replace(function, overrides={}), recreate)
 
-    def _take_out(self, functions: list[str], why: str) -> None:
+    def take_out(self, functions: list[str], why: str) -> None:
         """Nobody calls these any longer: who waits for them is told why, their containers end."""
         for function in functions:
             self._fleet.on_event(ev.FunctionRemoved(function, why))

@@ -214,7 +214,7 @@ class Backlog:
         for row in rows:
             queue.last = row.number
             call = self._deliveries.calls.get(row.call)
-            if call is None:
+            if call is None or not call.durable or call.function != function:  # somebody has guessed its id
                 app = self._app_of(function) or ""
                 call = Call(row.call, function, "spawn", "user", None, app, method=row.method, parent=row.parent)
                 self._deliveries.open(call)
@@ -247,7 +247,7 @@ class Backlog:
 
     def _surprise(self, key: str, function: str, output: stored.NewOutput) -> None:
         """An output came of an input that is not in memory: one in the store alone, if the last server gave it away."""
-        future = self._database.submit(stored.finish([output]))
+        future = self._database.submit(stored.finish([output], function))
         future.add_done_callback(partial(self._surprised, key, function, output))
 
     def _surprised(self, key: str, function: str, output: stored.NewOutput, future: asyncio.Future[int]) -> None:
@@ -271,7 +271,7 @@ class Backlog:
         _ = self._terminate(functions, why)
         for function in functions:
             self._queues.pop(function, None)
-            self._deliveries.end(function, Output(TERMINATED, why.encode(), None))
+        self._deliveries.end(set(functions), Output(TERMINATED, why.encode(), None))
 
     def _terminate(self, functions: Sequence[str], why: str = ENDED) -> asyncio.Future[int]:
         return self._database.submit(stored.terminate(stored.of_functions(functions), why, time.time()))

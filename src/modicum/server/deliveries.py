@@ -57,7 +57,7 @@ class Deliveries:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._outbox: dict[Call, list[tuple[int, Output]]] = {}
         self._storing: list[tuple[Input, Output]] = []
-        self._waiters: dict[str, list[Waiter]] = {}
+        self._waiters: dict[str, dict[Waiter, None]] = {}
         self.durable: dict[str, int] = {}  # function → how many of its spawned inputs are in memory, and how large
         self.durable_bytes: dict[str, int] = {}
         self.on_surprise: Callable[[str, str, stored.NewOutput], None] = lambda key, function, output: None
@@ -208,14 +208,13 @@ class Deliveries:
         """Return what is told of the output of a spawned input; `stop_waiting` must follow."""
         self.store()
         waiter = Waiter(index, function, asyncio.get_running_loop().create_future())
-        self._waiters.setdefault(call, []).append(waiter)
+        self._waiters.setdefault(call, {})[waiter] = None
         return waiter
 
     def stop_waiting(self, call: str, waiter: Waiter) -> None:
         """Nobody asks any longer."""
-        waiters = self._waiters.get(call, [])
-        if waiter in waiters:
-            waiters.remove(waiter)
+        waiters = self._waiters.get(call, {})
+        waiters.pop(waiter, None)
         if not waiters:
             self._waiters.pop(call, None)
 
@@ -225,15 +224,16 @@ class Deliveries:
             if index in (None, waiter.index) and not waiter.output.done():
                 waiter.output.set_result(output)
 
-    def end(self, function: str, output: Output) -> None:
-        """A function is gone: forget its calls, and tell whoever asks for outputs of them."""
-        for call in [call for call in self.calls.values() if call.function == function]:
+    def end(self, functions: set[str], output: Output) -> None:
+        """Functions are gone: forget their calls, and tell whoever asks for outputs of them."""
+        for call in [call for call in self.calls.values() if call.function in functions]:
             self.forget(call)
-        self.durable.pop(function, None)
-        self.durable_bytes.pop(function, None)
+        for function in functions:
+            self.durable.pop(function, None)
+            self.durable_bytes.pop(function, None)
         for waiters in self._waiters.values():
             for waiter in waiters:
-                if waiter.function == function and not waiter.output.done():
+                if waiter.function in functions and not waiter.output.done():
                     waiter.output.set_result(output)
 
     # -- to callers ----------------------------------------------------------------------------------------
@@ -267,6 +267,8 @@ class Deliveries:
     def _keep(self, key: str, output: Output) -> None:
         if self._unclaimed_bytes + len(output.payload) > UNCLAIMED_BYTES_MAX or len(self._unclaimed) >= UNCLAIMED_MAX:
             return  # whoever asks for it has it run again
+        if key in self._unclaimed:
+            return  # the first one stays
         _hold(output)
         self._unclaimed[key] = output, time.monotonic()
         self._unclaimed_bytes += len(output.payload)
@@ -329,7 +331,11 @@ class Deliveries:
         if len(output.payload) < SPILL_OUTPUT_BYTES or channel.buffered < SPILL_BYTES:
             return output.payload, output.blob
         blob = self._blobs.new()
-        self._blobs.write(blob, 0, len(output.payload), output.payload)
+        try:
+            self._blobs.write(blob, 0, len(output.payload), output.payload)
+        except OSError:  # a full disk: it waits in memory after all
+            self._blobs.delete(blob)
+            return output.payload, output.blob
         return b"", blob
 
     # -- acknowledgements ----------------------------------------------------------------------------------

@@ -103,10 +103,12 @@ class Fleet:
         if not self.nodes:
             self.node_joined.clear()
         log.warning("node lost", extra={"node": node})
-        for container in [c for c in self.containers.values() if c.node == node]:
+        lost = [each for each in self.containers.values() if each.node == node]
+        for container in lost:
             self._remove(container)
-            self.on_end(container, ev.ExitReason.NODE_LOST, "its node was lost", None)
         self.on_event(ev.NodeLeft(node, "its node was lost"))
+        for container in lost:
+            self.on_end(container, ev.ExitReason.NODE_LOST, "its node was lost", None)
 
     async def any_node(self) -> Channel:
         """Return a node's channel, waiting for one. Raises `RemoteFailure` once it is known why none comes."""

@@ -6,6 +6,7 @@ function takes no more room than that of a quiet one. Counting is on the way of 
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable
 from math import frexp
@@ -93,6 +94,7 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._counting: dict[str, _Counted] = {}
+        self._reading = asyncio.Lock()  # days of a busy function take the store's one thread a while: one at a time
         self._over: list[tuple[str, _Counted]] = []  # minutes that have gone by
 
     def input_ended(self, function: str, status: str, run_s: float | None) -> None:
@@ -132,11 +134,9 @@ class History:
 
     async def read(self, functions: list[str], since: float, until: float) -> Minute:
         """Return the sum of the minutes that have begun in a range of time, of some functions."""
-        await self.write()
-        total: Minute = {}
-        for minute in await self._database.submit(stored.read(functions, int(since // 60), int(until // 60))):
-            merge(total, minute)
-        return total
+        async with self._reading:
+            await self.write()
+            return await self._database.submit(stored.read(functions, int(since // 60), int(until // 60), merge))
 
     async def forget(self) -> None:
         """Drop what is too old."""

@@ -154,9 +154,11 @@ class Log:
         self.close()
         while self.segments and self.end - self.segments[0].stop >= self._limit - self._segment_bytes:
             self.segments.pop(0).path.unlink(missing_ok=True)
-        self.segments.append(Segment(self._folder / f"{self.end:016d}{_SUFFIX}", self.end, self.end, now))
+        path = self._folder / f"{self.end:016d}{_SUFFIX}"
+        file = open(path, "wb")
+        self.segments.append(Segment(path, self.end, self.end, now))
         self._began_at = now
-        return open(self.segments[-1].path, "wb")
+        return file
 
     def drop(self, start: int) -> None:
         """Remove the segment that begins there, if there is such a one."""
@@ -181,8 +183,8 @@ class Log:
     def name(self, function: str, name: str) -> None:
         """Keep the name of a function that writes here."""
         if self._functions.get(function) != name:
-            self._functions[function] = name
             _add_name(self._folder, [function, name])
+            self._functions[function] = name
 
     def close(self) -> None:
         """Write no more."""

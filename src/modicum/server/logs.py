@@ -102,10 +102,11 @@ class Logs:
             live.wake()
 
     def name(self, log: str, function: str, name: str) -> None:
-        """Keep the name of a function that writes to a log."""
+        """Keep the name of a function that writes to a log, unless the disk is full."""
         live = self._live.get(log)
         if live is not None:
-            live.log.name(function, name)
+            with contextlib.suppress(OSError):
+                live.log.name(function, name)
 
     def end(self, log: str) -> int:
         """Return the cursor behind all that is there, 0 if no such app runs."""

@@ -274,20 +274,30 @@ class Server:
 
     async def _keep_house(self, parts: Parts) -> None:
         for sweeps in count():
-            parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
-            if sweeps % LOGS_SWEPT_EACH == 0:
-                await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
-                await parts.logs.sweep()
-            await parts.history.write()
-            await parts.history.forget()
-            await self._expire(parts)
-            stored = await parts.database.submit(stored_calls.blobs)
-            parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
-            await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
+            chores = [self._expire, self._sweep_values, self._write_history]
+            for chore in [self._sweep_logs, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
+                try:
+                    await chore(parts)
+                except Exception:  # a full disk, say: the next one may make room, and this one works another time
+                    log.exception("housekeeping failed", extra={"what": chore.__name__})
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+
+    async def _sweep_logs(self, parts: Parts) -> None:
+        await parts.logs.sweep()
+        await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+
+    async def _sweep_values(self, parts: Parts) -> None:
+        stored = await parts.database.submit(stored_calls.blobs)
+        parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
+        await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
+
+    async def _write_history(self, parts: Parts) -> None:
+        await parts.history.write()
+        await parts.history.forget()
 
     async def _expire(self, parts: Parts) -> None:
         """Forget outputs after their time, and much later that there were any."""
+        parts.deliveries.expire_unclaimed(parts.settings.unclaimed_s)
         kept_s = parts.settings.outputs_kept_s
         while await parts.database.submit(stored_calls.expire(time.time() - kept_s)):
             pass

@@ -86,8 +86,17 @@ class Variants:
         self._take_in(base, variant)
         # The store keeps the order of what it is given: an input of this variant never comes before it.
         row = stored_variants.add_variant(variant.id, base.id, base.app, base.name, settings, parameters)
-        await self._database.submit(row)
+        try:
+            await self._database.submit(row)
+        except Exception:  # what is not stored cannot be spawned: whoever asks again has it stored again
+            self._take_out(base, variant)
+            raise
         return variant
+
+    def _take_out(self, base: Function, variant: Function) -> None:
+        if self._fleet.functions.get(variant.id) is variant:
+            self._apps.take_out([variant.id], "it could not be stored")
+            self.of(base).remove(variant.id)
 
     def _take_in(self, base: Function, variant: Function) -> None:
         self._apps.variants.setdefault(base.id, []).append(variant.id)

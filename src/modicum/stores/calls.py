@@ -146,11 +146,15 @@ _INSERTS = {"sqlite": _Inserts(sqlite), "postgresql": _Inserts(postgresql)}
 
 
 def add(new_calls: Sequence[StoredCall], rows: Sequence[StoredInput]) -> Callable[[Connection], set[tuple[str, int]]]:
-    """Record spawned inputs, numbered without a gap, and their calls; return those that were known already."""
+    """Record spawned inputs, numbered without a gap, and their calls; return those that were known already.
+
+    Raises `ValueError` if one of the calls is one of another function: its caller would be given what is added to it.
+    """
 
     def change(connection: Connection) -> set[tuple[str, int]]:
         into = _INSERTS[connection.dialect.name]
-        connection.execute(into.call, [call._asdict() for call in new_calls])
+        if connection.execute(into.call, [call._asdict() for call in new_calls]).rowcount < len(new_calls):
+            _check_functions(connection, new_calls)
         if not rows:
             return set()
         values = [
@@ -170,6 +174,14 @@ def add(new_calls: Sequence[StoredCall], rows: Sequence[StoredInput]) -> Callabl
         return {(row.call, row.position) for row in rows} - {(call, index) for call, index in connection.execute(ours)}
 
     return change
+
+
+def _check_functions(connection: Connection, named: Sequence[StoredCall]) -> None:
+    query = select(calls.c.id, calls.c.function).where(calls.c.id.in_({call.id for call in named}))
+    known = {row[0]: row[1] for row in connection.execute(query)}
+    for call in named:
+        if known[call.id] != call.function:
+            raise ValueError(f"the call {call.id} is one of another function")
 
 
 def last_number(connection: Connection) -> int:
@@ -217,10 +229,14 @@ def load(function: str, after: int, count: int, bytes_max: int) -> Callable[[Con
     return query
 
 
-def finish(outputs: Sequence[NewOutput]) -> Callable[[Connection], int]:
-    """Record outputs and drop the inputs' payloads; the first output stays. Returns how many were the first."""
+def finish(outputs: Sequence[NewOutput], function: str | None = None) -> Callable[[Connection], int]:
+    """Record outputs and drop the inputs' payloads; the first output stays. Returns how many were the first.
+
+    With a function, only outputs of its own inputs are recorded.
+    """
+    statement = _OUTPUT if function is None else _OUTPUT.where(inputs.c.function == function)
     values = [{f"b_{name}": value for name, value in each._asdict().items()} for each in outputs]
-    return lambda connection: connection.execute(_OUTPUT, values).rowcount
+    return lambda connection: connection.execute(statement, values).rowcount
 
 
 def count_failures(failed: Sequence[tuple[str, int, int]]) -> Callable[[Connection], None]:

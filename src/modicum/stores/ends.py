@@ -10,6 +10,9 @@ from sqlalchemy import Connection, delete, insert, select
 
 from modicum.stores.schema import ended_containers as table
 
+KEPT_MAX = 200_000
+"""So many ends are kept at most: containers that are used once, or end as soon as they begin, come in any number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -57,10 +60,14 @@ def of(container: str) -> Callable[[Connection], dict[str, Any] | None]:
     return query
 
 
-def forget(before: float) -> Callable[[Connection], None]:
-    """Forget those that ended before a time."""
+def forget(before: float, most: int = KEPT_MAX) -> Callable[[Connection], None]:
+    """Forget those that ended before a time, and the oldest of those that are too many."""
+    newest_of_surplus = select(table.c.ended_at).order_by(table.c.ended_at.desc()).offset(most).limit(1)
 
     def change(connection: Connection) -> None:
         connection.execute(delete(table).where(table.c.ended_at < before))
+        surplus = connection.execute(newest_of_surplus).scalar()
+        if surplus is not None:
+            connection.execute(delete(table).where(table.c.ended_at <= surplus))
 
     return change

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -30,10 +31,10 @@ def add(counted: list[tuple[str, int, dict[str, Any]]], merge: Merge) -> Callabl
     return change
 
 
-def read(functions: list[str], first: int, last: int) -> Callable[[Connection], list[dict[str, Any]]]:
-    """Return the minutes of some functions, from the first to the last."""
+def read(functions: list[str], first: int, last: int, merge: Merge) -> Callable[[Connection], dict[str, Any]]:
+    """Return the sum of the minutes of some functions, from the first to the last."""
     query = select(table.c.counts).where(table.c.function.in_(functions), table.c.minute.between(first, last))
-    return lambda connection: [json.loads(row.counts) for row in connection.execute(query)]
+    return lambda connection: reduce(merge, (json.loads(row.counts) for row in connection.execute(query)), {})
 
 
 def containers(functions: list[str], since: float) -> Callable[[Connection], list[tuple[float | None, float, str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,16 @@ def test_an_upload_begun_before_a_restart_is_not_taken_for_complete(blobs: Local
     assert not again.has(BLOB)
     assert again.write(BLOB, 0, 4, b"abc") == 4
     assert again.read(BLOB, 0, 4) == (b"abcd", 4)
+
+
+def test_a_chunk_that_does_not_fit_is_not_there(blobs: LocalBlobs) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, hard))  # as on a full disk, the first bytes fit
+    try:
+        with pytest.raises(OSError, match="too large"):
+            blobs.write(BLOB, 0, 3, b"abc")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not blobs.has(BLOB)
+    assert blobs.write(BLOB, 0, 3, b"abc") == 3
+    assert blobs.read(BLOB, 0, 4) == (b"abc", 3)

@@ -15,6 +15,7 @@ from modicum.server.core.actions import (
     Send,
     StartContainer,
 )
+from modicum.server.core.autoscale import Autoscaler, Obstacle
 from modicum.server.core.events import (
     ContainerExited,
     ContainerReady,
@@ -28,6 +29,7 @@ from modicum.server.core.events import (
     Recovered,
     Tick,
 )
+from modicum.server.core.pool import Pool
 from modicum.testing.sim_driver import Driver, Play
 
 
@@ -262,6 +264,24 @@ def test_inputs_look_for_room_although_their_minimum_did_in_vain(core: Driver) -
     core.feed(ContainerReady("ta-t1"))
     assert core.feed(FunctionAdded(FunctionSpec("f", "app", min_containers=1))) == []
     assert core.feed(InputsArrived("f", keys(1))) == [DrainContainer("ta-t1", "f needs its place")]
+
+
+def test_who_comes_new_costs_those_that_wait_nothing(core: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class with a parameter for each of its users is as many functions as it has users."""
+    core.open(FunctionSpec("f", "app", cpu=64.0), cpus=1)
+    core.feed(InputsArrived("f", keys(1)))
+    looked: list[str] = []
+    find = Autoscaler._find_node
+
+    def look(scaler: Autoscaler, pool: Pool, now: float) -> str | Obstacle:
+        looked.append(pool.spec.id)
+        return find(scaler, pool, now)
+
+    monkeypatch.setattr(Autoscaler, "_find_node", look)
+    for number in range(20):
+        core.feed(FunctionAdded(FunctionSpec(f"g{number}", "app", cpu=64.0)))
+        core.feed(InputsArrived(f"g{number}", keys(1, f"g{number}")))
+    assert looked == [f"g{number}" for number in range(20)]
 
 
 def test_whole_machines_are_shared_by_time(core: Driver) -> None:

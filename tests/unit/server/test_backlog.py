@@ -17,7 +17,7 @@ from modicum.server.parts import Parts
 from modicum.stores import calls as stored
 from modicum.wire.channel import RemoteFailure
 from tests.unit.server.parts import Wire, assemble
-from tests.unit.server.test_calls import World, of, outputs, run_of
+from tests.unit.server.test_calls import CREATE, World, of, outputs, run_of
 
 MANY = 1 << 20
 
@@ -380,6 +380,21 @@ async def test_what_is_no_call_cannot_be_cancelled(world: World) -> None:
 
 
 # -- lists -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_container_is_told_of_calls_of_its_own_app_alone(world: World) -> None:
+    app = (await world.tell(world.user, {"t": "app.create", "name": "b", "key": "k2"}))["app"]
+    theirs = (await world.tell(world.user, {**CREATE, "app": app}))["function"]
+    await spawn(world, "fc-mine", parent="fc-above:0")
+    _, agent = await world.container()
+    await spawn(world, "fc-above", function=theirs)
+    await spawn(world, "fc-below", parent="fc-mine:0", function=theirs)
+    graph = await world.tell(agent, {"t": "call.graph", "call": "fc-mine"})
+    assert [entry[:2] for entry in graph["inputs"]] == [["fc-mine:0", None]]
+    with pytest.raises(RemoteFailure, match="there is no call fc-above"):
+        await world.tell(agent, {"t": "call.graph", "call": "fc-above"})
+    graph = await world.tell(world.user, {"t": "call.graph", "call": "fc-mine"})
+    assert [entry[0] for entry in graph["inputs"]] == ["fc-above:0", "fc-mine:0", "fc-below:0"]
 
 
 async def test_which_call_made_which(world: World) -> None:

@@ -417,6 +417,22 @@ async def test_an_output_that_nobody_asked_for_yet_is_given_to_its_own_function_
     assert [h["call"] for h, _ in of(world.user.take(), "call.outputs")] == []
 
 
+async def test_a_container_cannot_answer_for_what_waits_in_the_store(world: World) -> None:
+    await world.inputs()
+    _, agent = await world.container()
+    (app,) = world.parts.apps.by_id
+    made = await world.tell(world.user, {**CREATE, "app": app, "name": "g"}, b"code")
+    await world.inputs("fc-9", "spawn", function=made["function"])
+    await world.parts.database.submit(lambda connection: None)
+    world.parts.deliveries.inputs.pop("fc-9:0")  # as if it were not in memory yet
+    await world.tell(agent, {"t": "agent.hello", "build": "x", "holding": [["fc-9:0", 1]]})
+    await world.settle()
+    await world.tell(agent, outputs(1, ["fc-9:0", 1, "ok", 0.0, 6, None]), b"forged")
+    await world.settle()
+    found = await world.parts.database.submit(calls.outputs("fc-9", 0, 1, 1 << 20))
+    assert [each.status for each in found] == [None]
+
+
 async def test_a_container_sees_calls_of_its_own_app_only(world: World) -> None:
     await world.inputs("fc-1", "spawn")
     other = (await world.tell(world.user, {"t": "app.create", "name": "b", "key": "other"}))["app"]

@@ -187,6 +187,15 @@ async def test_output_for_nobody_waits_for_who_will_ask(world: World) -> None:
     assert await world.acknowledged() == [1]
 
 
+async def test_first_output_for_nobody_stays_and_counts_once(world: World) -> None:
+    for value in (b"first", b"second", b"third"):
+        world.arrive({"fc-9:0": ok(value)})
+    world.deliveries.expire_unclaimed(-1)
+    assert world.deliveries._unclaimed_bytes == 0
+    world.deliveries.settle()
+    assert await world.acknowledged() == [3]
+
+
 async def test_output_that_nobody_asks_for_expires(world: World) -> None:
     world.blobs.write(BLOB, 0, 1, b"x")
     world.arrive({"fc-9:0": ok(b"", BLOB)})
@@ -248,6 +257,19 @@ async def test_large_outputs_of_a_slow_reader_go_to_disk(world: World) -> None:
     assert status == "exception" and other is not None
     world.deliveries.forget(call)
     assert not world.blobs.has(blob) and not world.blobs.has(other)
+
+
+async def test_large_outputs_wait_in_memory_if_the_disk_is_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> int:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(world.blobs, "write", full)
+    world.call("map", 2)
+    world.caller.waiting = deliveries_.SPILL_BYTES
+    large = bytes(deliveries_.SPILL_OUTPUT_BYTES)
+    world.arrive({"fc-1:0": ok(large)})
+    world.arrive({"fc-1:1": ok(b"v")})
+    assert world.delivered() == [(0, "ok", large, None), (1, "ok", b"v", None)]
 
 
 async def test_container_that_is_gone_is_not_acknowledged_to(world: World) -> None:

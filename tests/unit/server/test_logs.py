@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from modicum.server import log_segments
 from modicum.server.log_filter import Wanted
 from modicum.server.log_segments import TEXT_MAX, Entry, Log
 from modicum.server.logs import DAY_S, INLINE_BYTES, Logs
@@ -223,6 +224,20 @@ async def test_work_goes_on_with_a_full_disk(logs: Logs, monkeypatch: pytest.Mon
         logs.append("ap-1", [said(b"late")])
     logs.append("ap-1", [said(b"after")])
     assert await texts(logs) == [b"before", b"late", b"after"]
+
+
+async def test_names_and_new_segments_wait_for_room(logs: Logs, tmp_path: Path) -> None:
+    folder, aside = tmp_path / "logs" / "ap-1", tmp_path / "aside"
+    folder.rename(aside)
+    for _ in range(3):
+        logs.append("ap-1", [said(b"lost")])
+        logs.name("ap-1", "fu-1", "f")
+    aside.rename(folder)
+    logs.append("ap-1", [said(b"kept")])
+    logs.name("ap-1", "fu-1", "f")
+    assert await texts(logs) == [b"kept"]
+    assert len(logs._live["ap-1"].log.segments) == 1
+    assert log_segments.names(folder).functions == {"fu-1": "f"}
 
 
 async def test_it_is_read_back_part_by_part(logs: Logs) -> None:

@@ -484,6 +484,10 @@ async def test_containers_call_deployed_apps_and_their_own(shop: Shop) -> None:
             await shop.inputs("fc-foreign", "spawn", channel=agent)
     with pytest.raises(RemoteFailure, match="no deployed app"):
         await shop.look_up(channel=agent, app=other)
+    with pytest.raises(RemoteFailure, match="no deployed app"):
+        await shop.tell(agent, {"t": "app.lookup", "app": other})
+    for app in (shop.parts.fleet.functions[own].app, "shop"):
+        assert (await shop.tell(agent, {"t": "app.lookup", "app": app}))["functions"]
 
 
 # -- the next server -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from modicum.server.core import events as ev
 from modicum.server.main import Server
 from modicum.server.parts import Parts
 from modicum.stores import queries
+from modicum.stores import variants as stored_variants
 from modicum.wire.channel import RemoteFailure
 from tests.unit.server.parts import Wire
 from tests.unit.server.test_calls import CREATE, OPTIONS, SPEC, World, of, run_of
@@ -159,8 +160,14 @@ async def test_a_batched_variant_says_so(world: World) -> None:
         {"retries": 3},
         {"retries": {"max_retries": -1}},
         {"retries": {"other": 1}},
+        {"retries": {"max_retries": 3}},
+        {"retries": {**RETRIES, "backoff_coefficient": 1e300}},
+        {"retries": {**RETRIES, "initial_delay": 10**400}},
+        {"scaledown_window": 10**400},
         {"concurrency": {"max_inputs": 0}},
-        {"batching": {"wait_ms": 0.5}},
+        {"concurrency": {}},
+        {"batching": {"wait_ms": 0.5, "max_batch_size": 2}},
+        {"batching": {"wait_ms": 1}},
         {"placement": {"regions": "eu"}},
         {"placement": {"cloud": "x" * 300}},
         {"placement": {"nonpreemptible": 1}},
@@ -196,6 +203,19 @@ async def test_variants_without_end_are_refused(world: World, monkeypatch: pytes
         await bind(world, {"timeout": 3})
     assert caught.value.code == "resource_exhausted"
     assert await bind(world, {"timeout": 1}) == first
+
+
+async def test_a_variant_that_is_not_stored_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*row: Any) -> Any:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_variants, "add_variant", lambda *row: refuse)
+        with pytest.raises(OSError, match="the disk is full"):
+            await bind(world, {"timeout": 1})
+    assert world.parts.apps.functions_of(*world.parts.apps.by_id.values()) == [world.function]
+    bound = (await bind(world, {"timeout": 1}))["function"]
+    await world.inputs(kind="spawn", function=bound)
 
 
 async def test_containers_have_variants_of_their_own_apps_functions_alone(world: World) -> None:

@@ -123,6 +123,19 @@ async def test_inputs_of_no_function_are_refused(database: Database, numbers: It
         await database.submit(calls.add([call(function="fu-none")], rows(numbers, 0, function="fu-none")))
 
 
+async def test_nothing_is_added_to_another_functions_call(database: Database, numbers: Iterator[int]) -> None:
+    await database.submit(calls.add([call()], rows(numbers, 0)))
+    with pytest.raises(ValueError, match="the call fc-1 is one of another function"):
+        await database.submit(calls.add([call(function="fu-g", inputs=9)], rows(numbers, 1, function="fu-g")))
+    assert await database.submit(calls.outputs("fc-1", 1, 1, MANY)) == []
+
+
+async def test_no_function_ends_another_ones_inputs(database: Database, numbers: Iterator[int]) -> None:
+    await database.submit(calls.add([call()], rows(numbers, 0)))
+    assert await database.submit(calls.finish([output(0)], "fu-g")) == 0
+    assert await database.submit(calls.finish([output(0)], "fu-f")) == 1
+
+
 async def test_a_cancelled_call_ends_where_it_has_not(database: Database, numbers: Iterator[int]) -> None:
     await database.submit(calls.add([call(inputs=3)], rows(numbers, 0, 1, 2)))
     await database.submit(calls.add([call("fc-2")], rows(numbers, 0, of="fc-2")))

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from modicum.server.api.calls import resume_pieces
-from modicum.server.api.fields import cut, patience, value_blob, whole
+from modicum.server.api.fields import cut, input_key, patience, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import Container, Function, Output, Sent, split_key
@@ -58,9 +58,9 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     container.channel = channel
     container.unacknowledged.clear()
     held = tuple(
-        ev.Held(str(key), whole(attempt))
+        ev.Held(key, whole(attempt))
         for key, attempt in header["holding"]
-        if parts.deliveries.may_hold(str(key), container.function)
+        if input_key(key) and parts.deliveries.may_hold(key, container.function)
     )
     # The answer must be the first frame; the inputs that the core may send come behind it. What the agent has sent
     # behind its hello is looked at after it, too.
@@ -153,7 +153,7 @@ def _take_in(
 def taken(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Inputs were given back unstarted."""
     container = _container(parts, channel)
-    parts.controller.handle(ev.InputsTakenBack(container.id, tuple(header["keys"])))
+    parts.controller.handle(ev.InputsTakenBack(container.id, tuple(map(str, header["keys"]))))
     return None
 
 

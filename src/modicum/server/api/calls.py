@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 
-from modicum.server.api.fields import cut, value_blob, whole
+from modicum.server.api.fields import cut, input_key, value_blob, whole
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import Call, Function, key_of
@@ -23,7 +23,6 @@ from modicum.wire.messages import CONTAINER
 KINDS = frozenset({"sync", "map", "spawn", "gen"})
 
 _CALL = re.compile(r"fc-[0-9A-Za-z]{1,64}")
-_KEY = re.compile(r"fc-[0-9A-Za-z]{1,64}:[0-9]{1,16}")
 
 
 def inputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer | asyncio.Future[None]:
@@ -99,7 +98,7 @@ def _origin(header: Header) -> tuple[str | None, str | None]:
     method, parent = header.get("method"), header.get("parent")
     if not (method is None or isinstance(method, str)):
         raise ValueError(f"{method!r} is no method")
-    return method, parent if isinstance(parent, str) and _KEY.fullmatch(parent) else None
+    return method, input_key(parent) or None
 
 
 def check_same_app(parts: Parts, channel: Channel, app: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from math import inf
 from typing import Any
 
 _CONTAINER = re.compile(r"ta-[0-9a-z]{1,40}")
-_INPUT = re.compile(r"fc-[0-9a-z]{1,40}:[0-9]{1,16}")
+_INPUT = re.compile(r"fc-[0-9A-Za-z]{1,64}:[0-9]{1,16}")
 _VALUE = re.compile(r"bl-[0-9a-f]{16,64}")
+
+SECONDS_MAX = 1e9
+"""A longer time is a mistake, or made to break what computes with it: JSON has whole numbers of any length."""
 
 
 def whole(value: Any) -> int:
@@ -19,8 +21,8 @@ def whole(value: Any) -> int:
 
 
 def seconds(value: Any) -> float:
-    """Return a time above 0. Raises `ValueError`."""
-    if type(value) not in (int, float) or not 0 < value < inf:
+    """Return a time above 0. Raises `ValueError`, also for one that added to the time of day were no float."""
+    if type(value) not in (int, float) or not 0 < value <= SECONDS_MAX:
         raise ValueError(f"{value!r} is no time in seconds")
     return value  # type: ignore[no-any-return]
 

@@ -18,12 +18,14 @@ from modicum.wire.messages import CONTAINER
 
 
 async def look_up(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
-    """Find an app: a deployed one by its name, any that there is or was by its id."""
+    """Find an app: a deployed one by its name, any that there is or was by its id; for a container, its own alone."""
     wanted, create = str(header["app"]), bool(header.get("create", False))
+    if create and channel.principal == CONTAINER:
+        raise RemoteFailure("permission_denied", "a container makes no apps")
+    if channel.principal == CONTAINER:
+        return _facts(_app_to_call(parts, channel, wanted))
     if not create:
         return _facts(await _any_app(parts, wanted, of_name=parts.apps.deployed.get(wanted)))
-    if channel.principal == CONTAINER:
-        raise RemoteFailure("permission_denied", "a container makes no apps")
     app = await parts.apps.look_up(wanted)
     return _facts(app)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
-from modicum.server.api.fields import seconds, whole
+from modicum.server.api.fields import SECONDS_MAX, seconds, whole
 
 SETTABLE = frozenset({
     "max_containers", "buffer_containers", "scaledown_window", "timeout", "retries", "concurrency", "batching",
@@ -19,6 +18,9 @@ TOLD = frozenset({"min_containers", "max_containers", "buffer_containers", "scal
 
 PARAMETERS_BYTES_MAX = 24 << 10
 """A class's parameters have 16 KiB with Modal; here they are base64."""
+
+COEFFICIENT_MAX = 100
+"""By how much a pause may grow from one attempt to the next: a power of it must stay a number."""
 
 TEXTS_MAX = 64
 """How many regions may be wished for."""
@@ -85,12 +87,21 @@ def _texts(value: Any) -> None:
 
 
 def _number(value: Any) -> None:
-    if type(value) not in (int, float) or not 0 <= value < inf:
+    if type(value) not in (int, float) or not 0 <= value <= SECONDS_MAX:
         raise ValueError(f"{value!r} is no number from 0 up")
 
 
-def _record(**checks: Callable[[Any], object]) -> Callable[[Any], None]:
+def _coefficient(value: Any) -> None:
+    if not 0 < seconds(value) <= COEFFICIENT_MAX:
+        raise ValueError(f"{value!r} is no factor from 0 to {COEFFICIENT_MAX}")
+
+
+def _record(*optional: str, **checks: Callable[[Any], object]) -> Callable[[Any], None]:
+    """Return a check of a record that has all of these fields and no other; the optional ones may be missing."""
+
     def check(value: Any) -> None:
+        if missing := checks.keys() - value.keys() - set(optional):
+            raise ValueError(f"{value!r} lacks {sorted(missing)}")
         for name, part in value.items():
             checks[name](part)
 
@@ -105,10 +116,18 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "timeout": seconds,
     "startup_timeout": seconds,
     "retries": _optional(
-        _record(max_retries=whole, backoff_coefficient=seconds, initial_delay=_number, max_delay=seconds)
+        _record(max_retries=whole, backoff_coefficient=_coefficient, initial_delay=_number, max_delay=seconds)
     ),
     "single_use_containers": _flag,
-    "concurrency": _optional(_record(max_inputs=_from_one, target_inputs=_optional(_from_one))),
+    "concurrency": _optional(_record("target_inputs", max_inputs=_from_one, target_inputs=_optional(_from_one))),
     "batching": _optional(_record(max_batch_size=_from_one, wait_ms=whole)),
-    "placement": _optional(_record(cloud=_text, regions=_texts, routing_region=_text, nonpreemptible=_flag)),
+    "placement": _optional(
+        _record(
+            *("cloud", "regions", "routing_region", "nonpreemptible"),
+            cloud=_text,
+            regions=_texts,
+            routing_region=_text,
+            nonpreemptible=_flag,
+        )
+    ),
 }

@@ -88,7 +88,7 @@ def _why(parts: Parts, call: str, waiter: Waiter) -> str:
 
 async def ready(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Say which of some calls have an output of their first input, waiting for one; those that are unknown have."""
-    calls = [str(call) for call in header["calls"]][:AT_ONCE_MAX]
+    calls = list(dict.fromkeys(map(str, header["calls"])))[:AT_ONCE_MAX]
     wait_s = patience(header["wait_s"], WAIT_S_MAX)
     waiters = [(call, parts.deliveries.wait(call, 0)) for call in calls]
     try:

@@ -176,7 +176,7 @@ class State:
             return
         if not pool.inputs and not pool.loading:  # somebody new, who may have mended what failed before
             pool.retry_at = min(pool.retry_at, turn.now)
-            turn.freed = True  # inputs that have no container may ask for more than a minimum could
+            self.autoscaler.hungry.pop(pool, None)  # inputs that wait may ask for more than a minimum could
         pool.arrive(event.keys, event.failures, event.once)
         turn.touch(pool)
 
