@@ -93,6 +93,8 @@ def test_a_class_is_called_by_name(deployed: modicum.App) -> None:
     with pytest.warns(DeprecationError, match=r"is now `Cls.from_name"):
         method = modicum.Function.from_name("shop", "Model.grow")
     assert method.remote(2) == 3
+    for name in ("Model", "Model.grow", "Model.*"):
+        assert "Function         Model.* (" in CliRunner().invoke(cli, ["function", "info", f"shop/{name}"]).output
 
 
 async def test_async_use(deployed: modicum.App) -> None:
