@@ -16,7 +16,7 @@ functions: dict[str, dict[str, Any]] = {}
 """In a container: the id of its own app, and name → {"id", "module", "qualname"} of that app's functions."""
 
 logs_errors = False
-"""In a container: whether what inputs raise is printed, too. Nobody may see it where it is raised if the app is deployed."""
+"""In a container: is what inputs raise printed, too? Who calls a deployed app may not look after it."""
 
 shown: dict[str, Callable[[int, float], bool]] = {}
 """For each app whose output this process shows: waits until it is shown up to a cursor, so many seconds; says if so."""

@@ -113,6 +113,8 @@ def test_an_app_is_looked_up(deployed: modicum.App) -> None:
     info = found.info()
     assert (info.lifecycle.state.value, info.lifecycle.version) == ("deployed", info.lifecycle.version)
     assert set(info.functions) == set(shop.app.functions)
+    with pytest.raises(InvalidError, match="the app 'shop' was only looked up"):
+        found.deploy()
     made = modicum.App.lookup("empty", create_if_missing=True)
     assert made.info().functions == {}
     made.stop()

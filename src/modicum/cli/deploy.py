@@ -10,7 +10,7 @@ from modicum import config
 from modicum._publishing import STRATEGIES, deploy, deployment_name
 from modicum._session import Session
 from modicum.cli import options
-from modicum.cli.reference import load
+from modicum.cli.reference import load_app
 from modicum.output import show_on
 
 strategy_option = click.option(
@@ -42,7 +42,7 @@ def deploy_app(
     modicum deploy my_app.py
     modicum deploy -m my_package.my_module --name staging
     """
-    app = load(reference, module).app
+    app = load_app(reference, module)
     called = deployment_name(app, name)
     with show_on(timestamps=timestamps):
         answer = deploy(app, called, tag=tag, strategy=strategy)

@@ -13,6 +13,7 @@ import click
 from modicum._display import counted
 from modicum.cli import moments, options, tables
 from modicum.cli.asking import ask
+from modicum.cli.groups import Group
 from modicum.types import FunctionStats
 
 _NAMED = click.argument("function", metavar="FUNCTION")
@@ -25,7 +26,7 @@ _SETTINGS = {
 }
 
 
-@click.group()
+@click.group(cls=Group, not_yet=frozenset({"metrics"}))
 def function() -> None:
     """Look at functions, and tell their autoscalers. FUNCTION is an id, fu-…, or APP/FUNCTION."""
 
