@@ -130,6 +130,7 @@ class Backlog:
 
     def _store(self) -> None:
         additions, self._additions = self._additions, []
+        self._deliveries.store()
         for addition in additions:
             addition.rows = [row._replace(number=self._next()) for row in addition.rows]
         self._submit(additions)
@@ -237,6 +238,7 @@ class Backlog:
 
     async def cancel(self, call: str, function: str, text: str) -> None:
         """Let all inputs of a call end that have no output."""
+        self._deliveries.store()
         count = await self._database.submit(stored.terminate(stored.of_call(call), text, time.time()))
         # Those in memory are told of one by one; all others were in the store alone.
         in_memory = self._deliveries.calls.get(call)
@@ -265,6 +267,7 @@ class Backlog:
 
     def end(self, functions: Sequence[str], why: str) -> None:
         """These are gone, and with them whatever of them waited."""
+        self._deliveries.store()
         _ = self._terminate(functions, why)
         for function in functions:
             self._queues.pop(function, None)

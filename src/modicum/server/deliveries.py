@@ -29,6 +29,9 @@ ACKNOWLEDGE_EVERY_S = 0.02
 
 STORE_AGAIN_S = 1.0
 
+STORE_WITHIN_S = 0.02
+"""Outputs that nobody waits for wait so long for company: a sync of the disk takes some milliseconds."""
+
 UNCLAIMED_MAX = 10_000
 UNCLAIMED_BYTES_MAX = 256 << 20
 """Outputs whose callers are away; what is more is not kept."""
@@ -140,12 +143,18 @@ class Deliveries:
             asyncio.get_running_loop().call_soon(self.settle)
 
     def _store(self, waiting: Input, output: Output) -> None:
-        """Make a spawned input's output durable, together with others that come with it."""
-        if not self._storing:
-            asyncio.get_running_loop().call_soon(self._store_all)
+        """Make a spawned input's output durable, together with others that come with it or, if nobody waits, soon."""
+        loop = asyncio.get_running_loop()
+        if waiting.call.id in self._waiters:
+            loop.call_soon(self.store)
+        elif not self._storing:
+            loop.call_later(STORE_WITHIN_S, self.store)
         self._storing.append((waiting, output))
 
-    def _store_all(self) -> None:
+    def store(self) -> None:
+        """Store what waits to be. Whoever stores something else calls this first: they share a sync of the disk."""
+        if not self._storing:
+            return
         ended, self._storing = self._storing, []
         rows = [_new_output(waiting.call.id, waiting.index, output) for waiting, output in ended]
         self._database.submit(stored.finish(rows)).add_done_callback(partial(self._stored, ended))
@@ -197,6 +206,7 @@ class Deliveries:
 
     def wait(self, call: str, index: int, function: str = "") -> Waiter:
         """Return what is told of the output of a spawned input; `stop_waiting` must follow."""
+        self.store()
         waiter = Waiter(index, function, asyncio.get_running_loop().create_future())
         self._waiters.setdefault(call, []).append(waiter)
         return waiter

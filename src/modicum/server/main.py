@@ -169,6 +169,7 @@ class Server:
         node_listener.close()
         self._links.remove_sockets()
         await asyncio.sleep(0)  # lets the answer to the stop request leave
+        parts.deliveries.store()
         parts.database.close()
         (self._settings.home / "server.json").unlink(missing_ok=True)
         log.info("server stopped")

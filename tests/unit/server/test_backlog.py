@@ -35,6 +35,7 @@ async def world(assembled: tuple[Server, Parts, Router], monkeypatch: pytest.Mon
 async def told(world: World) -> None:
     """Let what the store was given so far be done, and told."""
     for _ in range(3):
+        world.parts.deliveries.store()
         await world.parts.database.submit(lambda connection: None)
         await world.settle()
 
@@ -119,6 +120,41 @@ async def test_an_input_that_failed_is_counted_over_a_restart(world: World) -> N
     await told(world)
     loaded = await world.parts.database.submit(stored.load(world.function, 0, 10, MANY))
     assert [each.failures for each in loaded] == [0, 2]
+
+
+async def answer_one(world: World) -> None:
+    await spawn(world, "fc-1")
+    _, agent = await world.container()
+    await told(world)
+    ((key, attempt, *_),) = run_of(agent)
+    await world.tell(agent, outputs(1, [key, attempt, "ok", 0.0, 1, None]), b"v")
+
+
+async def is_stored(world: World) -> bool:
+    found = await world.parts.database.submit(stored.outputs("fc-1", 0, 1, MANY))
+    return found[0].status == "ok"
+
+
+async def test_an_output_that_nobody_waits_for_is_stored_with_the_next_input(world: World) -> None:
+    await answer_one(world)
+    assert not await is_stored(world)
+    await spawn(world, "fc-2")
+    assert await is_stored(world)
+
+
+async def test_an_output_that_is_asked_for_is_stored_at_once(world: World) -> None:
+    await answer_one(world)
+    answer, payload = await get(world, "fc-1", wait_s=60)
+    assert (answer["outputs"][0][1], payload) == ("ok", b"v")
+    assert await is_stored(world)
+
+
+async def test_an_output_that_has_come_outlives_a_cancel_and_its_app(world: World) -> None:
+    await answer_one(world)
+    await world.tell(world.user, {"t": "call.cancel", "call": "fc-1", "terminate_containers": False})
+    assert await is_stored(world)
+    world.parts.backlog.end([world.function], "its app has ended")
+    assert await is_stored(world)
 
 
 async def test_what_comes_at_once_is_stored_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
