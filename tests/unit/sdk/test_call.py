@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -19,3 +20,7 @@ def test_what_is_asked_of_calls_must_make_sense() -> None:
         call.get("1")
     with pytest.raises(InvalidError, match="index must be a whole number from 0 up, not -1"):
         call.get(index=-1)
+
+
+def test_its_methods_show_their_parameters() -> None:
+    assert list(inspect.signature(FunctionCall("fc-1").get).parameters) == ["timeout", "index"]
