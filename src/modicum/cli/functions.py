@@ -107,6 +107,7 @@ def _word(value: object) -> str:
 @click.option("--until", metavar="TIME", help="Until when, in the same way; now.")
 @click.option("--all-variants", is_flag=True, help="Count its variants, too.")
 @options.as_json
+@options.no_color
 @options.environment
 def stats(function: str, since: str | None, until: str | None, all_variants: bool, as_json: bool) -> None:
     """Show what a function did in the last hour, or another time, and what it does now.
