@@ -44,7 +44,8 @@ def test_pruning_leaves_what_runs(house: House) -> None:
         }
         client.tell("map", count=6, pause_s=0.2)  # more containers than before start from what is left
         client.wait("map ended")
-        (app,) = json.loads(house.installation.run("app", "list", "--json").stdout)
+        apps = json.loads(house.installation.run("app", "list", "--json").stdout)
+        (app,) = [each for each in apps if each["app_id"] == client.app]
         assert (app["app_id"], app["name"]) == (client.app, "client")
         containers = json.loads(house.installation.run("container", "list", "--json").stdout)
         assert {each["function"] for each in containers} == {"work"}
