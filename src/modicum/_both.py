@@ -10,6 +10,7 @@ from modicum._types import Generic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from inspect import Signature
     from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
     from modicum._exchange import Operation
@@ -28,6 +29,13 @@ class Both(Generic[_P, _T]):
 
     def __init__(self, operation: Callable[_P, Operation[_T]]) -> None:
         self._operation = operation
+
+    @property
+    def __signature__(self) -> Signature:
+        """What `inspect.signature` and `help` show."""
+        from inspect import signature
+
+        return signature(self._operation)
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         warn_in_loop()

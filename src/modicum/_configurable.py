@@ -40,6 +40,8 @@ OLD_OPTIONS = (
 class Configurable(Generic[P, R, O]):
     """The part of `Function` that is about its settings."""
 
+    name: str
+
     @accepts(*OLD_OPTIONS, name="with_options")
     def with_options(
         self,
@@ -151,7 +153,8 @@ class Configurable(Generic[P, R, O]):
         scaledown_window: int | None = None,
     ) -> Operation[FunctionAutoscalerSettings]:
         """Change what the autoscaler is told; None changes nothing."""
-        say("Function.update_autoscaler(…)", "Function.autoscaler.update(…)")
+        if not self.name.endswith(".*"):  # objects of a class have no other way
+            say("Function.update_autoscaler(…)", "Function.autoscaler.update(…)")
         given = {
             "min_containers": min_containers,
             "max_containers": max_containers,

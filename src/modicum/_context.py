@@ -15,6 +15,9 @@ app: str | None = None
 functions: dict[str, dict[str, Any]] = {}
 """In a container: the id of its own app, and name → {"id", "module", "qualname"} of that app's functions."""
 
+logs_errors = False
+"""In a container: is what inputs raise printed, too? Who calls a deployed app may not look after it."""
+
 shown: dict[str, Callable[[int, float], bool]] = {}
 """For each app whose output this process shows: waits until it is shown up to a cursor, so many seconds; says if so."""
 

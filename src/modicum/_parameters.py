@@ -122,7 +122,8 @@ def _check(owner: str, name: str, field: Field, value: object) -> None:
     kind = TYPES[field.type]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InvalidError(
-            f"the parameter {name!r} of {owner!r} is a {field.type}, not {value!r:.80}, a {type(value).__name__}"
+            f"the parameter {name!r} of {owner!r} must be {field.type}, not {value!r:.80}, "
+            f"of type {type(value).__name__}"
         )
 
 

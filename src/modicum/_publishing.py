@@ -108,6 +108,11 @@ def deploy(app: App, name: str | None, *, tag: str = "", strategy: str = "rollin
     name = deployment_name(app, name)
     if tag and not is_name(tag, TAG_LENGTH_MAX):
         raise InvalidError(f"{tag!r} is no tag: 1 to {TAG_LENGTH_MAX} letters, digits, '.', '_' or '-'")
+    if app.app_id is not None and not app.functions:
+        raise InvalidError(
+            f"the app {name!r} was only looked up: without functions here it would lose those that it has; deploy the "
+            "app of its program, or end it with .stop()"
+        )
     publication = Publication(app, name, tag=tag or "", strategy=check_strategy(strategy))
     with publication:
         pass

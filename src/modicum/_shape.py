@@ -83,6 +83,13 @@ def check(shape: Shape, snapshots: bool) -> None:
         raise InvalidError(f"{name!r} has the @modal.batched method {batched[0]!r}: it can have no other methods")
     if shape.has_snapshot_hooks and not snapshots:
         raise InvalidError(f"{name!r} has @modal.enter(snap=True), which needs @app.cls(enable_memory_snapshot=True)")
+    for each in shape.enters:
+        code = getattr(each.raw, "__code__", None)
+        if code is not None and code.co_argcount - len(each.raw.__defaults__ or ()) > 1:
+            raise InvalidError(
+                f"the hook {each.name!r} of {name!r} can have no parameters but `self`: objects get theirs as "
+                "`name: str = modal.parameter()` in the class"
+            )
     for each in shape.partials.values():
         if each.concurrency is not None:
             raise InvalidError(

@@ -45,13 +45,22 @@ class _Gather:
         Raises what the first that fails raises, at once; the others go on.
         """
         warn_in_loop()
-        return _blocking.run(_results.gather([call.object_id for call in function_calls]))
+        return _blocking.run(_results.gather(_ids(function_calls)))
 
     async def aio(self, *function_calls: FunctionCall[T]) -> Sequence[T]:
         """The same, as a coroutine."""
         from modicum import _async
 
-        return await _async.run(_results.gather([call.object_id for call in function_calls]))
+        return await _async.run(_results.gather(_ids(function_calls)))
+
+
+def _ids(calls: tuple[object, ...]) -> list[str]:
+    for call in calls:
+        if not isinstance(call, FunctionCall):
+            raise TypeError(
+                f"FunctionCall.gather takes calls one by one, FunctionCall.gather(*calls), not a {type(call).__name__}"
+            )
+    return [call.object_id for call in calls if isinstance(call, FunctionCall)]
 
 
 class _Iter(Generic[R]):
@@ -112,6 +121,10 @@ class FunctionCall(Explained, Generic[R]):
         says why the input waits, while there is no output, `OutputExpiredError` when it is no longer kept and
         `NotFoundError` when there never was such a call. May be called again.
         """
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            raise InvalidError(f"timeout must be a number of seconds, or None, not {timeout!r}")
+        if not isinstance(index, int) or index < 0:
+            raise InvalidError(f"index must be a whole number from 0 up, not {index!r}")
         return _results.get(self._id, index, timeout)
 
     @property

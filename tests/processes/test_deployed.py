@@ -18,6 +18,7 @@ from modicum.cli.main import cli
 from modicum.exception import DeprecationError, ImageBuildError, InvalidError, NotFoundError, RemoteError
 from tests.processes import shop
 from tests.processes.conftest import start_server
+from tests.processes.test_command_line import command
 from tests.processes.watching import eventually, status
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,8 @@ def test_a_class_is_called_by_name(deployed: modicum.App) -> None:
     with pytest.warns(DeprecationError, match=r"is now `Cls.from_name"):
         method = modicum.Function.from_name("shop", "Model.grow")
     assert method.remote(2) == 3
+    for name in ("Model", "Model.grow", "Model.*"):
+        assert "Function         Model.* (" in CliRunner().invoke(cli, ["function", "info", f"shop/{name}"]).output
 
 
 async def test_async_use(deployed: modicum.App) -> None:
@@ -111,6 +114,8 @@ def test_an_app_is_looked_up(deployed: modicum.App) -> None:
     info = found.info()
     assert (info.lifecycle.state.value, info.lifecycle.version) == ("deployed", info.lifecycle.version)
     assert set(info.functions) == set(shop.app.functions)
+    with pytest.raises(InvalidError, match="the app 'shop' was only looked up"):
+        found.deploy()
     made = modicum.App.lookup("empty", create_if_missing=True)
     assert made.info().functions == {}
     made.stop()
@@ -193,6 +198,15 @@ def test_a_build_that_fails_changes_nothing(deployed: modicum.App) -> None:
     with pytest.raises(ImageBuildError, match="run_commands"):
         broken.deploy()
     assert modicum.App.lookup("shop").info() == before
+    assert named("version").remote() == "one"
+
+
+def test_the_command_says_so(deployed: modicum.App, tmp_path: Path) -> None:
+    program = "import modicum\napp = modicum.App('shop', image=modicum.Image.debian_slim().run_commands('exit 3'))\n"
+    (tmp_path / "failing.py").write_text(f"{program}@app.function()\ndef version(): ...\n")
+    done = subprocess.run(command("deploy", str(tmp_path / "failing.py")), check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Warning: nothing was deployed; what is under the name 'shop' stays as it is\nError: " in done.stderr
     assert named("version").remote() == "one"
 
 

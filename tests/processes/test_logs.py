@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import modicum
 from modicum.cli.main import cli
 from modicum.exception import InternalFailure
 from tests.processes import programs
@@ -60,6 +61,40 @@ def test_why_a_container_crashed_stands_in_the_list_and_in_the_log() -> None:
     lines = shown("app", "logs", app, "--source", "system", "--function", "fail").splitlines()
     assert [line.split()[1] for line in lines] == [each["container_id"] for each in ended]
     assert all(" of fail crashed: its process ended with exit code 9" in line for line in lines)
+
+
+def test_what_a_deployed_app_raised_is_in_its_log() -> None:
+    app = modicum.App("raising")
+
+    @app.function(serialized=True)
+    def refuse() -> None:
+        raise ValueError("not today")
+
+    @app.cls(serialized=True)
+    class Broken:
+        @modicum.enter()
+        def load(self) -> None:
+            raise RuntimeError("no weights")
+
+        @modicum.method()
+        def use(self) -> None: ...
+
+    app.deploy()
+    try:
+        for function, text in ((refuse, "not today"), (Broken().use, "no weights")):
+            with pytest.raises(Exception, match=text):
+                function.spawn().get(timeout=30)
+        assert shown("app", "logs", "raising", "--search", "ValueError: not today") == "ValueError: not today\n"
+        assert "\nRuntimeError: no weights\n" in shown("function", "logs", "raising/Broken.use")
+        eventually(
+            lambda: (
+                " of Broken.* did not start: its function could not be loaded: RuntimeError: no weights\n"
+                in shown("app", "logs", "raising", "--source", "system")
+            )
+        )
+        assert "1 failed, 0 starting" in shown("function", "stats", "raising/Broken")
+    finally:
+        modicum.App.lookup("raising").stop()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ def main() -> None:
     """Import the function and call it."""
     from modicum import _context
     from modicum.agent.boot import complete_path
+    from modicum.agent.endings import show
     from modicum.agent.loader import find
     from modicum.wire.values import loads
 
@@ -27,18 +28,8 @@ def main() -> None:
             args, kwargs = loads(file.read())
         function(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - whatever the user's function raises
-        _show(error)
+        show(error)
         sys.exit(1)
-
-
-def _show(error: Exception) -> None:
-    """Print the traceback without our own frames at its beginning."""
-    import traceback
-
-    where = error.__traceback__
-    while where is not None and where.tb_frame.f_code.co_filename.startswith((_CODE, "<frozen importlib")):
-        where = where.tb_next
-    traceback.print_exception(type(error), error, where)
 
 
 if __name__ == "__main__":

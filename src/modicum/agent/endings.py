@@ -5,6 +5,9 @@ Nothing of this is loaded before some input ends so.
 
 from __future__ import annotations
 
+import os
+
+from modicum import _context
 from modicum.wire.messages import EXCEPTION, INTERNAL
 from modicum.wire.values import dump_exception, dumps
 
@@ -12,6 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+
+_CODE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+SUMMARY_CHARS = 200
 
 
 def interrupted() -> BaseException:
@@ -27,7 +35,32 @@ def failure(error: BaseException) -> tuple[str, bytes]:
 
     if isinstance(error, BlobLost):
         return INTERNAL, str(error).encode()
+    log_error(error)
     return EXCEPTION, dump_exception(error)
+
+
+def log_error(error: BaseException) -> None:
+    """Print a traceback if the log is to have it: not of an input that was cancelled."""
+    if _context.logs_errors and isinstance(error, (Exception, SystemExit)):
+        show(error)
+
+
+def show(error: BaseException) -> None:
+    """Print a traceback without our own frames at its beginning."""
+    import traceback
+
+    where = error.__traceback__
+    while where is not None and where.tb_frame.f_code.co_filename.startswith((_CODE, "<frozen importlib")):
+        where = where.tb_next
+    traceback.print_exception(type(error), error, where)
+
+
+def summary(error: BaseException) -> str:
+    """Return an exception's type and text in one line, cut where it is long."""
+    import traceback
+
+    line = " ".join("".join(traceback.format_exception_only(type(error), error)).split())
+    return line if len(line) <= SUMMARY_CHARS else line[: SUMMARY_CHARS - 1] + "…"
 
 
 def unsendable(function: Callable[..., Any], did: str, value: object, error: Exception) -> Exception:

@@ -90,6 +90,7 @@ class Agent:
         _context.socket_directory = self._directory
         _context.app = header["app"]
         _context.functions = header["functions"]
+        _context.logs_errors = header.get("logs_errors", False)
         if inputs_at_once(header["function"]) > 1:
             _context.separate()
             output.separate()
@@ -128,9 +129,13 @@ class Agent:
 
     def _fail(self, error: BaseException) -> None:
         """Tell why nothing can run here, and wait to be told to exit: that must be read before the connection ends."""
+        from modicum.agent.endings import log_error, summary
+
+        if not self._at_once:
+            log_error(error)
         output.end()
         if not self._at_once:
-            self.link.send({"t": "agent.failed", "status": EXCEPTION}, dump_exception(error))
+            self.link.send({"t": "agent.failed", "status": EXCEPTION, "why": summary(error)}, dump_exception(error))
         while not self._exiting:
             self._reading.wait()
 

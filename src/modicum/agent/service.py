@@ -58,7 +58,7 @@ class Service:
     def enter(self, wait: Callable[[Any], Any]) -> None:
         """Run the hooks that come before all inputs; `wait` waits for what async ones give. Raises what they raise."""
         for hook in self.enters:
-            _call(hook, wait)
+            _finish(hook(), wait)
 
     def leave(self, wait: Callable[[Any], Any]) -> None:
         """Run the hooks at the end: all of them, whatever the others raise."""
@@ -67,11 +67,11 @@ class Service:
         end_within(EXIT_S)
         for hook in self.exits:
             try:
-                _call(hook, wait)
-            except BaseException:  # noqa: BLE001 - the user's, and the container ends anyway
-                import traceback
+                _finish(_exit(hook), wait)
+            except BaseException as error:  # noqa: BLE001 - the user's, and the container ends anyway
+                from modicum.agent.endings import show
 
-                traceback.print_exc()
+                show(error)
 
 
 def start(agent: Agent, spec: dict[str, Any], code: bytes | None, parameters: str | None) -> Callable[[], None]:
@@ -134,10 +134,13 @@ def _one_at_a_time(agent: Agent, service: Service) -> Callable[[], None]:
     return lambda: agent.serve(choose)
 
 
-def _call(hook: Callable[..., Any], wait: Callable[[Any], Any]) -> None:
+def _exit(hook: Callable[..., Any]) -> Any:
     code = getattr(hook, "__code__", None)
     # Ones of earlier years take what `__exit__` takes.
-    result = hook(None, None, None) if code is not None and code.co_argcount > 1 else hook()
+    return hook(None, None, None) if code is not None and code.co_argcount > 1 else hook()
+
+
+def _finish(result: Any, wait: Callable[[Any], Any]) -> None:
     if hasattr(result, "__await__"):
         wait(result)
 

@@ -32,7 +32,7 @@ STATES = {"ok": "success", "done": "success", "exception": "failure", "internal"
 @click.option("--all-variants", is_flag=True, help="Those of the function's variants, too.")
 @click.option("--show-function-call-id", is_flag=True, help="Show the call's id.")
 @options.as_json
-@click.option("--no-color", is_flag=True, help="Without colours; there are none.")
+@options.no_color
 @options.environment
 def list_calls(
     function: str,
@@ -42,7 +42,6 @@ def list_calls(
     all_variants: bool,
     show_function_call_id: bool,
     as_json: bool,
-    no_color: bool,
 ) -> None:
     """Show a function's inputs: the last spawned ones, and those of other calls that run now.
 

@@ -9,11 +9,12 @@ import click
 
 from modicum.cli import options, tables
 from modicum.cli.asking import ask, ask_if_running
+from modicum.cli.groups import Group
 
 Moment = Callable[[float], str]
 
 
-@click.group()
+@click.group(cls=Group, not_yet=frozenset({"exec"}))
 def container() -> None:
     """Look at containers, and stop them."""
 

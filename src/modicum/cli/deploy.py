@@ -10,7 +10,9 @@ from modicum import config
 from modicum._publishing import STRATEGIES, deploy, deployment_name
 from modicum._session import Session
 from modicum.cli import options
-from modicum.cli.reference import load
+from modicum.cli.errors import warn
+from modicum.cli.reference import load_app
+from modicum.exception import ImageBuildError
 from modicum.output import show_on
 
 strategy_option = click.option(
@@ -42,10 +44,14 @@ def deploy_app(
     modicum deploy my_app.py
     modicum deploy -m my_package.my_module --name staging
     """
-    app = load(reference, module).app
+    app = load_app(reference, module)
     called = deployment_name(app, name)
     with show_on(timestamps=timestamps):
-        answer = deploy(app, called, tag=tag, strategy=strategy)
+        try:
+            answer = deploy(app, called, tag=tag, strategy=strategy)
+        except ImageBuildError:
+            warn(f"nothing was deployed; what is under the name {called!r} stays as it is")
+            raise
         if stream_logs:
             _follow(answer)
     if not stream_logs:

@@ -13,6 +13,7 @@ import click
 from modicum._display import counted
 from modicum.cli import moments, options, tables
 from modicum.cli.asking import ask
+from modicum.cli.groups import Group
 from modicum.types import FunctionStats
 
 _NAMED = click.argument("function", metavar="FUNCTION")
@@ -25,7 +26,7 @@ _SETTINGS = {
 }
 
 
-@click.group()
+@click.group(cls=Group, not_yet=frozenset({"metrics"}))
 def function() -> None:
     """Look at functions, and tell their autoscalers. FUNCTION is an id, fu-…, or APP/FUNCTION."""
 
@@ -106,6 +107,7 @@ def _word(value: object) -> str:
 @options.until
 @click.option("--all-variants", is_flag=True, help="Count its variants, too.")
 @options.as_json
+@options.no_color
 @options.environment
 def stats(function: str, since: str | None, until: str | None, all_variants: bool, as_json: bool) -> None:
     """Show what a function did in the last hour, or the hour before `--until`, or another time, and what it does now.

@@ -7,9 +7,10 @@ import click
 from modicum._display import counted
 from modicum.cli import options, tables
 from modicum.cli.asking import ask
+from modicum.cli.groups import Group
 
 
-@click.group()
+@click.group(cls=Group, not_yet=frozenset({"build", "logs", "names", "pull"}))
 def image() -> None:
     """Look at built images, and remove those that nothing uses."""
 

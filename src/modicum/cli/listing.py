@@ -10,12 +10,13 @@ from modicum._display import counted
 from modicum._old_names import nearest
 from modicum.cli import options, tables
 from modicum.cli.asking import ask, ask_if_running
+from modicum.cli.groups import Group
 from modicum.exception import InvalidError, NotFoundError
 
 STATES = {"detached": "ephemeral (detached)"}
 
 
-@click.group()
+@click.group(cls=Group, not_yet=frozenset({"dashboard", "promote", "stats"}))
 def app() -> None:
     """Look at apps, bring them back to what they were, and stop them."""
 

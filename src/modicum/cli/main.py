@@ -16,6 +16,7 @@ from modicum.cli.deploy import deploy_app
 from modicum.cli.doctor import doctor
 from modicum.cli.errors import INTERRUPTED, reporting_errors
 from modicum.cli.functions import function
+from modicum.cli.groups import Group
 from modicum.cli.images import image
 from modicum.cli.listing import app
 from modicum.cli.profiles import config, profile
@@ -31,18 +32,7 @@ _NOT_YET = frozenset({
 """Commands of Modal's that are to come."""
 
 
-class _Commands(click.Group):
-    """Says of a command of Modal's that it is not here yet, rather than that there is none."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] in _NOT_YET:
-            raise click.ClickException(f"`{settings.command()} {args[0]}` is not in Modicum yet")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, not_yet=_NOT_YET, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="modicum", message="modicum %(version)s")
 def cli() -> None:
     """Serverless Python on machines of your own."""

@@ -40,6 +40,17 @@ def confirm(question: str) -> None:
     click.confirm(question, abort=True, err=True)
 
 
+def no_color(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--no-color`, which Modal's tables have."""
+
+    @click.option("--no-color", is_flag=True, help="Without colours; there are none.")
+    @functools.wraps(command)
+    def plain(*args: Any, no_color: bool, **kwargs: Any) -> Any:
+        return command(*args, **kwargs)
+
+    return plain
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 

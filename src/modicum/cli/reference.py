@@ -74,6 +74,16 @@ def load(reference: str, as_module: bool) -> Reference:
     return Reference(app, chosen, where, as_module)
 
 
+def load_app(reference: str, as_module: bool) -> App:
+    """Import the app that the reference names. Raises `NotFoundError` if what it names is no app."""
+    found = load(reference, as_module)
+    if found.name is not None:
+        raise NotFoundError(
+            f"{found.where} has no app {found.name!r}; leave `::{found.name}` out, an app goes as a whole"
+        )
+    return found.app
+
+
 def _warn_of_module(reference: str, where: str) -> None:
     """Older commands named modules so. Raises `InvalidError` where older names are refused."""
     said = f"{where} is a module: write `{config.command()} run -m {reference}`"

@@ -9,7 +9,7 @@ import sys
 from modicum._alias import install_as_modal
 from modicum._publishing import Publication
 from modicum.cli.errors import reporting_errors
-from modicum.cli.reference import load
+from modicum.cli.reference import load_app
 from modicum.cli.watched import watched
 from modicum.output import show_on
 
@@ -18,7 +18,7 @@ def main(reference: str, name: str, app_id: str, report: str, *as_module: str) -
     """Import the app and publish it in the running one; write to a file descriptor what it is made of."""
     install_as_modal()
     with reporting_errors():
-        app = load(reference, bool(as_module)).app
+        app = load_app(reference, bool(as_module))
         with os.fdopen(int(report), "w") as told:
             json.dump(watched(app).as_json(), told)
         with show_on(), Publication(app, name, into=app_id, strategy="recreate"):

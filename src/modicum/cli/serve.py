@@ -14,7 +14,7 @@ from modicum._running import Run
 from modicum.app import App
 from modicum.cli import options
 from modicum.cli.errors import warn
-from modicum.cli.reference import load
+from modicum.cli.reference import load_app
 from modicum.cli.watched import Watched, from_json, watched
 from modicum.output import show_on
 
@@ -37,7 +37,7 @@ def serve(reference: str, name: str | None, timeout: float | None, module: bool,
     modicum serve my_app.py
     modicum serve -m my_package.my_module
     """
-    app = load(reference, module).app
+    app = load_app(reference, module)
     called = (App(name).name if name is not None else app.name) or "app"  # the App checks the name
     made_of = watched(app)
     stamps = made_of.stamps()

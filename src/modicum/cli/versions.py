@@ -80,6 +80,7 @@ def _publish(header: dict[str, Any], strategy: str) -> None:
 @app.command("info")
 @click.argument("name", metavar="APP")
 @options.as_json
+@options.no_color
 @options.environment
 def show_info(name: str, as_json: bool) -> None:
     """Show what there is to know of an app, by its name or id."""

@@ -49,7 +49,7 @@ class Ends:
 
     def ended(self, container: Container, reason: ExitReason, detail: str, left: Exit | None) -> None:
         """A container has gone."""
-        app, function = self._apps.get(container.app), self._functions.get(container.function)
+        app, function = self._apps.get(container.app), self._functions.get(container.function) or container.made_of
         name = function.name if function is not None else ""
         ended = ends.Ended(
             id=container.id,

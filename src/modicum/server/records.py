@@ -123,6 +123,7 @@ class Container:
     draining: bool = False
     asked: str = ""  # why it was asked to end, if it was
     killed: str = ""  # why we had it killed, if we did
+    failed: bool = False  # its function could not be loaded
     flushing: asyncio.Task[None] | None = None  # the last outputs that wait for what they printed
     ready: ContainerReady | None = None  # its agent's hello, until the core has heard of it
     unacknowledged: list[Sent] = field(default_factory=list)

@@ -102,11 +102,12 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **Container** (its own socket)
     agent.hello     build, holding [[key, attempt], …], loaded → function (its spec, and concurrency, batching and
                     single_use of its options), parameters (base64, of a class that has some), functions {name: {id,
-                    module, qualname}}, app, code: the size of the serialized function; *payload* its first part
+                    module, qualname}}, app, logs_errors, code: the size of the serialized function; *payload* its
+                    first part
     agent.code      offset → nothing; *payload* a further part of it
     agent.loaded    the function's module is imported and what is to be entered is: no input comes before
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
-    agent.failed    status; *payload* the exception: start-up failed, nothing can run here
+    agent.failed    status, why: its summary; *payload* the exception: start-up failed, nothing can run here
     agent.taken     keys: inputs given back unstarted
     agent.piece     key, piece, end; *payload*
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modicum.cli.reference import load
+from modicum.cli.reference import load, load_app
 from modicum.exception import InvalidError, NotFoundError
 
 Write = Callable[[str, str], str]
@@ -72,6 +72,13 @@ def test_several_apps_and_none(write: Write) -> None:
     path = write("ref_none.py", "x = 1\n")
     with pytest.raises(InvalidError, match=r"defines no modicum.App; it needs one"):
         load(path, as_module=False)
+
+
+def test_an_app_is_named_as_a_whole(write: Write) -> None:
+    path = write("whole.py", "import modicum\na = modicum.App('x')\n@a.function()\ndef f(): ...\n")
+    assert load_app(f"{path}::a", as_module=False).name == "x"
+    with pytest.raises(NotFoundError, match=r"has no app 'f'; leave `::f` out"):
+        load_app(f"{path}::f", as_module=False)
 
 
 def test_no_file_and_no_module(write: Write, tmp_path: Path) -> None:

@@ -177,8 +177,8 @@ def test_objects_and_classes_travel() -> None:
     ("given", "text"),
     [
         ({}, r"'Model' needs a value for its parameter 'name': Model\(name=…\)"),
-        ({"name": 3}, "the parameter 'name' of 'Model' is a str, not 3, a int"),
-        ({"name": "x", "size": True}, "'size' of 'Model' is a int, not True"),
+        ({"name": 3}, "the parameter 'name' of 'Model' must be str, not 3, of type int"),
+        ({"name": "x", "size": True}, "'size' of 'Model' must be int, not True"),
         ({"name": "x", "sise": 3}, "no parameter 'sise'; did you mean 'size'"),
         ({"name": "x", "weights": []}, "no parameter 'weights'"),
     ],
@@ -220,13 +220,25 @@ def decorated(**attributes: Any) -> Any:
         (None, None, "'x' of 'Made' needs a type: `x: str = …`"),
         (list, None, "'x' of 'Made' is a list; parameters of classes are str, int, bool or bytes"),
         ("float", None, "'x' of 'Made' is a float; parameters"),
-        (str, 3, "'x' of 'Made' is a str, not 3, a int"),
+        (str, 3, "'x' of 'Made' must be str, not 3, of type int"),
     ],
 )
 def test_declarations_that_make_no_sense(annotation: Any, default: Any, text: str) -> None:
     given = {} if default is None else {"default": default}
     with pytest.raises(InvalidError, match=text):
         decorated(x=modicum.parameter(**given), annotations={} if annotation is None else {"x": annotation})
+
+
+def test_an_enter_hook_has_no_parameters() -> None:
+    class Made:
+        @modicum.enter()
+        def up(self, size: int) -> None: ...
+
+        @modicum.method()
+        def use(self) -> None: ...
+
+    with pytest.raises(InvalidError, match="the hook 'up' of 'Made' can have no parameters but `self`"):
+        modicum.App("a").cls(serialized=True)(Made)
 
 
 def test_parameters_without_a_value_are_no_attributes() -> None:
@@ -503,7 +515,7 @@ def test_a_class_that_is_only_named(monkeypatch: pytest.MonkeyPatch) -> None:
         _ = obj.generat
     with pytest.raises(ExecutionError, match="only named here, its code is not there"):
         obj.generate.local()
-    with pytest.raises(InvalidError, match="'x' of 'Far' is a int"):
+    with pytest.raises(InvalidError, match="'x' of 'Far' must be int"):
         named(x="y").generate.hydrate()
     unparametrised = far({"methods": methods, "parameters": {}})
     plain = unparametrised()

@@ -131,3 +131,8 @@ def test_others_rules_stay_ahead() -> None:
 def test_nearest() -> None:
     assert nearest("Volme", ["Volume", "Image"]) == "; did you mean 'Volume'?"
     assert nearest("zzz", ["Volume", "Image"]) == ""
+
+
+def test_the_module_of_functions_needs_no_import() -> None:
+    program = "import modicum; print(modicum.functions.gather is modicum.functions.gather)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "True\n"

@@ -233,6 +233,13 @@ def test_older_ways_to_tell_the_autoscaler(server: Server) -> None:
     assert [header["settings"] for header, _ in server.sent] == [{"min_containers": 2}, {"max_containers": 3}]
 
 
+def test_an_object_of_a_class_has_no_newer_way(server: Server, recwarn: pytest.WarningsRecorder) -> None:
+    service = double.with_options(timeout=5)
+    service.name = "Double.*"
+    service.update_autoscaler(max_containers=3)
+    assert not recwarn.list
+
+
 def test_methods_have_no_containers_of_their_own(server: Server) -> None:
     method = double.with_options(timeout=5)
     method.method = "double"

@@ -20,6 +20,8 @@ RUN_S_MAX = 1e7
 STATUSES = frozenset({SUCCESS, GENERATOR_DONE, EXCEPTION, INTERNAL})
 """How inputs end in a container; all else the server says itself."""
 
+WHY_CHARS_MAX = 240
+
 
 def _container(parts: Parts, channel: Channel) -> Container:
     container = parts.fleet.containers.get(channel.name)
@@ -66,11 +68,13 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     # behind its hello is looked at after it, too.
     container.ready = ev.ContainerReady(container.id, held, bool(header.get("loaded", True)))
     asyncio.get_running_loop().call_soon(_settle_in, parts, container)
+    app = parts.apps.by_id.get(function.app)
     answer = {
         "function": agent_spec(function),
         "parameters": function.definition.get("parameters"),
         "functions": {name: _callable(each) for name, each in parts.apps.callable_from(function).items()},
         "app": function.app,
+        "logs_errors": app is not None and app.deployed,
         "code": len(function.serialized),
     }
     return answer, function.serialized[:PAYLOAD_BYTES_MAX]
@@ -160,7 +164,9 @@ def taken(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
 def failed(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """The function could not be loaded."""
     container = _container(parts, channel)
-    message = f"the function could not be loaded in container {container.id}"
+    why = " ".join(str(header.get("why", "")).split())[:WHY_CHARS_MAX]
+    message = f"its function could not be loaded: {why}" if why else "its function could not be loaded"
+    container.failed = True
     parts.fleet.start_errors[message] = Output(EXCEPTION, payload, None)
     parts.controller.handle(ev.StartFailed(container.id, message))
     parts.fleet.start_errors.pop(message, None)

@@ -30,6 +30,9 @@ def _by_name(parts: Parts, named: str) -> Function:
     apps = [app for app in parts.apps.by_id.values() if app.name == app_name]
     if not apps:
         raise RemoteFailure("not_found", f"no app named {app_name!r} is there")
+    # A class's containers are of one function, `Model.*`; it is meant by its name, and by each method's.
+    alike = (name, f"{name}.*", f"{name.rpartition('.')[0]}.*")
+    name = next((each for each in alike if any(each in app.functions for app in apps)), name)
     having = [app for app in apps if name in app.functions]
     if not having:
         known = ", ".join(sorted({each for app in apps for each in app.functions})) or "none"

@@ -31,7 +31,8 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     if header["oom"]:
         reason, detail = ExitReason.OOM, "it ran out of memory"
     elif container is not None and container.killed:
-        reason, detail = ExitReason.KILLED, container.killed
+        reason = ExitReason.START_FAILED if container.failed else ExitReason.KILLED
+        detail = container.killed
     elif container is not None and container.draining:
         reason, detail = ExitReason.FINISHED, container.asked
     left = Exit(header["code"], header["signal"])

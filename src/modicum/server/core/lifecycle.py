@@ -83,7 +83,7 @@ class Lifecycle:
         pool = container.pool
         if container.state in ENDING:
             return
-        self.kill(turn, container, "its function could not be loaded")
+        self.kill(turn, container, message)
         if not pool.serving:
             pool.fail_queued(turn, Failure.START_FAILED, message)
             pool.failures = 0
