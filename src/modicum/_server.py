@@ -338,12 +338,12 @@ def _spawn() -> Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd="/",
-            env=_server_environment(),
+            env=server_environment(),
             start_new_session=True,
         )
 
 
-def _server_environment() -> dict[str, str]:
+def server_environment() -> dict[str, str]:
     """Return what the server needs of our environment: paths, language, proxies, package and certificate settings."""
     wanted = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "PYENV_ROOT", "PYTHONPATH"}
     prefixes = ("LC_", "MODICUM_", "MODAL_", "PIP_", "UV_", "SSL_CERT_", "XDG_")

@@ -1,8 +1,8 @@
 """How a container works: inputs come in, the function runs, outputs go out.
 
-Two threads. The reading thread takes frames from the server and answers at once, also while user code runs: it queues
-inputs, gives them back, cancels. The main thread runs user code and writes the outputs itself; results of very short
-runs leave together. A sync function runs right here; `service.py` says what runs classes, async functions and several
+Two threads. The main one runs user code, writes the outputs itself, and reads what the server sends while it is idle;
+another reads while user code runs (`reading.py`), so that inputs are queued, given back and cancelled at any time.
+Results of very short runs leave together. A sync function runs right here; `service.py` says what runs classes, async functions and several
 inputs at once.
 
 This is the last of the five rooms of `f.remote(x)`: the output travels back through `server/api/calls.py`.
@@ -51,7 +51,7 @@ class Agent:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._queue: deque[Input] = deque()
-        # Key to attempt of all that came and whose output the server has not acknowledged. The reading thread's alone.
+        # Key to attempt of all that came and whose output the server has not acknowledged. For whoever reads alone.
         self._held: dict[str, int] = {}
         # Those of them that nobody wants any longer. They still get an output: it frees their place.
         self._cancelled: set[str] = set()

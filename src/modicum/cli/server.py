@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from modicum import _server, config
+from modicum.cli.boot import install
 
 
 @click.group()
@@ -83,3 +84,6 @@ def logs(lines: int) -> None:
         if os.path.exists(path):
             with open(path, errors="replace") as file:
                 click.echo("".join(file.readlines()[-lines:]), nl=False)
+
+
+server.add_command(install)

@@ -44,7 +44,7 @@ def test_server_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in {**kept, "AWS_SECRET_ACCESS_KEY": "s", "VIRTUAL_ENV": "v", "LD_PRELOAD": "l"}.items():
         monkeypatch.setenv(name, value)
-    assert _server._server_environment() == kept
+    assert _server.server_environment() == kept
 
 
 def test_log_tail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
