@@ -2,8 +2,8 @@
 
 Two threads. The main one runs user code, writes the outputs itself, and reads what the server sends while it is idle;
 another reads while user code runs (`reading.py`), so that inputs are queued, given back and cancelled at any time.
-Results of very short runs leave together. A sync function runs right here; `service.py` says what runs classes, async functions and several
-inputs at once.
+Results of very short runs leave together. A sync function runs right here; `service.py` says what runs classes, async
+functions and several inputs at once.
 
 This is the last of the five rooms of `f.remote(x)`: the output travels back through `server/api/calls.py`.
 """
