@@ -32,7 +32,7 @@ def test_the_worlds_are_eventful() -> None:
         restarts += outcome.restarts
     assert restarts > 5
     for how in ("accepted", "timeout", "crashed", "start failed", "out of memory", "cancelled"):
-        assert ended[how] > 3, ended
+        assert ended[how] >= 3, ended
     for what in ("DrainContainer", "StopContainer", "KillContainer", "TakeBack", "CancelInputs"):
         assert actions[what] > 0, actions
     for what in ("RetryInputs", "LoadInputs"):

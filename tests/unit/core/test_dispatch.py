@@ -129,6 +129,17 @@ def test_the_window_is_64_at_most(core: Driver) -> None:
     assert [len(action.inputs) for action in actions if isinstance(action, Send)] == [64, 64]
 
 
+def test_a_full_container_gets_more_when_half_its_window_is_free(core: Driver) -> None:
+    measured(core, 0.001)  # one runs, four wait
+    actions = core.feed(InputsArrived("f", tuple(f"c:{number}" for number in range(100))))
+    [mine] = [action.inputs for action in actions if isinstance(action, Send) and action.container == "ta-t1"]
+    assert core.end("ta-t1", (mine[0].key, 1), run_s=0.001) == [Accept((mine[0].key,))]
+    assert core.end("ta-t1", (mine[1].key, 1), run_s=0.001) == [Accept((mine[1].key,))]
+    [_, send] = core.end("ta-t1", (mine[2].key, 1), run_s=0.001)
+    assert isinstance(send, Send)
+    assert len(send.inputs) == 3
+
+
 def test_inputs_longer_than_five_milliseconds_wait_in_the_queue(core: Driver) -> None:
     measured(core, 0.006)
     actions = core.feed(InputsArrived("f", tuple(f"c:{number}" for number in range(9))))

@@ -54,7 +54,7 @@ def _check_indexes(pool: Pool) -> None:
     ready = [each for each in pool.containers.values() if each.state is ContainerState.READY]
     taking = [each for each in ready if not each.yielding]
     _require_same(pool.idle, [each for each in taking if not each.load], pool, "idle")
-    _require_same(pool.open, [each for each in taking if len(each.load) < pool.limit(each)], pool, "open")
+    _require_same(pool.open, [each for each in taking if len(each.load) < pool.opens_below(each)], pool, "open")
     _require_same(pool.deep, [each for each in ready if len(each.load) > each.slots], pool, "deep")
     since = [each.resting_since for each in pool.idle.values()]
     _require(since == sorted(since), pool, "the longest idle is not the first")

@@ -266,6 +266,14 @@ class Pool:
             return 1
         return 0 if container.slow and container.load else container.slots
 
+    def opens_below(self, container: Container) -> int:
+        """Below which load it takes inputs: once it was full, only when half of its window is free.
+
+        Else what it answers bit by bit would be replaced bit by bit, and frames would become ever smaller.
+        """
+        limit = self.limit(container)
+        return limit if container.id in self.open else limit - max(0, limit - container.slots) // 2
+
     def keeps(self, now: float) -> int:
         """How many containers stay although some of them idle: as many as serve what runs, and those that are kept."""
         spec = self.spec
@@ -293,7 +301,7 @@ class Pool:
             container.resting_since = turn.now
             container.rest_until = turn.now + self.spec.scaledown_window_s
             turn.freed = True
-        _put(self.open, container, takes and load < self.limit(container))
+        _put(self.open, container, takes and load < self.opens_below(container))
         _put(self.deep, container, ready and load > container.slots)
         self._alarms.set(container, due(container, self.spec))
 
