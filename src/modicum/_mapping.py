@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from modicum.function import Function
 
 
-class _ManyInputs:
-    """One way of calling a function on many inputs."""
+class Way:
+    """One way of calling a function."""
 
     __slots__ = ("_function",)
 
@@ -29,7 +29,7 @@ class _ManyInputs:
 _BOXES = Dropped("wrap_returned_exceptions", "exceptions are returned as they are")
 
 
-class Map(_ManyInputs, Generic[R]):
+class Map(Way, Generic[R]):
     """`f.map` and `f.starmap`"""
 
     __slots__ = ("_spread",)
@@ -118,7 +118,7 @@ class _Values:
             )
 
 
-class SpawnMapCall(_ManyInputs, Generic[R]):
+class SpawnMapCall(Way, Generic[R]):
     """`f.experimental_spawn_map`"""
 
     def __call__(
@@ -154,7 +154,7 @@ class SpawnMapCall(_ManyInputs, Generic[R]):
         return _operations.spawn_map(function.target, call, lambda values: function.encode(tuple(values), kwargs))
 
 
-class SpawnMap(_ManyInputs):
+class SpawnMap(Way):
     """`f.spawn_map`"""
 
     def __call__(
@@ -173,7 +173,7 @@ class SpawnMap(_ManyInputs):
         await SpawnMapCall(self._function).aio(*input_iterators, kwargs=kwargs)
 
 
-class ForEach(_ManyInputs):
+class ForEach(Way):
     """`f.for_each`"""
 
     def __call__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from modicum import _blocking, _context, _lookup, _operations
 from modicum._both import both, warn_in_loop
 from modicum._configurable import Configurable
-from modicum._mapping import ForEach, Map, SpawnMap, SpawnMapCall
+from modicum._mapping import ForEach, Map, SpawnMap, SpawnMapCall, Way
 from modicum._missing import explained
 from modicum._old_names import say
 from modicum._types import Generic, O, P, R, T
@@ -295,16 +295,7 @@ class Function(Configurable[P, R, O]):
         )
 
 
-class _Way:
-    """One way of calling a function."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Function[Any, Any, Any]) -> None:
-        self._function = function
-
-
-class Remote(_Way, Generic[P, R]):
+class Remote(Way, Generic[P, R]):
     """`f.remote`"""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -322,7 +313,7 @@ class Remote(_Way, Generic[P, R]):
         return await _async.run(operation, call)
 
 
-class RemoteGen(_Way, Generic[P, R]):
+class RemoteGen(Way, Generic[P, R]):
     """`f.remote_gen`"""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
@@ -340,7 +331,7 @@ class RemoteGen(_Way, Generic[P, R]):
         return _async.iterate(operation, call)
 
 
-class Spawn(_Way, Generic[P, R]):
+class Spawn(Way, Generic[P, R]):
     """`f.spawn`"""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:

@@ -180,11 +180,8 @@ class Apps:
         await self._database.submit(queries.add_function(function.id, app_id, name, definition, serialized))
         return function
 
-    def take_in_function(self, function: Function) -> None:
+    def take_in_function(self, function: Function, recreate: bool = False) -> None:
         """Let a function be called, or be called as it is now. One that stays at a version is found by that alone."""
-        self._let_be_called(function, recreate=False)
-
-    def _let_be_called(self, function: Function, recreate: bool) -> None:
         app = self.by_id[function.app]
         if function.parent is None:  # a variant is found by its id alone
             named = app.functions if function.pinned is None else app.pinned.setdefault(function.pinned, {})
@@ -222,13 +219,13 @@ class Apps:
         for name in change.removed:
             self.take_out(self.with_variants([app.functions.pop(name)]), why_removed)
         for name in (*change.added, *change.replaced):
-            self._let_be_called(change.functions[name], recreate)
+            self.take_in_function(change.functions[name], recreate)
         for name in change.replaced:
             self.redefined(change.functions[name], recreate)
         for each in self.functions_of(app):
             function = self._fleet.functions[each]
             if function.overrides:  # what its autoscaler was told is over, also if it did not change
-                self._let_be_called(replace(function, overrides={}), recreate)
+                self.take_in_function(replace(function, overrides={}), recreate)
 
     def take_out(self, functions: list[str], why: str) -> None:
         """Nobody calls these any longer: who waits for them is told why, their containers end."""

@@ -126,8 +126,7 @@ class Variants:
         """A function is defined anew, and so are its variants. What the autoscaler was told of them is forgotten."""
         for each in self.of(base):
             variant = replace(self._like(self._fleet.functions[each], base), overrides={})
-            self._fleet.functions[each] = variant
-            self._fleet.on_event(ev.FunctionAdded(spec_of(variant), recreate))
+            self._apps.take_in_function(variant, recreate)
 
     async def configure(self, function: Function, told: dict[str, int | None]) -> None:
         """Tell the autoscaler of a function, until it is defined anew. None stands for what there is without a word."""

@@ -157,18 +157,7 @@ def add(new_calls: Sequence[StoredCall], rows: Sequence[StoredInput]) -> Callabl
             _check_functions(connection, new_calls)
         if not rows:
             return set()
-        values = [
-            {
-                "number": row.number,
-                "call": row.call,
-                "position": row.position,
-                "function": row.function,
-                "payload": row.payload,
-                "blob": row.blob,
-            }
-            for row in rows
-        ]
-        if connection.execute(into.input, values).rowcount == len(rows):
+        if connection.execute(into.input, [row._asdict() for row in rows]).rowcount == len(rows):
             return set()
         ours = select(inputs.c.call, inputs.c.position).where(inputs.c.number.between(rows[0].number, rows[-1].number))
         return {(row.call, row.position) for row in rows} - {(call, index) for call, index in connection.execute(ours)}

@@ -102,13 +102,17 @@ def _origin(header: Header) -> tuple[str | None, str | None]:
 
 
 def check_same_app(parts: Parts, channel: Channel, app: str) -> None:
+    """Raise `RemoteFailure` for what is of an app that whoever asks may not reach."""
+    if not may_reach(parts, channel, app):
+        raise RemoteFailure("permission_denied", "a container may only call functions of its own and of deployed apps")
+
+
+def may_reach(parts: Parts, channel: Channel, app: str) -> bool:
     """A container calls, and asks for, what is of its own app or of a deployed one."""
     if channel.principal != CONTAINER:
-        return
+        return True
     container, theirs = parts.fleet.containers.get(channel.name), parts.apps.by_id.get(app)
-    deployed = theirs is not None and theirs.deployed
-    if container is None or not (app == container.app or deployed):
-        raise RemoteFailure("permission_denied", "a container may only call functions of its own and of deployed apps")
+    return container is not None and (app == container.app or (theirs is not None and theirs.deployed))
 
 
 def _owner(channel: Channel) -> str:

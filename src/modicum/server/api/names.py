@@ -7,6 +7,7 @@ import pwd
 from typing import Any
 
 from modicum.server import lookups
+from modicum.server.api.calls import may_reach
 from modicum.server.api.fields import whole
 from modicum.server.parts import Parts
 from modicum.server.records import App, Function
@@ -131,12 +132,8 @@ def _app_to_call(parts: Parts, channel: Channel, wanted: str) -> App:
 
 
 def _may_see(parts: Parts, channel: Channel, app_id: str) -> bool:
-    """A container finds deployed apps, and its own."""
-    app = parts.apps.by_id.get(app_id)
-    if channel.principal != CONTAINER:
-        return app is not None
-    container = parts.fleet.containers.get(channel.name)
-    return app is not None and (app.deployed or (container is not None and container.app == app_id))
+    """Of the apps that there are, everybody finds those that he may reach."""
+    return app_id in parts.apps.by_id and may_reach(parts, channel, app_id)
 
 
 def _own_version(parts: Parts, channel: Channel, app: App) -> int | None:
