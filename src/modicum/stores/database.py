@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 T = TypeVar("T")
 Change = Callable[[Connection], Any]
 
-_HEAD = "0008"
+_HEAD = "0012"
 """The newest migration; Alembic, which is slow to import, is only needed when the database is older."""
 
 GROUP_MAX = 1000

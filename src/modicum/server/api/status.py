@@ -41,6 +41,7 @@ def status(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         "apps": [
             {"id": app.id, "name": app.name, "detached": app.detached, "tags": app.tags}
             for app in parts.apps.by_id.values()
+            if not app.draft
         ],
         "containers": [
             {"id": c.id, "app": c.app, "function": parts.fleet.functions[c.function].name}

@@ -1,0 +1,14 @@
+"""Dicts and queues."""
+
+from __future__ import annotations
+
+revision = "0011"
+down_revision = "0010"
+
+
+def upgrade() -> None:
+    """Add them."""
+
+
+def downgrade() -> None:
+    """Forget them."""
