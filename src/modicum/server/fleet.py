@@ -40,6 +40,7 @@ class Fleet:
         self._deliveries = deliveries
         self.on_event: Callable[[ev.Event], None] = lambda event: None
         self.on_end: Callable[[Container, ev.ExitReason, str, Exit | None], None] = lambda *end: None
+        self.on_gone: Callable[[str, str], None] = lambda container, why: None
         self.image_of: Callable[[str], tuple[list[str], dict[str, Any]]] = lambda image: ([], {})
         self.functions: dict[str, Function] = {}
         self.containers: dict[str, Container] = {}
@@ -245,6 +246,7 @@ class Fleet:
             return
         log.info("exited", extra={"container": container_id, "why": f"{reason.value}: {detail}"})
         self._remove(container)
+        self.on_gone(container_id, detail)
         self.on_event(ev.ContainerExited(container_id, reason, detail))
         self.on_end(container, reason, detail, left)
 

@@ -44,6 +44,7 @@ from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
 from modicum.server.ends import Ends
+from modicum.server.execs import Execs
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.history import History
@@ -209,7 +210,9 @@ class Server:
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
         ends.pauses_s = state.pauses_s
+        execs = Execs()
         fleet.on_end = ends.ended
+        fleet.on_gone = execs.container_ended
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
         stop = asyncio.get_running_loop().create_future()
@@ -228,6 +231,7 @@ class Server:
             variants=variants,
             history=history,
             builds=builds,
+            execs=execs,
             engine=self._engine,
             stop=stop,
         )
@@ -322,6 +326,7 @@ class Server:
         """A connection has ended: what hung on it gets its grace."""
         parts = self._router.parts
         assert parts is not None
+        parts.execs.closed(channel)
         if channel.principal == NODE:
             parts.fleet.node_leaves(channel)
             self._engine.check()

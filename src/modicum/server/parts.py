@@ -12,6 +12,7 @@ from modicum.server.backlog import Backlog
 from modicum.server.builds import Builds
 from modicum.server.controller import Controller
 from modicum.server.deliveries import Deliveries
+from modicum.server.execs import Execs
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.history import History
@@ -40,6 +41,7 @@ class Parts:
     variants: Variants
     history: History
     builds: Builds
+    execs: Execs
     engine: Engine
     stop: asyncio.Future[bool]
     """Resolved with whether containers are to end too."""

@@ -140,6 +140,29 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     layers.list     → layers [[id, bytes], …]
     layers.prune    keep [id, …] → removed [[id, bytes], …]; what containers and builds use stays, too
     logs.flush      containers → nothing; all their output up to now has been sent
+
+**Terminals**: a *session* joins a user to a process in a container, or to a function there that speaks with him. Its
+id, `ex-…`, is made by who begins it. Each direction has a window (`terminals.py`), which `exec.ack` opens again
+  user
+    exec.start      exec, container, argv, tty: null | {rows, cols, term}, [env], [cwd] → nothing once it is executed;
+                    its end follows, and so does a failure that shows later
+    exec.attach     app, tty → nothing: this connection takes the interactions of the app's functions, one at a time
+    exec.input      exec, [eof]; *payload* at most 64 KiB
+    exec.resize     exec, rows, cols
+    exec.signal     exec, signal: to all processes of the command's session
+    exec.ack        exec, bytes: so much of the output has been shown
+  agent
+    agent.interact  exec → tty, once it is this function's turn
+  node and agent
+    exec.output     exec, stream ("stdout" | "stderr"; with a terminal the first only); *payload* at most 64 KiB
+    exec.ended      exec, code, [signal], [detail], [gone: with its container]
+    exec.ack        exec, bytes: so much of the input has been taken
+  to the user
+    exec.opened     exec, container, function: an interaction begins
+    exec.output, exec.ended, exec.ack as above; `code` is 128 + the signal where that has ended it
+  to the node (with `container`) and the agent
+    exec.start (node), exec.input, exec.resize, exec.signal, exec.ack as above
+    exec.ended      exec: the user is not there any longer
 """
 
 from __future__ import annotations
@@ -230,6 +253,15 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "agent.failed": _AGENT,
     "agent.taken": _AGENT,
     "agent.piece": _AGENT,
+    "agent.interact": _AGENT,
+    "exec.start": _USER,
+    "exec.attach": _USER,
+    "exec.input": _USER,
+    "exec.resize": _USER,
+    "exec.signal": _USER,
+    "exec.ack": _USER | _AGENT | _NODE,
+    "exec.output": _AGENT | _NODE,
+    "exec.ended": _AGENT | _NODE,
     "files.get": _NODE,
     "node.hello": _NODE,
     "node.exited": _NODE,
