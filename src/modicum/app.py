@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modicum._running import RunMethod
     from modicum.cls import Cls, parameter
     from modicum.retries import Retries
+    from modicum.schedule import Schedule
     from modicum.types import AppInfo
 
     P = ParamSpec("P")
@@ -131,7 +132,7 @@ class App(Explained):
         self,
         *misplaced: object,
         image: Image | None = None,
-        schedule: object = None,
+        schedule: Schedule | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Collection[Any] | None = None,
         gpu: str | list[str] | None = None,
@@ -171,8 +172,9 @@ class App(Explained):
         than have work while there is any, and end after `scaledown_window` seconds (2 to 3600, 60 if not given) without
         work, with `single_use_containers` after one input. `timeout` limits each attempt to run an input and
         `startup_timeout` (by default the same) a container's start, in seconds; `retries` is how often an input that
-        failed runs again. `serialized` ships the function itself in place of its module's file, `include_source=False`
-        neither; `name` is its name in the app. What `options.WITHOUT_EFFECT` lists is accepted and changes nothing.
+        failed runs again. `schedule`, a `modal.Cron` or a `modal.Period`, has it run by itself. `serialized` ships the
+        function itself in place of its module's file, `include_source=False` neither; `name` is its name in the app.
+        What `options.WITHOUT_EFFECT` lists is accepted and changes nothing.
 
         Raises `InvalidError` for a value that makes no sense, and for the other parameters: they are yet to come.
         """

@@ -167,6 +167,17 @@ def _retries(name: str, value: Any) -> dict[str, Any] | None:
     return value.as_dict()
 
 
+def _schedule(name: str, value: Any) -> dict[str, Any] | None:
+    """Return a schedule as it is sent."""
+    if value is None:
+        return None
+    from modicum.schedule import Schedule
+
+    if not isinstance(value, Schedule):
+        raise InvalidError(f"{name} must be a modicum.Cron or a modicum.Period, not {value!r}")
+    return value.as_dict()
+
+
 def _maybe_text(name: str, value: Any) -> Any:
     if value is None or (isinstance(value, str) and value):
         return value
@@ -235,7 +246,7 @@ def _concurrently(decorator: Any, inputs: Any) -> Any:
 
 PARAMETERS = (
     Parameter("image", None, check_image),
-    Parameter("schedule"),
+    Parameter("schedule", None, _schedule),
     Parameter("env"),
     Parameter("secrets", None, None, (Renamed("secret", "secrets", lambda one: [one] if one else None),)),
     Parameter("gpu"),
@@ -314,7 +325,7 @@ class Options:
 
     __slots__ = (
         "batching", "buffer_containers", "concurrency", "max_containers", "min_containers", "placement", "retries",
-        "scaledown_window", "single_use_containers", "startup_timeout", "timeout",
+        "scaledown_window", "schedule", "single_use_containers", "startup_timeout", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -330,6 +341,7 @@ class Options:
         self.timeout = settings["timeout"]
         self.startup_timeout = self.timeout if settings["startup_timeout"] is None else settings["startup_timeout"]
         self.retries = settings["retries"]
+        self.schedule = settings["schedule"]
         self.single_use_containers = settings["single_use_containers"]
         self.placement = _placement(settings)
         self.concurrency = concurrency

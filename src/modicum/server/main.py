@@ -54,11 +54,13 @@ from modicum.server.logs import Logs
 from modicum.server.parts import Parts
 from modicum.server.publishing import Publishing
 from modicum.server.records import App, Call
+from modicum.server.schedules import Schedules
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
 from modicum.stores import queries, versions
+from modicum.stores import schedules as stored_schedules
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
@@ -154,7 +156,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         node_listener, user_listener = await self._begin(parts)
-        self._tasks = [asyncio.create_task(self._recover(parts)), asyncio.create_task(self._keep_house(parts))]
+        work = (self._recover(parts), self._keep_house(parts), parts.schedules.run())
+        self._tasks = [asyncio.create_task(each) for each in work]
         log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
         try:
             everything = await parts.stop
@@ -206,6 +209,8 @@ class Server:
         variants = Variants(database, fleet, apps)
         apps.redefined = variants.redefined
         publishing = Publishing(apps, database, settings.versions_kept)
+        schedules = Schedules(settings, database, backlog, fleet, apps, logs)
+        apps.scheduled, publishing.scheduled = schedules.add, schedules.replace
         history = History(database)
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
@@ -228,6 +233,7 @@ class Server:
             backlog=backlog,
             apps=apps,
             publishing=publishing,
+            schedules=schedules,
             variants=variants,
             history=history,
             builds=builds,
@@ -254,6 +260,7 @@ class Server:
             parts.apps.take_in(App(app.id, app.name, app.key, app.detached, app.tags, **facts))
         for function in sorted(stored.functions, key=lambda each: each.parent is not None):
             parts.variants.restore(function)
+        parts.schedules.restore(await parts.database.submit(stored_schedules.everything))
         for image in stored.images:
             parts.builds.restore(*image)
         parts.builds.restore_forced(stored.forced)

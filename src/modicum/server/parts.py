@@ -18,6 +18,7 @@ from modicum.server.fleet import Fleet
 from modicum.server.history import History
 from modicum.server.logs import Logs
 from modicum.server.publishing import Publishing
+from modicum.server.schedules import Schedules
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores.database import Database
@@ -38,6 +39,7 @@ class Parts:
     backlog: Backlog
     apps: Apps
     publishing: Publishing
+    schedules: Schedules
     variants: Variants
     history: History
     builds: Builds

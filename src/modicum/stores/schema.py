@@ -167,6 +167,19 @@ Index(
     **_only(or_(inputs.c.blob.is_not(None), inputs.c.output_blob.is_not(None))),
 )
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("function", String, ForeignKey("functions.id", ondelete="CASCADE"), primary_key=True),
+    Column("schedule", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("marked", Float, nullable=False),
+    Column("call", String),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+)
+"""Schedules of functions. A Period is counted from `since`; all that was due up to `marked` is dealt with. `call` is
+the last run, `skipped` how many due times since then had none."""
+
 ended_containers = Table(
     "ended_containers",
     metadata,

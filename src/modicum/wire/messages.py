@@ -27,9 +27,10 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     logs.tail       log, cursor or null (the end), lines, [where] → the same: the last lines of the part before there
     logs.find       of (an app's name or id, a container's, a function's) → log, app, functions {id: name}, running
     app.publish     draft, name or app, tag, strategy ("rolling" | "recreate"), key, by, client → app, name, version,
-                    changed, functions {name: id}, logged: how far its log is. The draft's functions and tags take the
-                    place of those of the deployed app of that name, made if there is none, or of a running app: all at
-                    once, or none if it fails. Without a difference nothing is changed. Idempotent under `key`
+                    changed, functions {name: id}, schedules, logged: how far its log is. The draft's functions and
+                    tags take the place of those of the deployed app of that name, made if there is none, or of a
+                    running app: all at once, or none if it fails. Without a difference nothing is changed. Idempotent
+                    under `key`
     app.rollback    app (name or id), [version], strategy, by, client → as app.publish: an earlier version, by default
                     the one before, is published again
     app.rollover    app (name or id), strategy, by, client → as app.publish: the present version, in new containers
@@ -40,6 +41,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.tag         app, tags → nothing; they take the place of those that it has
     app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
+    schedule.list   apps, or function (ids) → schedules [{id, function, app, schedule, next_at, skipped: how often it
+                    was due since its last run and not run, last {call, created_at, finished_at, state} | null}, …]
+    schedule.run    app (name or id), [function: its name, if more than one has a schedule] → app, function, call
     container.list  → containers [{id, app, app_name, function, state, running, since, started_at}, …]
     container.ended limit, [app] → containers [{id, app, app_name, function, function_name, node, started_at,
                     ended_at, reason, detail, exit_code, signal}, …], the newest first
@@ -173,6 +177,9 @@ INLINE_BYTES_MAX = 1 << 20
 SERIALIZED_BYTES_MAX = 16 << 20
 """No function that is sent without its module is larger, as with Modal."""
 
+NO_ARGUMENTS = b"\x80\x05\x95\x06\x00\x00\x00\x00\x00\x00\x00)}\x94\x86\x94."
+"""The payload of an input without arguments; the server, which makes some, pickles nothing."""
+
 VALUE_BYTES_MAX = 64 << 30
 """No value is larger."""
 
@@ -221,6 +228,8 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "function.lookup": _CALLER,
     "app.list": _USER,
     "app.waiting": _USER,
+    "schedule.list": _USER,
+    "schedule.run": _USER,
     "container.list": _USER,
     "container.ended": _USER,
     "container.stop": _USER,

@@ -7,6 +7,7 @@ from typing import Any
 from modicum.blobs.base import BlobMissing
 from modicum.server.api.fields import value_blob
 from modicum.server.api.options import check_options
+from modicum.server.due_times import BadSchedule
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -50,7 +51,10 @@ async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -
 async def create_function(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Make a function of an app callable."""
     definition = {name: header[name] for name in ("image", "files", "options", "spec")}
-    check_definition(parts, definition)
+    try:
+        check_definition(parts, definition)
+    except BadSchedule as error:
+        raise RemoteFailure("invalid", f"the schedule of the function {header['name']!r}: {error}") from None
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
     return {"function": function.id}

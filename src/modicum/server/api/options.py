@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from modicum.server import due_times
 from modicum.server.api.fields import SECONDS_MAX, seconds, whole
 
 SETTABLE = frozenset({
@@ -119,6 +121,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
         _record(max_retries=whole, backoff_coefficient=_coefficient, initial_delay=_number, max_delay=seconds)
     ),
     "single_use_containers": _flag,
+    "schedule": _optional(lambda value: due_times.check(value, time.time())),
     "concurrency": _optional(_record("target_inputs", max_inputs=_from_one, target_inputs=_optional(_from_one))),
     "batching": _optional(_record(max_batch_size=_from_one, wait_ms=whole)),
     "placement": _optional(

@@ -23,6 +23,7 @@ from modicum.server.api import (
     names,
     nodes,
     results,
+    schedules,
     status,
 )
 from modicum.server.parts import Parts
@@ -52,6 +53,7 @@ HANDLERS: dict[str, Handler] = {
     **names.HANDLERS,
     **nodes.HANDLERS,
     **results.HANDLERS,
+    **schedules.HANDLERS,
     **status.HANDLERS,
 }
 
