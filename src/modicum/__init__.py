@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from modicum.output import enable_output
     from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
     from modicum.retries import Retries
+    from modicum.secret import Secret
 
 __version__ = "0.1.0.dev0"
 
@@ -32,6 +33,7 @@ _HOMES = {
     "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
     "Retries": "retries",
+    "Secret": "secret",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "_context",
@@ -57,6 +59,7 @@ __all__ = [
     "FunctionCall",
     "Image",
     "Retries",
+    "Secret",
     "__version__",
     "batched",
     "concurrent",
