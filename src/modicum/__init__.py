@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
     from modicum.retries import Retries
     from modicum.schedule import Cron, Period
+    from modicum.secret import Secret
 
 __version__ = "0.1.0.dev0"
 
@@ -35,6 +36,7 @@ _HOMES = {
     "Image": "image",
     "Period": "schedule",
     "Retries": "retries",
+    "Secret": "secret",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "_context",
@@ -62,6 +64,7 @@ __all__ = [
     "Image",
     "Period",
     "Retries",
+    "Secret",
     "__version__",
     "batched",
     "concurrent",

@@ -55,12 +55,14 @@ from modicum.server.parts import Parts
 from modicum.server.publishing import Publishing
 from modicum.server.records import App, Call
 from modicum.server.schedules import Schedules
+from modicum.server.secrets import Secrets, named_by
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
 from modicum.stores import queries, versions
 from modicum.stores import schedules as stored_schedules
+from modicum.stores import secrets as stored_secrets
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
@@ -218,8 +220,11 @@ class Server:
         execs = Execs()
         fleet.on_end = ends.ended
         fleet.on_gone = execs.container_ended
+        secrets = Secrets(home, database)
+        fleet.variables_of = lambda function: secrets.variables(named_by({"options": function.options}))
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
+        builds.variables_of = secrets.variables
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
             settings=settings,
@@ -236,6 +241,7 @@ class Server:
             schedules=schedules,
             variants=variants,
             history=history,
+            secrets=secrets,
             builds=builds,
             execs=execs,
             engine=self._engine,
@@ -253,6 +259,7 @@ class Server:
         stored = await parts.database.submit(queries.everything)
         if not parts.settings.isolated:
             _refuse_isolated(stored.apps)
+        parts.secrets.restore(await parts.database.submit(stored_secrets.everything))
         images = await parts.database.submit(versions.images_kept)
         for app in stored.apps:
             kept = images.get(app.id, set())
@@ -286,7 +293,7 @@ class Server:
     async def _keep_house(self, parts: Parts) -> None:
         for sweeps in count():
             chores = [self._expire, self._sweep_values, self._write_history]
-            for chore in [self._sweep_logs, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
+            for chore in [self._sweep_logs, self._sweep_secrets, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
                 try:
                     await chore(parts)
                 except Exception:  # a full disk, say: the next one may make room, and this one works another time
@@ -296,6 +303,10 @@ class Server:
     async def _sweep_logs(self, parts: Parts) -> None:
         await parts.logs.sweep()
         await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
+
+    async def _sweep_secrets(self, parts: Parts) -> None:
+        drafted = [each for app in parts.apps.by_id.values() for each in app.drafted.values()]
+        await parts.secrets.sweep([*parts.fleet.functions.values(), *drafted])
 
     async def _sweep_values(self, parts: Parts) -> None:
         stored = await parts.database.submit(stored_calls.blobs)

@@ -19,6 +19,7 @@ from modicum.server.history import History
 from modicum.server.logs import Logs
 from modicum.server.publishing import Publishing
 from modicum.server.schedules import Schedules
+from modicum.server.secrets import Secrets
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores.database import Database
@@ -42,6 +43,7 @@ class Parts:
     schedules: Schedules
     variants: Variants
     history: History
+    secrets: Secrets
     builds: Builds
     execs: Execs
     engine: Engine

@@ -2,7 +2,8 @@
 
 Fields are JSON unless marked *payload*. `→` is what the answer carries. An input is named by its *key*, `CALL:INDEX`
 (`fc-…:0`); a value that is larger than `INLINE_BYTES_MAX` travels as a blob and its place in a payload is empty.
-Lists of inputs and outputs share one frame: their payloads are concatenated and `sizes` cuts them.
+Lists of inputs and outputs share one frame: their payloads are concatenated and `sizes` cuts them. What is *plain*
+comes from code that may be hostile: its reader makes values of built-in types of it, and nothing else.
 
 **Anyone**
     hello           protocol, build → protocol, build, principal, a user's also runtime; a connection's first message
@@ -72,9 +73,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
                     Opens the call at its first frame. Sending the same inputs again, after a lost connection, joins
                     those that are known and resumes the answers on this connection. As a request (spawn) it is
                     answered once the inputs are durable.
-    call.get        call, index, [count: 1], wait_s → outputs [[index, status, size, blob | null], …]; *payload*: those
-                    that are there of up to `count` spawned inputs from `index` on, without a gap; the first is waited
-                    for. If there is none, why it waits
+    call.get        call, index, [count: 1], wait_s → outputs [[index, status, size, blob | null, (plain)], …];
+                    *payload*: those that are there of up to `count` spawned inputs from `index` on, without a gap; the
+                    first is waited for. If there is none, why it waits
     call.ready      calls, wait_s → ready: the calls whose first input has an output, or is not known; one is waited for
     call.info       call → function, name (of the function), app, method, inputs (how many), created_at
     call.cancel     call, [terminate_containers] → nothing; each input without an output gets `TERMINATED`, what runs is
@@ -92,22 +93,25 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
                     that change, null for what holds without a word → settings, overrides; until it is defined anew
     function.stats  function → backlog, runners, running, headroom, why (the backlog waits)
+    secret.create   *payload* JSON {name: value} → secret; the same again is the same. It goes when no function that
+                    there is, nor any version that is kept, has it in its `secrets`
     function.history function, since, until, [all_variants] → function, variants (how many), of its inputs succeeded,
                     failed, timed_out, running, run_s [[percentage, seconds], …]; of its containers total, started,
                     errors, creating, startup_s
     function.info   function → function, name, app, app_name, parent, image, options, spec
 
   to the caller
-    call.outputs    call, outputs [[index, status, size, blob | null], …], log [app, cursor]; *payload*. Whoever shows
-                    the app's output shows it up to that cursor before the caller goes on.
+    call.outputs    call, outputs [[index, status, size, blob | null, (plain)], …], log [app, cursor];
+                    *payload*. Whoever shows the app's output shows it up to that cursor before the caller goes on.
     call.failed     call, code, message: none of its inputs can be taken
-    call.piece      call, piece, end (of an item); *payload* at most 1 MiB
+    call.piece      call, piece, end (of an item), [plain]; *payload* at most 1 MiB
 
-**Container** (its own socket)
+**Container** (its own socket; a restricted one may send no more than this, hello, ping, blob.put and, for what its
+inputs name, blob.get)
     agent.hello     build, holding [[key, attempt], …], loaded → function (its spec, and concurrency, batching and
-                    single_use of its options), parameters (base64, of a class that has some), functions {name: {id,
-                    module, qualname}}, app, logs_errors, code: the size of the serialized function; *payload* its
-                    first part
+                    single_use of its options), restricted, parameters (base64, of a class that has some), functions
+                    {name: {id, module, qualname}}, app, logs_errors, code: the size of the serialized function;
+                    *payload* its first part
     agent.code      offset → nothing; *payload* a further part of it
     agent.loaded    the function's module is imported and what is to be entered is: no input comes before
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
@@ -125,8 +129,8 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at}, …], builds under way
-                    [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at, restricted, plain}, …],
+                    builds under way [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
     node.exited     container, code, signal, oom, detail
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
@@ -137,9 +141,9 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
   to the node
     container.start container, spec → nothing; an error if it could not be started
     container.kill  container, reason → known: whether there is such a container; its exit follows
-    image.build     build, layers [{id, step, configured, agent}, …], configured → nothing; `build.done` or
+    image.build     build, layers [{id, step, configured, agent, variables}, …], configured → nothing; `build.done` or
                     `build.failed` follows. `configured`: the steps that make no layer, of the image, and those before
-                    a layer; `agent`: the build of our code that steps run
+                    a layer; `agent`: the build of our code that steps run; `variables`: of a step's secrets
     image.cancel    build → nothing
     layers.list     → layers [[id, bytes], …]
     layers.prune    keep [id, …] → removed [[id, bytes], …]; what containers and builds use stays, too
@@ -197,6 +201,9 @@ CANNOT_START = "modicum-server: "
 USER, CONTAINER, RESTRICTED, NODE = "user", "container", "restricted", "node"
 """Principals: who speaks is decided by the socket on which he was accepted, never by what he says."""
 
+HOSTILE = frozenset({CONTAINER, RESTRICTED})
+"""Where the user's code speaks, too."""
+
 _ANYONE = frozenset({USER, CONTAINER, RESTRICTED, NODE})
 _USER = frozenset({USER})
 _CALLER = frozenset({USER, CONTAINER})
@@ -241,6 +248,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "files.missing": _USER,
     "files.lacking": _USER,
     "files.put": _USER,
+    "secret.create": _CALLER,
     "call.inputs": _CALLER,
     "call.get": _CALLER,
     "call.ready": _CALLER,

@@ -82,12 +82,26 @@ def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     """Raise `ValueError` or `KeyError` for what no container could be made of."""
     parts.fleet.image_of(definition["image"])
     check_options(definition["options"])
+    parts.secrets.check(definition["options"].get("secrets", ()))
+    _check_isolation(parts, definition)
     spec = definition["spec"]
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)
     if absent is not None:
         raise ValueError(f"the file set {absent} is not here")
+
+
+def _check_isolation(parts: Parts, definition: dict[str, Any]) -> None:
+    """Raise `RemoteFailure` for a function that asks to be kept from what plain processes cannot be kept from."""
+    asked = [name for name in ("block_network", "restrict_modal_access") if definition["options"].get(name)]
+    if asked and not parts.settings.isolated:
+        name = definition["spec"].get("name", "the function")
+        raise RemoteFailure(
+            "invalid",
+            f"{name!r} has {asked[0]}=True, which MODICUM_RUNTIME=process cannot keep: its containers are plain "
+            "processes, which reach all that you can. Leave it out, or use a runtime with isolation",
+        )
 
 
 HANDLERS = {
