@@ -18,6 +18,7 @@ from modicum.server.history import History
 from modicum.server.logs import Logs
 from modicum.server.publishing import Publishing
 from modicum.server.settings import Settings
+from modicum.server.usage import Usage
 from modicum.server.variants import Variants
 from modicum.stores.database import Database
 
@@ -39,6 +40,7 @@ class Parts:
     publishing: Publishing
     variants: Variants
     history: History
+    usage: Usage
     builds: Builds
     engine: Engine
     stop: asyncio.Future[bool]

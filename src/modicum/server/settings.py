@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modicum.runtimes import RUNTIMES
+from modicum.server import rates
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -33,6 +34,14 @@ class Settings:
     logs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which output is kept, and why containers ended.")
     outputs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which the outputs of spawned inputs are kept.")
     versions_kept: int = _setting(20, "Versions of a deployed app that can be rolled back to; the newest.")
+    usage_kept_s: float = _setting(
+        400 * 24 * 3600.0, "Seconds for which it is kept what functions used, by the hour, for `billing report`."
+    )
+    rates: str = _setting(
+        "",
+        "Prices in dollars by the hour instead of the defaults, as in `cpu=0.05,memory=0.01,H100=2.5`: of a core, of a "
+        "GiB, of a GPU of a type.",
+    )
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
     @property
@@ -59,6 +68,10 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
                 raise ValueError(f"{name}={environment[name]!r} is not a {kind.__name__}") from None
     if values.get("runtime", "auto") not in RUNTIMES:
         raise ValueError(f"MODICUM_RUNTIME={values['runtime']!r} is not one of {', '.join(RUNTIMES)}")
+    try:
+        rates.read(values.get("rates", ""))
+    except ValueError as error:
+        raise ValueError(f"MODICUM_RATES: {error}") from None
     if home is not None:
         values["home"] = Path(home)
     values["home"] = Path(os.path.abspath(Path(values.get("home", Settings().home)).expanduser()))

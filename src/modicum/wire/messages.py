@@ -38,6 +38,11 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
     app.info        app (name or id) → as app.lookup, and created_at, created_by, deployed_at, deployed_by, ended_at,
                     tag
     app.tag         app, tags → nothing; they take the place of those that it has
+    billing.report  since, until (seconds since the epoch), resolution ("h" | "d", UTC), tags (names, "*": all) → rows
+                    [{app, app_name, start, tags, resources {resource: {seconds, used, cost}}}, …]: what apps used in the
+                    hours or days that begin in a range; of a core, a MiB, a GPU of a type; what is charged for, in
+                    dollars (text)
+    billing.rates   → rates {resource or GPU type: dollars by the hour of a core, a GiB, a GPU (text)}
     app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
     container.list  → containers [{id, app, app_name, function, state, running, since, started_at}, …]
@@ -123,7 +128,10 @@ Lists of inputs and outputs share one frame: their payloads are concatenated and
 **Node**
     node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at}, …], builds under way
                     [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
-    node.exited     container, code, signal, oom, detail
+    node.exited     container, code, signal, oom, detail, usage
+    node.usage      containers {id: usage}; every few seconds. A usage is what a meter says that only grows: seconds,
+                    cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, and the `request` of
+                    its container's spec
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
     build.done      build, config {env, workdir, entrypoint, …}
@@ -196,6 +204,8 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.tag": _USER,
     "app.lookup": _CALLER,
     "function.lookup": _CALLER,
+    "billing.report": _USER,
+    "billing.rates": _USER,
     "app.list": _USER,
     "app.waiting": _USER,
     "container.list": _USER,
@@ -234,6 +244,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "node.hello": _NODE,
     "node.exited": _NODE,
     "node.output": _NODE,
+    "node.usage": _NODE,
     "build.output": _NODE,
     "build.done": _NODE,
     "build.failed": _NODE,
