@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from modicum.server import limits
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.ends import Exit
@@ -176,6 +177,7 @@ class Fleet:
 
     def _spec(self, container: Container, function: Function) -> dict[str, Any]:
         layers, config = self.image_of(function.definition["image"])
+        options, cpus = function.options, self.node_facts[container.node]["cpus"]
         ours = {"IS_REMOTE": "1", "TASK_ID": container.id, "IMAGE_ID": function.definition["image"]}
         reserved = {f"{brand}_{name}": value for brand in ("MODICUM", "MODAL") for name, value in ours.items()}
         return {
@@ -183,11 +185,18 @@ class Fleet:
             "generation": function.generation,
             "layers": layers[::-1],
             "files": function.definition["files"],
-            "env": {**config.get("env", {}), **self.variables_of(function), **reserved, "MODICUM_BUILD": build_id()},
+            "env": {
+                **limits.thread_variables(options, cpus),
+                **config.get("env", {}),
+                **self.variables_of(function),
+                **reserved,
+                "MODICUM_BUILD": build_id(),
+            },
             "argv": [*config.get("entrypoint", ()), *AGENT_COMMAND],
             "cwd": config.get("workdir", SOURCE_ROOT),
             "hostname": "modicum",
-            "limits": {"pids": 4096, "memory_bytes": None, "cpus": None},
+            "limits": limits.limits(options, cpus),
+            "request": limits.request(options, cpus),
             "link": True,
             "network": not function.options.get("block_network"),
             "restricted": container.restricted,

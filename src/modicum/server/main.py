@@ -57,6 +57,7 @@ from modicum.server.records import App, Call
 from modicum.server.schedules import Schedules
 from modicum.server.secrets import Secrets, named_by
 from modicum.server.settings import Settings
+from modicum.server.usage import Usage
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
@@ -158,7 +159,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         node_listener, user_listener = await self._begin(parts)
-        work = (self._recover(parts), self._keep_house(parts), parts.schedules.run())
+        work = (self._recover(parts), self._keep_house(parts), parts.schedules.run(), parts.usage.run())
         self._tasks = [asyncio.create_task(each) for each in work]
         log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
         try:
@@ -176,6 +177,8 @@ class Server:
         self._links.remove_sockets()
         await asyncio.sleep(0)  # lets the answer to the stop request leave
         parts.deliveries.store()
+        with contextlib.suppress(OperationalError):  # a full disk: what was used of late goes uncounted
+            await parts.usage.write()
         parts.database.close()
         (self._settings.home / "server.json").unlink(missing_ok=True)
         log.info("server stopped")
@@ -242,6 +245,7 @@ class Server:
             variants=variants,
             history=history,
             secrets=secrets,
+            usage=Usage(database, apps.by_id, fleet.functions),
             builds=builds,
             execs=execs,
             engine=self._engine,
@@ -271,6 +275,7 @@ class Server:
         for image in stored.images:
             parts.builds.restore(*image)
         parts.builds.restore_forced(stored.forced)
+        await parts.usage.restore()
         waiting = await parts.database.submit(stored_calls.waiting)
         parts.backlog.restore(await parts.database.submit(stored_calls.last_number), waiting)
 
@@ -316,6 +321,7 @@ class Server:
     async def _write_history(self, parts: Parts) -> None:
         await parts.history.write()
         await parts.history.forget()
+        await parts.usage.forget(parts.settings.usage_kept_s)
 
     async def _expire(self, parts: Parts) -> None:
         """Forget outputs after their time, and much later that there were any."""

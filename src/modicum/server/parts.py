@@ -21,6 +21,7 @@ from modicum.server.publishing import Publishing
 from modicum.server.schedules import Schedules
 from modicum.server.secrets import Secrets
 from modicum.server.settings import Settings
+from modicum.server.usage import Usage
 from modicum.server.variants import Variants
 from modicum.stores.database import Database
 
@@ -44,6 +45,7 @@ class Parts:
     variants: Variants
     history: History
     secrets: Secrets
+    usage: Usage
     builds: Builds
     execs: Execs
     engine: Engine

@@ -211,3 +211,30 @@ secrets = Table(
 )
 """Environment variables, encrypted. One without a `name` belongs to the functions that name its id; `asked_at` is when
 somebody last wanted it kept."""
+
+usage_hours = Table(
+    "usage_hours",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("function", String, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("resource", String, primary_key=True),
+    Column("used", Float, nullable=False),
+    Column("billed", Float, nullable=False),
+    Column("app_name", String, nullable=False),
+    Column("function_name", String, nullable=False),
+    Column("tags", Text, nullable=False),
+    Index("usage_hours_by_hour", "hour"),
+)
+"""What functions' containers used in each hour since the epoch, in seconds of a core, a MiB or a GPU of a type. They
+outlive their apps, so names and tags stand beside ids. `billed` is what they used, or what was kept for them if that
+was more."""
+
+usage_readings = Table(
+    "usage_readings",
+    metadata,
+    Column("container", String, primary_key=True),
+    Column("reading", Text, nullable=False),
+    Column("read_at", Float, nullable=False),
+)
+"""Up to where containers' meters are counted in `usage_hours`."""

@@ -40,6 +40,11 @@ comes from code that may be hostile: its reader makes values of built-in types o
     app.info        app (name or id) → as app.lookup, and created_at, created_by, deployed_at, deployed_by, ended_at,
                     tag
     app.tag         app, tags → nothing; they take the place of those that it has
+    billing.report  since, until (seconds since the epoch), resolution ("h" | "d", UTC), tags (names, "*": all) → rows
+                    [{app, app_name, start, tags, resources {resource: {seconds, used, cost}}}, …]: what apps used in
+                    the hours or days that begin in a range; of a core, a MiB, a GPU of a type; what is charged for, in
+                    dollars (text)
+    billing.rates   → rates {resource or GPU type: dollars by the hour of a core, a GiB, a GPU (text)}
     app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
     schedule.list   apps, or function (ids) → schedules [{id, function, app, schedule, next_at, skipped: how often it
@@ -131,7 +136,10 @@ inputs name, blob.get)
 **Node**
     node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at, restricted, plain}, …],
                     builds under way [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
-    node.exited     container, code, signal, oom, detail
+    node.exited     container, code, signal, oom, detail, usage
+    node.usage      containers {id: usage}; every few seconds. A usage is what a meter says that only grows: seconds,
+                    cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, and the `request` of
+                    its container's spec
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
     build.done      build, config {env, workdir, entrypoint, …}
@@ -233,6 +241,8 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.tag": _USER,
     "app.lookup": _CALLER,
     "function.lookup": _CALLER,
+    "billing.report": _USER,
+    "billing.rates": _USER,
     "app.list": _USER,
     "app.waiting": _USER,
     "schedule.list": _USER,
@@ -283,6 +293,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "node.hello": _NODE,
     "node.exited": _NODE,
     "node.output": _NODE,
+    "node.usage": _NODE,
     "build.output": _NODE,
     "build.done": _NODE,
     "build.failed": _NODE,

@@ -12,7 +12,7 @@ from modicum.server.api.fields import SECONDS_MAX, seconds, whole
 
 SETTABLE = frozenset({
     "max_containers", "buffer_containers", "scaledown_window", "timeout", "retries", "concurrency", "batching",
-    "placement", "secrets",
+    "placement", "secrets", "cpu", "memory",
 })  # fmt: skip
 """What a variant may have of its own."""
 
@@ -29,6 +29,11 @@ SECRETS_MAX = 256
 """A function names no more secrets."""
 
 _SECRET = re.compile(r"st-[0-9A-Za-z]{1,64}")
+
+CPUS_MIN, CPUS_MAX = 0.001, 4096
+MEMORY_MIB_MAX = 64 << 20
+DISK_MIB_MAX = 3 << 20
+"""More no machine has; of the disk Modal gives no more."""
 
 TEXTS_MAX = 64
 """How many regions may be wished for."""
@@ -71,6 +76,35 @@ def check_told(told: Any) -> dict[str, int | None]:
 def _from_one(value: Any) -> None:
     if whole(value) < 1:
         raise ValueError(f"{value!r} is no whole number from 1 up")
+
+
+def _pair(check: Callable[[Any], object]) -> Callable[[Any], None]:
+    """Return a check of a request and a limit, of which there may be none."""
+
+    def check_both(value: Any) -> None:
+        if not isinstance(value, list) or len(value) != 2:
+            raise ValueError(f"{value!r} is no request and a limit")
+        request, limit = value
+        check(request)
+        if limit is not None:
+            check(limit)
+            if limit < request:
+                raise ValueError(f"the limit {limit!r} is below the request {request!r}")
+
+    return check_both
+
+
+def _cores(value: Any) -> None:
+    if type(value) not in (int, float) or not CPUS_MIN <= value <= CPUS_MAX:
+        raise ValueError(f"{value!r} is no number of cores")
+
+
+def _mib(most: int) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if not 0 < whole(value) <= most:
+            raise ValueError(f"{value!r} is no whole number of MiB from 1 to {most}")
+
+    return check
 
 
 def _optional(check: Callable[[Any], object]) -> Callable[[Any], object]:
@@ -133,6 +167,9 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "scaledown_window": seconds,
     "timeout": seconds,
     "startup_timeout": seconds,
+    "cpu": _optional(_pair(_cores)),
+    "memory": _optional(_pair(_mib(MEMORY_MIB_MAX))),
+    "ephemeral_disk": _optional(_mib(DISK_MIB_MAX)),
     "retries": _optional(
         _record(max_retries=whole, backoff_coefficient=_coefficient, initial_delay=_number, max_delay=seconds)
     ),

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from modicum.server.api import (
     agents,
     apps,
+    billing,
     blobs,
     builds,
     call_graph,
@@ -39,6 +40,7 @@ Handler = Callable[[Parts, Channel, Header, bytes], "Awaitable[Answer] | Answer"
 HANDLERS: dict[str, Handler] = {
     **agents.HANDLERS,
     **apps.HANDLERS,
+    **billing.HANDLERS,
     **blobs.HANDLERS,
     **builds.HANDLERS,
     **call_graph.HANDLERS,
