@@ -52,8 +52,8 @@ def shell(x):
 
 def busy(x):
     modal.interact()
-    print("ready")
     try:
+        print("ready")
         while True:
             time.sleep(60)
     except KeyboardInterrupt:
