@@ -21,18 +21,23 @@ if TYPE_CHECKING:
     from modicum.output import enable_output
     from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
     from modicum.retries import Retries
+    from modicum.schedule import Cron, Period
+    from modicum.secret import Secret
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "App": "app",
     "Cls": "cls",
+    "Cron": "schedule",
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
     "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
+    "Period": "schedule",
     "Retries": "retries",
+    "Secret": "secret",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "_context",
@@ -53,12 +58,15 @@ _HOMES = {
 __all__ = [
     "App",
     "Cls",
+    "Cron",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
+    "Period",
     "Retries",
+    "Secret",
     "__version__",
     "batched",
     "concurrent",

@@ -91,6 +91,7 @@ class Agent:
         _context.socket_directory = self._directory
         _context.app = header["app"]
         _context.functions = header["functions"]
+        _context.restricted = header.get("restricted", False)
         _context.logs_errors = header.get("logs_errors", False)
         if inputs_at_once(header["function"]) > 1:
             _context.separate()
