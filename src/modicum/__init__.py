@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from modicum import exception, types
     from modicum._alias import install_as_modal
     from modicum._context import current_function_call_id, current_input_id, is_local
+    from modicum._interact import interact
     from modicum.app import App
     from modicum.call import FunctionCall
     from modicum.cls import Cls, parameter
@@ -46,6 +47,7 @@ _HOMES = {
     "exception": "exception",
     "exit": "partial_function",
     "install_as_modal": "_alias",
+    "interact": "_interact",
     "is_local": "_context",
     "method": "partial_function",
     "parameter": "cls",
@@ -75,6 +77,7 @@ __all__ = [
     "exception",
     "exit",
     "install_as_modal",
+    "interact",
     "is_local",
     "method",
     "parameter",

@@ -186,6 +186,9 @@ from __future__ import annotations
 INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
 
+EXEC_PAYLOAD_BYTES, EXEC_WINDOW_BYTES = 64 << 10, 256 << 10
+"""What a terminal's frame carries at most, and how much of either direction may be unacknowledged."""
+
 SERIALIZED_BYTES_MAX = 16 << 20
 """No function that is sent without its module is larger, as with Modal."""
 
