@@ -218,6 +218,7 @@ class TestGarbage:
             assert await self.left(world) >= {secret}, "a draft's, too"
             publish = {"t": "app.publish", "draft": app, "name": "d", "key": f"p{number}", "strategy": "rolling"}
             await world.tell(world.user, {**publish, "by": "me", "client": "c", "tag": ""})
+            await world.tell(world.user, {"t": "app.stop", "app": app})
         assert await self.left(world) == set(made)
         world.parts.publishing._kept = 1
         over = {"t": "app.rollover", "app": "d", "strategy": "rolling", "by": "me", "client": "c"}
