@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -105,10 +106,18 @@ def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
         if arguments.detached:
             leave_clients_cgroups()
         configure()
+        _leave_no_core()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Server(settings, engine(settings.home, settings.runtime)).run())
     except (OSError, ValueError, EngineFailure, OperationalError) as error:
         _end_with_reason(error)
+
+
+def _leave_no_core() -> None:
+    """What a crash leaves of our memory, or of the node's, may hold secrets. (Why 1: see `runtimes/oci/config.py`.)"""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def _end_with_reason(error: Exception) -> NoReturn:

@@ -129,6 +129,10 @@ def test_options_by_default() -> None:
         "placement": None,
         "concurrency": None,
         "batching": None,
+        "block_network": False,
+        "restrict_modal_access": False,
+        "restrict_output": False,
+        "secrets": [],
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9

@@ -17,6 +17,7 @@ from modicum.cls import Cls
 from modicum.exception import DeprecationError, InvalidError
 from modicum.function import Function
 from modicum.image import Image
+from modicum.secret import Secret
 
 OWNERS: dict[str, Any] = {
     "modal": modicum,
@@ -27,6 +28,7 @@ OWNERS: dict[str, Any] = {
     "Function": Function,
     "FunctionCall": FunctionCall,
     "Image": Image,
+    "Secret": Secret,
 }
 
 LISTED = [(owner, name) for owner, names in _missing.NOT_YET.items() for name in sorted(names)]
