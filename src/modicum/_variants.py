@@ -66,6 +66,10 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
         found = _bound.get((base, self._what))
         if found is None:
             ((answer, _),) = yield from ask({"t": "function.bind", "function": base, **self._own})
+            if answer.get("remarks"):
+                from modicum import _remarks
+
+                _remarks.tell((answer,))
             if len(_bound) >= BOUND_MAX:
                 _bound.clear()
             found = _bound[base, self._what] = answer["function"]

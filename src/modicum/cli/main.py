@@ -40,7 +40,8 @@ def cli() -> None:
 
 
 for command in (
-    run, serve, deploy_app, app, container, function, image, billing, server, config, profile, setup, doctor, completion,
+    run, serve, deploy_app, app, container, function, image, billing, server, config, profile, setup, doctor,
+    completion,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -12,13 +12,12 @@ from sqlalchemy import Connection, delete, insert, select, update
 from modicum.stores.schema import usage_hours as hours
 from modicum.stores.schema import usage_readings as readings
 
-
 Key = tuple[str, str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class HourRow:
-    """What a function's containers used of one resource in an hour since the epoch. An app that has gone has no name."""
+    """What a function's containers used of one resource in an hour since the epoch. An app has no name once it went."""
 
     app: str
     function: str

@@ -129,6 +129,9 @@ def test_options_by_default() -> None:
         "placement": None,
         "concurrency": None,
         "batching": None,
+        "cpu": None,
+        "memory": None,
+        "ephemeral_disk": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9
