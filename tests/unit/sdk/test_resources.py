@@ -12,6 +12,7 @@ from modicum.app import App
 from modicum.exception import InvalidError
 
 INF, NAN = float("inf"), float("nan")
+NO_CORES: tuple[Any, ...] = (True, NAN, INF, "2", {}, (1, 2, 3), (1, None), (None, 1), (1, NAN))
 
 
 @pytest.mark.parametrize(

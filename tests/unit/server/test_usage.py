@@ -211,7 +211,7 @@ def test_prices_are_a_setting() -> None:
 
 @pytest.mark.parametrize("text", ["cpu", "cpu=", "cpu=-1", "cpu=nan", "=1", "cpu=1e99", "cpu=a"])
 def test_prices_that_make_no_sense_stop_the_server_at_once(text: str) -> None:
-    with pytest.raises(ValueError, match="MODICUM_RATES: .* is no price: say cpu="):
+    with pytest.raises(ValueError, match=r"MODICUM_RATES: .* is no price: say cpu="):
         read({"MODICUM_RATES": text}, "/tmp")
     assert read({"MODICUM_RATES": "cpu=0"}, "/tmp").rates == "cpu=0"
     assert Settings().rates == ""
