@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from modicum.exception import InvalidError
+from modicum.schedule import describe
 from modicum.types import FunctionInfo, FunctionStats, StatsPercentile, StatsPercentileDistribution
 
 UTC = timezone.utc  # noqa: UP017 - `datetime.UTC` is of 3.11
@@ -45,13 +46,13 @@ def _info(options: dict[str, Any], spec: dict[str, Any], image: str | None) -> F
         cluster_info=None,
         batching_info=FunctionInfo.BatchingInfo(**batching) if batching else None,
         concurrency_info=FunctionInfo.ConcurrencyInfo(**concurrency) if concurrency else None,
-        schedule=None,
-        restrict_modal_access=False,
-        block_network=False,
+        schedule=describe(options["schedule"]) if options.get("schedule") else None,
+        restrict_modal_access=options.get("restrict_modal_access", False),
+        block_network=options.get("block_network", False),
         single_use_containers=options.get("single_use_containers", False),
         volumes={},
         cloud_bucket_mounts={},
-        secrets=[],
+        secrets=list(options.get("secrets", ())),
         web_info=None,
         method_names=list(spec["methods"]) if spec.get("class") else None,
         method_details={} if spec.get("class") else None,

@@ -9,7 +9,7 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
-from modicum.cli import calls, logs, versions  # noqa: F401 - they add commands to the groups
+from modicum.cli import calls, logs, run_now, versions  # noqa: F401 - they add commands to the groups
 from modicum.cli.billing import billing
 from modicum.cli.completion import completion
 from modicum.cli.containers import container

@@ -39,10 +39,11 @@ class Images(Protocol):
 class _Tracked:
     """A container from its start to its acknowledged end."""
 
-    def __init__(self, container_id: str, function: str, generation: int, deliver: Deliver) -> None:
+    def __init__(self, container_id: str, spec: dict[str, Any], deliver: Deliver) -> None:
         self.id = container_id
-        self.function = function
-        self.generation = generation
+        self.function = spec.get("function", "")
+        self.generation = spec.get("generation", 0)
+        self.restricted, self.plain = bool(spec.get("restricted")), bool(spec.get("plain"))
         self.running: Container | None = None
         self.started_at = time.time()
         self.is_unwanted = False
@@ -79,6 +80,8 @@ class Containers:
                 "function": tracked.function,
                 "generation": tracked.generation,
                 "started_at": tracked.started_at,
+                "restricted": tracked.restricted,
+                "plain": tracked.plain,
             }
             for tracked in self._tracked.values()
         ]
@@ -90,8 +93,7 @@ class Containers:
         """
         if container_id in self._tracked:
             return
-        function, generation = spec.get("function", ""), spec.get("generation", 0)
-        tracked = self._tracked[container_id] = _Tracked(container_id, function, generation, self._deliver)
+        tracked = self._tracked[container_id] = _Tracked(container_id, spec, self._deliver)
         tracked.layers.update(spec.get("layers", ()))
         await asyncio.shield(self._own(self._start(tracked, spec)))
 

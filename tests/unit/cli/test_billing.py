@@ -73,7 +73,7 @@ def test_zones_that_do_not_exist(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["soon", "2026-13-01", "99999 months ago", "", "3 days"])
 def test_dates_that_make_no_sense(text: str) -> None:
-    with pytest.raises(click.UsageError, match="--end .* is no date"):
+    with pytest.raises(click.UsageError, match=r"--end .* is no date"):
         dates.moment("--end", text, UTC, NOW)
 
 

@@ -63,5 +63,7 @@ def test_a_disk_must_have_what_is_asked_for(tmp_path: Path) -> None:
     layout.containers.mkdir(parents=True)
     containers._check_disk(0, layout)
     containers._check_disk(MIB, layout)
-    with pytest.raises(RuntimeFailure, match="it asks for 1099511627776 MiB of disk, and [0-9]+ MiB of [0-9]+ MiB are"):
+    with pytest.raises(
+        RuntimeFailure, match=r"it asks for 1099511627776 MiB of disk, and [0-9]+ MiB of [0-9]+ MiB are"
+    ):
         containers._check_disk(1 << 60, layout)

@@ -76,9 +76,9 @@ def test_disk_counts_as_memory_where_it_is_more() -> None:
 
 @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "1", True, [1], 10**400], ids=repr)
 def test_a_meter_that_makes_no_sense(bad: Any) -> None:
-    for read in (reading_of, request_of):
+    for understand in (reading_of, request_of):
         with pytest.raises((ValueError, OverflowError)):
-            read({**meter(1, 1, 1), "seconds": bad, "cpus": bad})
+            understand({**meter(1, 1, 1), "seconds": bad, "cpus": bad})
 
 
 # -- what is kept ------------------------------------------------------------------------------------------
