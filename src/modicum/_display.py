@@ -76,6 +76,10 @@ class Display(LinePrinter):
         self._say(f"{is_now}: {made}" if changed else f"{name} is unchanged{number}")
         self._stage = None
 
+    def remarked(self, remark: str) -> None:
+        """The server has something to say of what is asked for."""
+        self._say(f"warning: {remark}", "! ", _terminal.YELLOW)
+
     def ended(self, app: str | None) -> None:
         """The app has ended; None is one that never began."""
         self._stage = None
@@ -106,14 +110,13 @@ class Display(LinePrinter):
         super()._write(stream, data)
         self._rests = data.endswith(b"\n")
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, mark: str = "✓ ", colour: str = _terminal.GREEN) -> None:
         if self._quiet:
             return
-        mark = "✓ "
         with self._lock:
             self._end_line()
             if _terminal.has_colour(sys.stderr) and _terminal.can_print(mark, sys.stderr):
-                sentence = _terminal.coloured(mark, _terminal.GREEN, sys.stderr) + sentence
+                sentence = _terminal.coloured(mark, colour, sys.stderr) + sentence
             self._write("stderr", f"{sentence}\n".encode())
 
     def _text(self) -> str:

@@ -216,14 +216,13 @@ def _why_out_of_memory(tracked: _Tracked, ended: Exit) -> str:
 
 
 def _check_disk(wanted_bytes: int, layout: Layout) -> None:
-    """Raise `RemoteFailure` unless there is so much room where containers write."""
+    """Raise `RuntimeFailure` unless there is so much room where containers write."""
     if not wanted_bytes:
         return
     disk = os.statvfs(layout.containers)
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if wanted_bytes > free:
-        raise RemoteFailure(
-            "start_failed",
+        raise RuntimeFailure(
             f"it asks for {_mib(wanted_bytes)} MiB of disk, and {_mib(free)} MiB of {_mib(total)} MiB are free on its "
             "machine; ask for less with ephemeral_disk=…, or make room",
         )

@@ -42,8 +42,7 @@ comes from code that may be hostile: its reader makes values of built-in types o
     app.tag         app, tags → nothing; they take the place of those that it has
     billing.report  since, until (seconds since the epoch), resolution ("h" | "d", UTC), tags (names, "*": all) → rows
                     [{app, app_name, start, tags, resources {resource: {seconds, used, cost}}}, …]: what apps used in
-                    the hours or days that begin in a range; of a core, a MiB, a GPU of a type; what is charged for, in
-                    dollars (text)
+                    whole hours or days; `seconds` of a core, a MiB or a GPU are charged for, in dollars (text)
     billing.rates   → rates {resource or GPU type: dollars by the hour of a core, a GiB, a GPU (text)}
     app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
@@ -58,7 +57,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
-                    the serialized function, unless it is that blob, which is taken → function; idempotent
+                    the serialized function, unless it is that blob, which is taken → function, remarks (texts for its
+                    user); idempotent
     function.variants function, limit (0: all, the newest first) → function, variants [{id, settings, parameters,
                     runners}, …]. Here and above `APP/FUNCTION` may stand for a function's id
     files.missing   sets → sets that are not complete here
@@ -93,8 +93,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
     function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,
-                    options: the variant with these settings, which has containers of its own. A variant's variant is
-                    one of the same function; the same settings give the same variant
+                    options, remarks: the variant with these settings, which has containers of its own. A variant's
+                    variant is one of the same function; the same settings give the same variant
     function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
                     that change, null for what holds without a word → settings, overrides; until it is defined anew
     function.stats  function → backlog, runners, running, headroom, why (the backlog waits)

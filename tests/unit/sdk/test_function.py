@@ -133,6 +133,9 @@ def test_options_by_default() -> None:
         "restrict_modal_access": False,
         "restrict_output": False,
         "secrets": [],
+        "cpu": None,
+        "memory": None,
+        "ephemeral_disk": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9

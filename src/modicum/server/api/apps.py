@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modicum.blobs.base import BlobMissing
+from modicum.server.admission import remarks
 from modicum.server.api.fields import value_blob
 from modicum.server.api.options import check_options
 from modicum.server.due_times import BadSchedule
@@ -57,7 +58,7 @@ async def create_function(parts: Parts, channel: Channel, header: Header, payloa
         raise RemoteFailure("invalid", f"the schedule of the function {header['name']!r}: {error}") from None
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
-    return {"function": function.id}
+    return {"function": function.id, "remarks": await remarks(parts.fleet, function)}
 
 
 def _take_code(parts: Parts, blob: str | None) -> bytes:
