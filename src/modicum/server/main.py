@@ -168,7 +168,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         node_listener, user_listener = await self._begin(parts)
-        work = (self._recover(parts), self._keep_house(parts), parts.schedules.run(), parts.usage.run())
+        work = (self._recover(parts), self._keep_house(parts), parts.usage.run())
         self._tasks = [asyncio.create_task(each) for each in work]
         log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
         try:
@@ -223,7 +223,7 @@ class Server:
         variants = Variants(database, fleet, apps)
         apps.redefined = variants.redefined
         publishing = Publishing(apps, database, settings.versions_kept)
-        schedules = Schedules(settings, database, backlog, fleet, apps, logs)
+        schedules = Schedules(settings, database, deliveries, backlog, fleet, apps, logs)
         apps.scheduled, publishing.scheduled = schedules.add, schedules.replace
         history = History(database)
         deliveries.on_finish = history.input_ended
@@ -300,6 +300,7 @@ class Server:
                 pass
         parts.fleet.sweep_links()
         parts.controller.handle(ev.Recovered())
+        self._tasks.append(asyncio.create_task(parts.schedules.run()))
         await parts.fleet.node_joined.wait()  # before, nobody knows what uses another build's code
         if not parts.fleet.is_working:
             remove_other_agents(parts.engine.directory)

@@ -124,6 +124,7 @@ def test_options_by_default() -> None:
         "timeout": 300,
         "startup_timeout": 300,
         "buffer_containers": 0,
+        "schedule": None,
         "retries": None,
         "single_use_containers": False,
         "placement": None,

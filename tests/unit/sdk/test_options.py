@@ -145,6 +145,7 @@ def test_what_a_function_asks_for_is_sent() -> None:
         "timeout": 10,
         "startup_timeout": 20,
         "retries": {"max_retries": 2, "backoff_coefficient": 2.0, "initial_delay": 3.0, "max_delay": 30.0},
+        "schedule": None,
         "single_use_containers": True,
         "placement": {"regions": ["eu", "us"], "nonpreemptible": True},
         "concurrency": None,
