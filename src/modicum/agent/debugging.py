@@ -68,6 +68,7 @@ class Debugging:
         self._agent = agent
         self._process = os.getpid()
         self._lock = threading.RLock()
+        self._streams = threading.Lock()
         self._terminal: Terminal | None = None
         self._way: Way | None = None
         self._inputs: set[str] = set()
@@ -100,7 +101,7 @@ class Debugging:
         _flush()
         way = Way(str(_context.socket_directory), key)
         if self._terminal is None:
-            self._terminal = Terminal()
+            self._terminal = Terminal(self._restore)
         self._terminal.begin(way)
         self._saved = tuple(os.dup(descriptor) for descriptor in (0, 1, 2))
         for descriptor in (0, 1, 2):
@@ -119,11 +120,13 @@ class Debugging:
         self._way = None
 
     def _restore(self) -> None:
-        output.be_plain(False)
-        for descriptor, saved in enumerate(self._saved):
-            os.dup2(saved, descriptor)
-            os.close(saved)
-        self._saved = ()
+        """Have the streams as they were; also as soon as the user has gone."""
+        with self._streams:
+            output.be_plain(False)
+            for descriptor, saved in enumerate(self._saved):
+                os.dup2(saved, descriptor)
+                os.close(saved)
+            self._saved = ()
 
 
 class _Keyboard(io.RawIOBase):

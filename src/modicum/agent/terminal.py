@@ -14,15 +14,19 @@ import socket
 import struct
 import termios
 import threading
+import time
 from collections import deque
 
+from modicum.agent.link import RECONNECT_EVERY_S
 from modicum.agent.output import MARK_END, MARK_START
+from modicum.exception import ConnectionError, Error, from_code
 from modicum.wire.frames import Decoder, encode
 from modicum.wire.sockets import connect_in
 from modicum.wire.terminals import CHUNK_BYTES, STDOUT, WINDOW_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from modicum.wire.frames import Frame, Header
@@ -31,27 +35,59 @@ SEEN_WITHIN_S = 2.0
 """An interaction's end does not wait longer than this for its last words to be on the user's terminal."""
 
 
+AGAIN_WITHIN_S = 30.0
+"""When the server is lost, the next one and the user have so long to come back."""
+
+
 class Way:
     """A connection to the user's terminal. Whoever closes it has ended the interaction."""
 
     def __init__(self, directory: str, key: str) -> None:
         """Ask for his terminal for an input; returns when it is this one's turn. Raises what the server answers."""
+        self._directory = directory
+        self._key = key
+        self.id = ""
+        self.mark = MARK_START + os.urandom(8).hex().encode() + MARK_END
+        self.is_marked = False
+        self.is_given_up = False
+        self.over = threading.Event()
+        self.open()
+
+    def open(self) -> None:
+        """Ask, a first time or the next server."""
         self.id = f"ex-{os.urandom(8).hex()}"
         self.link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._decoder = Decoder()
         self.inbox: deque[Frame] = deque()
+        self.unacknowledged = 0
+        self.typed = bytearray()
+        self.held = b""
         try:
-            connect_in(self.link, directory)
-            self.tty: dict[str, Any] = self._ask({"t": "agent.interact", "exec": self.id, "input": key})["tty"]
+            connect_in(self.link, self._directory)
+            self.tty: dict[str, Any] = self._ask({"t": "agent.interact", "exec": self.id, "input": self._key})["tty"]
         except BaseException:
             self.link.close()  # nobody waits for it any longer
             raise
-        self.unacknowledged = 0
-        self.typed = bytearray()
-        self.mark = MARK_START + self.id.encode() + MARK_END
-        self.is_marked = False
-        self.held = b""
-        self.over = threading.Event()
+
+    def open_again(self) -> None:
+        """Ask the next server, when it is there and the user as well. Raises `_Gone` if that takes too long."""
+        self.link.close()
+        deadline = time.monotonic() + AGAIN_WITHIN_S
+        while not self.is_given_up and time.monotonic() < deadline:
+            try:
+                self.open()
+                return
+            except (OSError, Error):
+                time.sleep(RECONNECT_EVERY_S)
+        raise _Gone
+
+    def give_up(self) -> None:
+        """Nobody wants it any longer."""
+        self.is_given_up = True
+        try:
+            self.link.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is closed
 
     def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         """Send a message of this session. Raises `OSError`."""
@@ -70,13 +106,9 @@ class Way:
             try:
                 self.receive()
             except ConnectionResetError:
-                from modicum.exception import ConnectionError
-
                 raise ConnectionError("the server was lost before the terminal was there") from None
         answer, _ = self.inbox.popleft()
         if answer["t"] == "error":
-            from modicum.exception import from_code
-
             raise from_code(answer["code"], answer["message"])
         return answer
 
@@ -103,7 +135,8 @@ class Way:
 class Terminal:
     """A pty that controls this process, and who it is relayed to: one way after the other, or nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_hang_up: Callable[[], None]) -> None:
+        self._on_hang_up = on_hang_up
         self._master, self.slave = os.openpty()
         os.set_blocking(self._master, False)
         # A description of its own, so that nobody else's writes stop waiting.
@@ -112,6 +145,7 @@ class Terminal:
         self._woken, self._wake = os.pipe()
         self._way: Way | None = None
         self._next: Way | None = None
+        self._is_lost = False
         self.hung_up = False
         fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
         self._thread = threading.Thread(target=self._relay, name="modicum-terminal", daemon=True)
@@ -137,9 +171,10 @@ class Terminal:
             termios.tcflow(self.slave, termios.TCOON)
             os.write(self._marker, way.mark)
             way.over.wait(SEEN_WITHIN_S)
-            way.link.shutdown(socket.SHUT_RDWR)
         except (OSError, termios.error):
-            pass  # it is over; or it was hung up
+            pass  # its buffer is full, and nobody reads; or it was hung up
+        way.give_up()
+        way.over.wait(SEEN_WITHIN_S)
 
     def close(self) -> None:
         """It was hung up, and nobody uses it any longer."""
@@ -157,11 +192,34 @@ class Terminal:
         """Relay until the user has gone: then whoever reads from the terminal finds its end."""
         while not self.hung_up:
             try:
+                if self._is_lost:
+                    self._go_on()
                 for descriptor, events in self._poll().poll():
                     self._act(descriptor, events)
+            except _Gone:
+                self._drop()
             except OSError:
-                self._lost()
+                self._is_lost = True
         os.close(self._master)
+
+    def _go_on(self) -> None:
+        """The connection has ended, the user has not: another server may know the way to him."""
+        way, self._is_lost = self._way, False
+        if way is None or way.is_marked:
+            raise _Gone
+        way.open_again()
+        self._resize(way.tty)
+        self._take()
+
+    def _drop(self) -> None:
+        """The way has ended. Unless the interaction was over, the user has gone."""
+        way, self._way = self._way, None
+        if way is not None:
+            way.link.close()
+            self.hung_up = not way.is_marked
+            if self.hung_up:
+                self._on_hang_up()
+            way.over.set()
 
     def _poll(self) -> select.poll:
         poll = select.poll()
@@ -177,7 +235,7 @@ class Terminal:
     def _act(self, descriptor: int, events: int) -> None:
         if descriptor == self._woken:
             os.read(self._woken, 1)
-            self._lost()  # one that did not end in time
+            self._drop()  # one that did not end in time
             self._way, self._next = self._next, None
             self._take()
         elif self._way is not None and descriptor == self._way.link.fileno():
@@ -202,7 +260,7 @@ class Terminal:
             elif header["t"] == "exec.ack":
                 way.unacknowledged -= header["bytes"]
             if header["t"] == "exec.ended" or header.get("eof"):
-                raise ConnectionResetError
+                raise _Gone
         self._finish()
 
     def _read(self) -> None:
@@ -230,18 +288,14 @@ class Terminal:
         """End the way if it has seen all that it is to see."""
         way = self._way
         if way is not None and way.is_marked and way.unacknowledged <= 0:
-            self._way = None
-            way.send("exec.ended", code=0)
-            way.link.close()
-            way.over.set()
+            try:
+                way.send("exec.ended", code=0)
+            finally:
+                self._drop()
 
-    def _lost(self) -> None:
-        """The connection has ended. Unless that is what was wanted, the user has gone."""
-        way, self._way = self._way, None
-        if way is not None:
-            way.link.close()
-            self.hung_up = not way.is_marked
-            way.over.set()
+
+class _Gone(Exception):
+    """The user is not there any longer."""
 
 
 def _take_foreground(terminal: int) -> None:

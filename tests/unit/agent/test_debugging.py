@@ -318,17 +318,29 @@ def test_no_more_leaves_than_is_acknowledged(terminal: Terminal) -> None:
     assert terminal.seen.count("x") == WINDOW_BYTES
 
 
-@pytest.mark.parametrize("how", ["user", "server"])
-def test_a_user_who_has_gone(terminal: Terminal, how: str) -> None:
+def test_a_user_who_has_gone(terminal: Terminal) -> None:
     terminal.load("asked")
     terminal.run()
     terminal.opened()
     terminal.until("name? ")
-    if how == "user":
-        terminal.way.send({"t": "exec.ended", "exec": terminal.session})
-    else:
-        terminal.way.drop()
+    terminal.way.send({"t": "exec.ended", "exec": terminal.session})
     assert isinstance(terminal.output(), EOFError)
+    terminal.run("fc-1:1")
+    terminal.opened()
+    terminal.type("a\rb\r")
+    assert terminal.ended() == ("a", "b")
+
+
+def test_another_server(terminal: Terminal) -> None:
+    terminal.load("asked")
+    terminal.run()
+    terminal.opened()
+    terminal.until("name? ")
+    terminal.way.drop()
+    terminal.refused()  # its user is not there yet
+    terminal.opened()
+    terminal.type("a\rb\r")
+    assert terminal.ended() == ("a", "b")
 
 
 def test_nobody_to_debug_for(terminal: Terminal) -> None:
