@@ -331,7 +331,7 @@ WITHOUT_EFFECT = {
 
 GONE = (
     Moved("allow_concurrent_inputs", "@modal.concurrent(max_inputs=…)", _concurrently),
-    Refused("interactive", "it is now `modal run -i`, which is not in Modicum yet"),
+    Refused("interactive", "it is now `modal run -i`"),
     Refused(
         "mounts",
         "local files are part of the image now: `image.add_local_dir(…)`, `image.add_local_file(…)` or "

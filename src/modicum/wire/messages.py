@@ -115,8 +115,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
 inputs name, blob.get)
     agent.hello     build, holding [[key, attempt], …], loaded → function (its spec, and concurrency, batching and
                     single_use of its options), restricted, parameters (base64, of a class that has some), functions
-                    {name: {id, module, qualname}}, app, logs_errors, code: the size of the serialized function;
-                    *payload* its first part
+                    {name: {id, module, qualname}}, app, logs_errors, interactive: the kind of terminal (TERM) that
+                    it may use, null if none, code: the size of the serialized function; *payload* its first part
     agent.code      offset → nothing; *payload* a further part of it
     agent.loaded    the function's module is imported and what is to be entered is: no input comes before
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
@@ -168,13 +168,13 @@ id, `ex-…`, is made by who begins it. Each direction has a window (`terminals.
     exec.signal     exec, signal: to all processes of the command's session
     exec.ack        exec, bytes: so much of the output has been shown
   agent
-    agent.interact  exec → tty, once it is this function's turn
+    agent.interact  exec, [input: its key] → tty, once it is this function's turn; on a connection of its own
   node and agent
     exec.output     exec, stream ("stdout" | "stderr"; with a terminal the first only); *payload* at most 64 KiB
     exec.ended      exec, code, [signal], [detail], [gone: with its container]
     exec.ack        exec, bytes: so much of the input has been taken
   to the user
-    exec.opened     exec, container, function: an interaction begins
+    exec.opened     exec, container, function, input, log [app, cursor]: an interaction begins, once output is shown
     exec.output, exec.ended, exec.ack as above; `code` is 128 + the signal where that has ended it
   to the node (with `container`) and the agent
     exec.start (node), exec.input, exec.resize, exec.signal, exec.ack as above
@@ -185,9 +185,6 @@ from __future__ import annotations
 
 INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
-
-EXEC_PAYLOAD_BYTES, EXEC_WINDOW_BYTES = 64 << 10, 256 << 10
-"""What a terminal's frame carries at most, and how much of either direction may be unacknowledged."""
 
 SERIALIZED_BYTES_MAX = 16 << 20
 """No function that is sent without its module is larger, as with Modal."""
