@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from modicum.app import App
     from modicum.call import FunctionCall
     from modicum.cls import Cls, parameter
+    from modicum.dict import Dict
     from modicum.exception import Error
     from modicum.file_pattern_matcher import FilePatternMatcher
     from modicum.function import Function
     from modicum.image import Image
     from modicum.output import enable_output
     from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
+    from modicum.queue import Queue
     from modicum.retries import Retries
 
 __version__ = "0.1.0.dev0"
@@ -26,11 +28,13 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "App": "app",
     "Cls": "cls",
+    "Dict": "dict",
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
     "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
+    "Queue": "queue",
     "Retries": "retries",
     "batched": "partial_function",
     "concurrent": "partial_function",
@@ -51,11 +55,13 @@ _HOMES = {
 __all__ = [
     "App",
     "Cls",
+    "Dict",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
+    "Queue",
     "Retries",
     "__version__",
     "batched",

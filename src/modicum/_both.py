@@ -9,7 +9,7 @@ from modicum._types import Generic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from inspect import Signature
     from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -64,6 +64,50 @@ class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else Both(self._method.__get__(instance, owner))
+
+
+class BothIter(Generic[_P, _T]):
+    """A bound method that iterates: `for … in m()` blocks, `async for … in m.aio()` does not."""
+
+    __slots__ = ("_operation",)
+
+    def __init__(self, operation: Callable[_P, Operation[None]]) -> None:
+        self._operation = operation
+
+    @property
+    def __signature__(self) -> Signature:
+        """What `inspect.signature` and `help` show."""
+        from inspect import signature
+
+        return signature(self._operation)
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
+        warn_in_loop()
+        return _blocking.iterate(self._operation(*args, **kwargs), None)
+
+    def aio(self, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[_T]:
+        """The same, as an async iterator."""
+        from modicum import _async
+
+        return _async.iterate(self._operation(*args, **kwargs), None)
+
+
+class both_iter(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
+    """Decorates a method that returns an operation which gives items."""
+
+    def __init__(self, method: Callable[Concatenate[_S, _P], Operation[None]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> both_iter[_S, _P, _T]: ...
+        @overload
+        def __get__(self, instance: _S, owner: type) -> BothIter[_P, _T]: ...
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else BothIter(self._method.__get__(instance, owner))
 
 
 def in_loop() -> bool:

@@ -12,11 +12,15 @@ from modicum.server.backlog import Backlog
 from modicum.server.builds import Builds
 from modicum.server.controller import Controller
 from modicum.server.deliveries import Deliveries
+from modicum.server.dicts import Dicts
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.history import History
 from modicum.server.logs import Logs
+from modicum.server.objects import Objects
 from modicum.server.publishing import Publishing
+from modicum.server.queues import Queues
+from modicum.server.requests import Requests
 from modicum.server.settings import Settings
 from modicum.server.variants import Variants
 from modicum.stores.database import Database
@@ -40,6 +44,10 @@ class Parts:
     variants: Variants
     history: History
     builds: Builds
+    objects: Objects
+    dicts: Dicts
+    queues: Queues
+    requests: Requests
     engine: Engine
     stop: asyncio.Future[bool]
     """Resolved with whether containers are to end too."""

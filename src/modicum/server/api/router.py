@@ -13,6 +13,7 @@ from modicum.server.api import (
     call_graph,
     calls,
     deploys,
+    dicts,
     files,
     functions,
     history,
@@ -21,6 +22,8 @@ from modicum.server.api import (
     logs,
     names,
     nodes,
+    objects,
+    queues,
     results,
     status,
 )
@@ -41,6 +44,7 @@ HANDLERS: dict[str, Handler] = {
     **call_graph.HANDLERS,
     **calls.HANDLERS,
     **deploys.HANDLERS,
+    **dicts.HANDLERS,
     **files.HANDLERS,
     **functions.HANDLERS,
     **history.HANDLERS,
@@ -49,6 +53,8 @@ HANDLERS: dict[str, Handler] = {
     **logs.HANDLERS,
     **names.HANDLERS,
     **nodes.HANDLERS,
+    **objects.HANDLERS,
+    **queues.HANDLERS,
     **results.HANDLERS,
     **status.HANDLERS,
 }
