@@ -66,7 +66,7 @@ class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
         return self if instance is None else Both(self._method.__get__(instance, owner))
 
 
-class BothIter(Generic[_P, _T]):
+class BothIter(Generic[_P]):
     """A bound method that iterates: `for … in m()` blocks, `async for … in m.aio()` does not."""
 
     __slots__ = ("_operation",)
@@ -81,18 +81,18 @@ class BothIter(Generic[_P, _T]):
 
         return signature(self._operation)
 
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[Any]:
         warn_in_loop()
         return _blocking.iterate(self._operation(*args, **kwargs), None)
 
-    def aio(self, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[_T]:
+    def aio(self, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[Any]:
         """The same, as an async iterator."""
         from modicum import _async
 
         return _async.iterate(self._operation(*args, **kwargs), None)
 
 
-class both_iter(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
+class both_iter(Generic[_S, _P]):  # noqa: N801 - it is used as a decorator
     """Decorates a method that returns an operation which gives items."""
 
     def __init__(self, method: Callable[Concatenate[_S, _P], Operation[None]]) -> None:
@@ -102,9 +102,9 @@ class both_iter(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
     if TYPE_CHECKING:
 
         @overload
-        def __get__(self, instance: None, owner: type) -> both_iter[_S, _P, _T]: ...
+        def __get__(self, instance: None, owner: type) -> both_iter[_S, _P]: ...
         @overload
-        def __get__(self, instance: _S, owner: type) -> BothIter[_P, _T]: ...
+        def __get__(self, instance: _S, owner: type) -> BothIter[_P]: ...
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else BothIter(self._method.__get__(instance, owner))

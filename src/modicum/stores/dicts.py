@@ -20,7 +20,7 @@ READS_RECORDED_EVERY_S = 600.0
 """A read is recorded unless one was so little before: most reads write nothing."""
 
 KEPT_S = 7 * 24 * 3600.0 + READS_RECORDED_EVERY_S
-"""An entry expires so long after its last recorded use: seven days after the last use or minutes later, never sooner."""
+"""An entry expires so long after its last recorded use: seven days after its last use or minutes later, not sooner."""
 
 COUNTED_MAX = 100_000
 """`len` counts no further."""

@@ -31,7 +31,8 @@ def lookup(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         return _facts(parts.objects.find(kind, header["id"]))
     found = parts.objects.named(kind, header["name"])
     if found is None:
-        raise RemoteFailure("not_found", f"there is no {kind} named {header['name']!r}")
+        advice = f"make it by `{kind.capitalize()}.from_name(…, create_if_missing=True)`, or `modicum {kind} create`"
+        raise RemoteFailure("not_found", f"there is no {kind} named {header['name']!r}; {advice}")
     return _facts(found)
 
 
