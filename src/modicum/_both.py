@@ -65,6 +65,22 @@ class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else Both(self._method.__get__(instance, owner))
 
+    @property
+    def __signature__(self) -> Signature:
+        """What `inspect.signature` and `help` show of the class."""
+        from inspect import signature
+
+        return signature(self._method)
+
+    def __call__(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        bound: Both[_P, _T] = self.__get__(instance, type(instance))
+        return bound(*args, **kwargs)
+
+    def aio(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> Coroutine[Any, Any, _T]:
+        """The same, as a coroutine."""
+        bound: Both[_P, _T] = self.__get__(instance, type(instance))
+        return bound.aio(*args, **kwargs)
+
 
 class BothIter(Generic[_P]):
     """A bound method that iterates: `for … in m()` blocks, `async for … in m.aio()` does not."""
@@ -108,6 +124,22 @@ class both_iter(Generic[_S, _P]):  # noqa: N801 - it is used as a decorator
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else BothIter(self._method.__get__(instance, owner))
+
+    @property
+    def __signature__(self) -> Signature:
+        """What `inspect.signature` and `help` show of the class."""
+        from inspect import signature
+
+        return signature(self._method)
+
+    def __call__(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[Any]:
+        bound: BothIter[_P] = self.__get__(instance, type(instance))
+        return bound(*args, **kwargs)
+
+    def aio(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[Any]:
+        """The same, as an async iterator."""
+        bound: BothIter[_P] = self.__get__(instance, type(instance))
+        return bound.aio(*args, **kwargs)
 
 
 def in_loop() -> bool:
