@@ -44,6 +44,7 @@ from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
+from modicum.server.dicts import Dicts
 from modicum.server.ends import Ends
 from modicum.server.execs import Execs
 from modicum.server.filesets import FileSets
@@ -52,9 +53,12 @@ from modicum.server.history import History
 from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
+from modicum.server.objects import Objects
 from modicum.server.parts import Parts
 from modicum.server.publishing import Publishing
+from modicum.server.queues import Queues
 from modicum.server.records import App, Call
+from modicum.server.requests import Requests
 from modicum.server.schedules import Schedules
 from modicum.server.secrets import Secrets, named_by
 from modicum.server.settings import Settings
@@ -62,6 +66,7 @@ from modicum.server.usage import Usage
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
+from modicum.stores import objects as stored_objects
 from modicum.stores import queries, versions
 from modicum.stores import schedules as stored_schedules
 from modicum.stores import secrets as stored_secrets
@@ -237,6 +242,8 @@ class Server:
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
         builds.variables_of = secrets.variables
+        objects = Objects(database, blobs, settings.client_grace_s, settings.reattach_grace_s)
+        requests = Requests(database)
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
             settings=settings,
@@ -257,6 +264,10 @@ class Server:
             usage=Usage(database, apps.by_id, fleet.functions),
             builds=builds,
             execs=execs,
+            objects=objects,
+            dicts=Dicts(database, objects, blobs),
+            queues=Queues(database, objects, requests, settings.client_grace_s),
+            requests=requests,
             engine=self._engine,
             stop=stop,
         )
@@ -286,6 +297,8 @@ class Server:
         parts.builds.restore_forced(stored.forced)
         await parts.usage.restore()
         waiting = await parts.database.submit(stored_calls.waiting)
+        await parts.objects.restore()
+        await parts.queues.restore()
         parts.backlog.restore(await parts.database.submit(stored_calls.last_number), waiting)
 
     async def _recover(self, parts: Parts) -> None:
@@ -307,7 +320,7 @@ class Server:
 
     async def _keep_house(self, parts: Parts) -> None:
         for sweeps in count():
-            chores = [self._expire, self._sweep_values, self._write_history]
+            chores = [self._expire, self._expire_shared, self._sweep_values, self._write_history]
             for chore in [self._sweep_logs, self._sweep_secrets, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
                 try:
                     await chore(parts)
@@ -324,7 +337,7 @@ class Server:
         await parts.secrets.sweep([*parts.fleet.functions.values(), *drafted])
 
     async def _sweep_values(self, parts: Parts) -> None:
-        stored = await parts.database.submit(stored_calls.blobs)
+        stored = await parts.database.submit(stored_calls.blobs) | await parts.database.submit(stored_objects.blobs)
         parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
         await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
 
@@ -343,6 +356,12 @@ class Server:
             self._forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
             await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
         await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
+
+    async def _expire_shared(self, parts: Parts) -> None:
+        """Forget what dicts, queues and requests were to keep for their time."""
+        await parts.dicts.expire()
+        await parts.queues.expire()
+        await parts.requests.expire(parts.blobs)
 
     async def _end_everything(self, parts: Parts) -> None:
         """End all apps but deployed ones, and the engine, which ends whatever containers there are still."""
@@ -369,6 +388,7 @@ class Server:
         if container is not None and container.channel is channel:
             container.channel = None
         parts.apps.detach(channel)
+        parts.queues.left(channel)
         orphans = [call for call in parts.deliveries.calls.values() if call.channel is channel]
         for call in orphans:
             call.channel = None

@@ -104,6 +104,32 @@ comes from code that may be hostile: its reader makes values of built-in types o
                     failed, timed_out, running, run_s [[percentage, seconds], …]; of its containers total, started,
                     errors, creating, startup_s
     function.info   function → function, name, app, app_name, parent, image, options, spec
+    object.create   kind ("dict" | "queue"), [name], [fail_if_exists], by → as object.lookup. Without a name it is
+                    ephemeral: it lives while a connection holds it
+    object.lookup   kind, name or id → id, name, created_at, created_by
+    object.list     kind, count, [before], [sizes: of queues] → objects [as above, partitions, items], the newest first
+    object.delete   kind, id → nothing
+    object.hold     kind, id → nothing, once it has gone; the connection holds it until then
+    dict.get        dict; *payload* the key → found, [blob]; *payload* the value, unless it is that blob
+    dict.contains   dict; *payload* the key → found
+    dict.update     dict, request, [again], entries [[key size, value size, blob | null], …], [skip: those that are
+                    there], [packed: the blob that stands for the payload, freed]; *payload* → created
+    dict.pop        dict, request, [again]; *payload* the key → as dict.get; its reader frees a blob
+    dict.len        dict → len
+    dict.clear      dict, request, [again] → nothing
+    dict.contents   dict, after ("" or `next` of the last answer), values → entries [[key size, value size, blob], …],
+                    next (null: these were the last); *payload*
+    queue.put       queue, partition (null: the one without a name), request, [again], sizes, ttl_s, wait_s (null: for
+                    ever), [packed]; *payload* → nothing: all are stored. `resource_exhausted` if there is no room
+    queue.get       queue, partition, request, [again], count, wait_s → sizes: what is there of up to `count` items, as
+                    much as an answer holds; *payload*. It comes back to the queue if it is not received
+    queue.received  request: its items have arrived, and are gone from the queue
+    queue.leave     request: whoever asked waits no longer, and has not received anything
+    queue.len       queue, partition, [total] → len
+    queue.clear     queue, partition, request, [again], [all] → nothing
+    queue.next      queue, partition, after (a number), wait_s → items [[number, size], …] behind it; *payload*
+
+  A `request` is a name that who asks makes up. Asked again, with `again`, it is answered as before, and done once.
 
   to the caller
     call.outputs    call, outputs [[index, status, size, blob | null, (plain)], …], log [app, cursor];
@@ -195,6 +221,17 @@ NO_ARGUMENTS = b"\x80\x05\x95\x06\x00\x00\x00\x00\x00\x00\x00)}\x94\x86\x94."
 VALUE_BYTES_MAX = 64 << 30
 """No value is larger."""
 
+DICT_KEY_BYTES_MAX = 256 << 10
+DICT_VALUE_BYTES_MAX = 100 << 20
+DICT_UPDATE_MAX = 10_000
+"""What a dict takes: bytes of a key and of a value, and entries in one request."""
+
+QUEUE_ITEM_BYTES_MAX = 1 << 20
+"""No item of a queue is larger."""
+
+PACK_BYTES_MAX = 100 << 20
+"""What one request carries beside values that are blobs themselves."""
+
 SUCCESS, GENERATOR_DONE, EXCEPTION = "ok", "done", "exception"
 TIMEOUT, INTERNAL, TERMINATED = "timeout", "internal", "terminated"
 """Statuses of an output. The payload is the value, the number of a generator's items, the exception, or a sentence."""
@@ -273,6 +310,25 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "function.stats": _CALLER,
     "function.history": _CALLER,
     "function.info": _CALLER,
+    "object.create": _CALLER,
+    "object.lookup": _CALLER,
+    "object.list": _CALLER,
+    "object.delete": _CALLER,
+    "object.hold": _CALLER,
+    "dict.get": _CALLER,
+    "dict.contains": _CALLER,
+    "dict.update": _CALLER,
+    "dict.pop": _CALLER,
+    "dict.len": _CALLER,
+    "dict.clear": _CALLER,
+    "dict.contents": _CALLER,
+    "queue.put": _CALLER,
+    "queue.get": _CALLER,
+    "queue.received": _CALLER,
+    "queue.leave": _CALLER,
+    "queue.len": _CALLER,
+    "queue.clear": _CALLER,
+    "queue.next": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,
     "agent.loaded": _AGENT,
