@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from modicum import exception, types
     from modicum._alias import install_as_modal
     from modicum._context import current_function_call_id, current_input_id, is_local
+    from modicum._interact import interact
     from modicum.app import App
     from modicum.call import FunctionCall
     from modicum.cls import Cls, parameter
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
     from modicum.output import enable_output
     from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
     from modicum.retries import Retries
+    from modicum.schedule import Cron, Period
+    from modicum.secret import Secret
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "App": "app",
     "Cls": "cls",
+    "Cron": "schedule",
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
     "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
+    "Period": "schedule",
     "Retries": "retries",
+    "Secret": "secret",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "_context",
@@ -41,6 +47,7 @@ _HOMES = {
     "exception": "exception",
     "exit": "partial_function",
     "install_as_modal": "_alias",
+    "interact": "_interact",
     "is_local": "_context",
     "method": "partial_function",
     "parameter": "cls",
@@ -51,12 +58,15 @@ _HOMES = {
 __all__ = [
     "App",
     "Cls",
+    "Cron",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
+    "Period",
     "Retries",
+    "Secret",
     "__version__",
     "batched",
     "concurrent",
@@ -67,6 +77,7 @@ __all__ = [
     "exception",
     "exit",
     "install_as_modal",
+    "interact",
     "is_local",
     "method",
     "parameter",

@@ -69,6 +69,7 @@ class Agent:
         self.on_work: Callable[[], None] = self._reading.give
         self.on_cancel: Callable[[str], None] = self.interrupt
         self.on_stop: Callable[[], None] = lambda: None
+        self.on_hello: Callable[[], None] = lambda: None
         self._handlers: dict[str, Callable[[Header, bytes], None]] = {
             "run": self._on_run,
             "take_back": self._on_take_back,
@@ -90,6 +91,7 @@ class Agent:
         _context.socket_directory = self._directory
         _context.app = header["app"]
         _context.functions = header["functions"]
+        _context.restricted = header.get("restricted", False)
         _context.logs_errors = header.get("logs_errors", False)
         if inputs_at_once(header["function"]) > 1:
             _context.separate()
@@ -97,6 +99,12 @@ class Agent:
         else:
             output.capture()
         self._take_signals()
+        if header.get("interactive"):
+            from modicum.agent.debugging import prepare
+
+            prepare(self, header["interactive"])
+        elif not os.environ.get("PYTHONBREAKPOINT"):
+            sys.breakpointhook = _refuse_breakpoint
         self._reading.start()
         try:
             self._inside = LOADING
@@ -107,6 +115,7 @@ class Agent:
             self._inside = ""
             self._fail(error)
             return
+        output.end()
         self._loaded = True
         self.link.send({"t": "agent.loaded"})
         serve()
@@ -424,7 +433,12 @@ class Agent:
         """Whether inputs wait here."""
         return bool(self._queue)
 
+    def handle(self, kind: str, handler: Callable[[Header, bytes], None]) -> None:
+        """Have `handler` take in messages of this kind, on the reading thread."""
+        self._handlers[kind] = handler
+
     def _hello(self) -> Header:
+        self.on_hello()
         holding = [[key, attempt] for key, attempt in self._held.items()]
         build = os.environ.get("MODICUM_BUILD", "")
         return {"t": "agent.hello", "r": 1, "build": build, "holding": holding, "loaded": self._loaded}
@@ -434,6 +448,12 @@ def inputs_at_once(spec: dict[str, Any]) -> int:
     """Return how many inputs a container of a function runs at once."""
     concurrency = spec.get("concurrency")
     return 1 if concurrency is None else int(concurrency["max_inputs"])
+
+
+def _refuse_breakpoint(*args: object, **kwargs: object) -> None:
+    from modicum.agent.endings import no_terminal
+
+    raise no_terminal("breakpoint()")
 
 
 def _failure(error: BaseException) -> tuple[str, bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from modicum._display import counted
-from modicum.cli import moments, options, tables
+from modicum.cli import moments, options, schedules, tables
 from modicum.cli.asking import ask
 from modicum.cli.groups import Group
 from modicum.types import FunctionStats
@@ -48,10 +48,13 @@ def info(function: str, as_json: bool) -> None:
     del facts["_inner_server_info"]
     facts |= {name: found["options"].get(name) for name in _SETTINGS}
     facts |= {"variant_of": found["parent"], "current": _current(now)}
+    scheduled = schedules.of({"function": found["function"]})
     head = {"name": found["name"], "object_id": found["function"], "app_id": found["app"]}
     if as_json:
-        tables.show_facts({**head, **facts})
+        runs = schedules.facts(scheduled[0]) if scheduled else {}
+        tables.show_facts({**head, **facts, **{name: runs.get(name) for name in ("next_run_at", "last_run")}})
     else:
+        facts["schedule"] = schedules.sentence(scheduled[0]) if scheduled else facts["schedule"]
         _show_info({**head, "app": f"{found['app_name']} ({found['app']})", **facts}, now)
 
 
@@ -81,6 +84,7 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "Retries": facts["max_retries"],
         "Concurrency": concurrency and f"{concurrency['max_inputs']} inputs{f', target {target}' if target else ''}",
         "Batching": batching and f"{batching['max_batch_size']} inputs, {batching['wait_ms']} ms",
+        "Schedule": facts["schedule"],
         "Single use": "yes" if facts["single_use_containers"] else None,
         "Regions": facts["regions"] and ", ".join(facts["regions"]),
         "Cloud": facts["cloud"],

@@ -9,7 +9,8 @@ import click
 
 from modicum import config as settings
 from modicum._alias import install_as_modal
-from modicum.cli import calls, logs, versions  # noqa: F401 - they add commands to the groups
+from modicum.cli import calls, logs, run_now, versions  # noqa: F401 - they add commands to the groups
+from modicum.cli.billing import billing
 from modicum.cli.completion import completion
 from modicum.cli.containers import container
 from modicum.cli.deploy import deploy_app
@@ -26,7 +27,7 @@ from modicum.cli.server import server
 from modicum.cli.setup import setup
 
 _NOT_YET = frozenset({
-    "billing", "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment",
+    "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment",
     "launch", "nfs", "queue", "secret", "shell", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
@@ -39,7 +40,8 @@ def cli() -> None:
 
 
 for command in (
-    run, serve, deploy_app, app, container, function, image, server, config, profile, setup, doctor, completion,
+    run, serve, deploy_app, app, container, function, image, billing, server, config, profile, setup, doctor,
+    completion,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -28,11 +28,13 @@ from . import control
 from .containers import Containers
 from .images.builder import ImageBuilder
 from .layout import Layout
+from .metering import EVERY_S
 from .outfit import Outfit
 from .removal import remove_tree
 from .server_link import ServerLink
 
 SERVER_GRACE_S = 120.0
+USAGES_PER_FRAME = 1000
 CLOSE_S = 4.0
 """The keeper kills us after 5 s."""
 
@@ -54,11 +56,21 @@ class Node:
         """Work until told to stop, or until there has been no server for long."""
         serving = asyncio.ensure_future(self._link.run())
         stopping = asyncio.ensure_future(self._stopped.wait())
+        metering = asyncio.ensure_future(self._meter())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, stopping):
+        for task in (serving, stopping, metering):
             task.cancel()
         if serving.done() and not serving.cancelled():
             serving.result()
+
+    async def _meter(self) -> None:
+        """Tell the server every few seconds what containers have used. What is not told is told the next time."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            usage = list((await self._containers.usage()).items())
+            for first in range(0, len(usage), USAGES_PER_FRAME):
+                part = dict(usage[first : first + USAGES_PER_FRAME])
+                self._link.send({"t": "node.usage", "containers": part})
 
     def stop(self) -> None:
         """Have `run` return."""

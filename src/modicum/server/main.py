@@ -44,6 +44,7 @@ from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
 from modicum.server.ends import Ends
+from modicum.server.execs import Execs
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.history import History
@@ -53,11 +54,16 @@ from modicum.server.logs import Logs
 from modicum.server.parts import Parts
 from modicum.server.publishing import Publishing
 from modicum.server.records import App, Call
+from modicum.server.schedules import Schedules
+from modicum.server.secrets import Secrets, named_by
 from modicum.server.settings import Settings
+from modicum.server.usage import Usage
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
 from modicum.stores import queries, versions
+from modicum.stores import schedules as stored_schedules
+from modicum.stores import secrets as stored_secrets
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
@@ -153,7 +159,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         node_listener, user_listener = await self._begin(parts)
-        self._tasks = [asyncio.create_task(self._recover(parts)), asyncio.create_task(self._keep_house(parts))]
+        work = (self._recover(parts), self._keep_house(parts), parts.schedules.run(), parts.usage.run())
+        self._tasks = [asyncio.create_task(each) for each in work]
         log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
         try:
             everything = await parts.stop
@@ -170,6 +177,8 @@ class Server:
         self._links.remove_sockets()
         await asyncio.sleep(0)  # lets the answer to the stop request leave
         parts.deliveries.store()
+        with contextlib.suppress(OperationalError):  # a full disk: what was used of late goes uncounted
+            await parts.usage.write()
         parts.database.close()
         (self._settings.home / "server.json").unlink(missing_ok=True)
         log.info("server stopped")
@@ -205,13 +214,20 @@ class Server:
         variants = Variants(database, fleet, apps)
         apps.redefined = variants.redefined
         publishing = Publishing(apps, database, settings.versions_kept)
+        schedules = Schedules(settings, database, backlog, fleet, apps, logs)
+        apps.scheduled, publishing.scheduled = schedules.add, schedules.replace
         history = History(database)
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
         ends.pauses_s = state.pauses_s
+        execs = Execs()
         fleet.on_end = ends.ended
+        fleet.on_gone = execs.container_ended
+        secrets = Secrets(home, database)
+        fleet.variables_of = lambda function: secrets.variables(named_by({"options": function.options}))
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
+        builds.variables_of = secrets.variables
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
             settings=settings,
@@ -225,9 +241,13 @@ class Server:
             backlog=backlog,
             apps=apps,
             publishing=publishing,
+            schedules=schedules,
             variants=variants,
             history=history,
+            secrets=secrets,
+            usage=Usage(database, apps.by_id, fleet.functions),
             builds=builds,
+            execs=execs,
             engine=self._engine,
             stop=stop,
         )
@@ -243,6 +263,7 @@ class Server:
         stored = await parts.database.submit(queries.everything)
         if not parts.settings.isolated:
             _refuse_isolated(stored.apps)
+        parts.secrets.restore(await parts.database.submit(stored_secrets.everything))
         images = await parts.database.submit(versions.images_kept)
         for app in stored.apps:
             kept = images.get(app.id, set())
@@ -250,9 +271,11 @@ class Server:
             parts.apps.take_in(App(app.id, app.name, app.key, app.detached, app.tags, **facts))
         for function in sorted(stored.functions, key=lambda each: each.parent is not None):
             parts.variants.restore(function)
+        parts.schedules.restore(await parts.database.submit(stored_schedules.everything))
         for image in stored.images:
             parts.builds.restore(*image)
         parts.builds.restore_forced(stored.forced)
+        await parts.usage.restore()
         waiting = await parts.database.submit(stored_calls.waiting)
         parts.backlog.restore(await parts.database.submit(stored_calls.last_number), waiting)
 
@@ -275,7 +298,7 @@ class Server:
     async def _keep_house(self, parts: Parts) -> None:
         for sweeps in count():
             chores = [self._expire, self._sweep_values, self._write_history]
-            for chore in [self._sweep_logs, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
+            for chore in [self._sweep_logs, self._sweep_secrets, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
                 try:
                     await chore(parts)
                 except Exception:  # a full disk, say: the next one may make room, and this one works another time
@@ -286,6 +309,10 @@ class Server:
         await parts.logs.sweep()
         await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
 
+    async def _sweep_secrets(self, parts: Parts) -> None:
+        drafted = [each for app in parts.apps.by_id.values() for each in app.drafted.values()]
+        await parts.secrets.sweep([*parts.fleet.functions.values(), *drafted])
+
     async def _sweep_values(self, parts: Parts) -> None:
         stored = await parts.database.submit(stored_calls.blobs)
         parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
@@ -294,6 +321,7 @@ class Server:
     async def _write_history(self, parts: Parts) -> None:
         await parts.history.write()
         await parts.history.forget()
+        await parts.usage.forget(parts.settings.usage_kept_s)
 
     async def _expire(self, parts: Parts) -> None:
         """Forget outputs after their time, and much later that there were any."""
@@ -322,6 +350,7 @@ class Server:
         """A connection has ended: what hung on it gets its grace."""
         parts = self._router.parts
         assert parts is not None
+        parts.execs.closed(channel)
         if channel.principal == NODE:
             parts.fleet.node_leaves(channel)
             self._engine.check()

@@ -35,9 +35,9 @@ def variant_id(parent: str, settings: dict[str, Any], parameters: str | None) ->
 
 
 def vary(definition: dict[str, Any], settings: dict[str, Any], parameters: str | None) -> dict[str, Any]:
-    """Return a function's definition with other settings. What it keeps warm is not kept for each of its variants."""
+    """Return a function's definition with other settings. What keeps it warm, or runs it, is not each variant's."""
     spec = {**definition["spec"], "batched": True} if settings.get("batching") else definition["spec"]
-    options = {**definition["options"], "min_containers": 0, **settings}
+    options = {**definition["options"], "min_containers": 0, "schedule": None, **settings}
     return {**definition, "spec": spec, "options": options, "parameters": parameters}
 
 

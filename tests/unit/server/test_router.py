@@ -54,6 +54,9 @@ def test_what_users_and_containers_may_not() -> None:
         "ping",
         "blob.put",
         "blob.get",
+        "exec.ack",
+        "exec.ended",
+        "exec.output",
         *(k for k in MAY_SEND if k.startswith("agent.")),
     }
     assert allowed[CONTAINER] - allowed[RESTRICTED] == {
@@ -81,6 +84,9 @@ def test_what_users_and_containers_may_not() -> None:
         "ping",
         "blob.get",
         "files.get",
+        "exec.ack",
+        "exec.ended",
+        "exec.output",
         *(k for k in MAY_SEND if k.startswith(("node.", "build."))),
     }
 
