@@ -160,8 +160,9 @@ inputs name, blob.get)
     exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at, restricted, plain}, …],
-                    builds under way [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, gpus [{id, type, memory_mib, index}, …], containers [{id,
+                    function, started_at, restricted, plain, devices}, …], builds under way [id, …], layers [id, …],
+                    runtime, limits, network, gpus_note (sentences) → nothing
     node.exited     container, code, signal, oom, detail, usage
     node.usage      containers {id: usage}; every few seconds. A usage is what a meter says that only grows: seconds,
                     cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, and the `request` of
@@ -173,7 +174,8 @@ inputs name, blob.get)
     files.get       files [sha256, …] that make up one frame → sizes; *payload*
 
   to the node
-    container.start container, spec → nothing; an error if it could not be started
+    container.start container, spec → nothing; an error if it could not be started. The spec's `devices` are the ids of
+                    GPUs that the node has told
     container.kill  container, reason → known: whether there is such a container; its exit follows
     image.build     build, layers [{id, step, configured, agent, variables}, …], configured → nothing; `build.done` or
                     `build.failed` follows. `configured`: the steps that make no layer, of the image, and those before
