@@ -46,7 +46,9 @@ def test_who_asks_for_nothing_wishes_nothing() -> None:
 
 
 def test_a_type_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(RemoteFailure, match=r"'train' asks for the GPU type 'H10', which is none of T4, .*your machines have RTX-4090"):
+    with pytest.raises(
+        RemoteFailure, match=r"'train' asks for the GPU type 'H10', which is none of T4, .*your machines have RTX-4090"
+    ):
         gpus.check_known("train", asking("T4", "H10")["gpu"], [node("RTX-4090")])
     with pytest.raises(RemoteFailure, match="your machines have no GPU"):
         gpus.check_known("train", asking("RTX-4090")["gpu"], [node()])
