@@ -22,6 +22,7 @@ CASES = {
     "guide/container_configuration.py": ["{'five at once'}"],
     "guide/cpu_and_memory.py": ["4 CPUs and 8 GB were asked for", "1 CPUs and 2 GB were asked for"],
     "guide/classes_with_lifecycle.py": ["gpt2 is loaded", "Hello, world! I am a stand-in for gpt2."],
+    "guide/requesting_gpus.py": ["It has 1 GPU", "They returned [None, None, None]"],
     "model.py": [
         "Loading french",
         "Bonjour, Ada!",
