@@ -1,21 +1,22 @@
 """What should the user hear of what his function asks for, before it runs?
 
 What does not fit now waits, and the core says for what. What never fits is another matter: CPUs that are not there only
-make a container slower, so it gets the whole of the largest machine; without its memory it could not run at all.
+make a container slower, so it gets the whole of the largest machine; without its memory or GPUs it could not run.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from modicum.server import limits
+from modicum.server import gpus, limits
+from modicum.server.core.devices import granted
 from modicum.server.fleet import Fleet
 from modicum.server.records import Function
 
 NODE_WAIT_S = 5.0
 """For so long a machine is waited for that has not joined yet: a server that has just started has none."""
 
-_SIZES = ("cpu", "memory", "ephemeral_disk")
+_SIZES = ("cpu", "memory", "ephemeral_disk", "gpu")
 
 
 async def remarks(fleet: Fleet, function: Function) -> list[str]:
@@ -27,7 +28,7 @@ async def remarks(fleet: Fleet, function: Function) -> list[str]:
             await fleet.node_joined.wait()
     except TimeoutError:
         return []
-    return [*_about_size(fleet, function), *_about_limits(fleet, function)]
+    return [*_about_size(fleet, function), *_about_gpus(fleet, function), *_about_limits(fleet, function)]
 
 
 def _about_size(fleet: Fleet, function: Function) -> list[str]:
@@ -45,6 +46,15 @@ def _about_size(fleet: Fleet, function: Function) -> list[str]:
             "containers gets a whole one"
         )
     return said
+
+
+def _about_gpus(fleet: Fleet, function: Function) -> list[str]:
+    wishes = gpus.wishes(function.options)
+    racks = [gpus.devices_of(facts) for facts in fleet.node_facts.values()]
+    if not wishes or any(granted(wish, rack) for wish in wishes for rack in racks):
+        return []
+    asked = " or ".join(map(str, wishes))
+    return [f"{function.name!r} asks for the GPU {asked}, and no machine has that: its calls fail"]
 
 
 def _about_limits(fleet: Fleet, function: Function) -> list[str]:
