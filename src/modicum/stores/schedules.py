@@ -90,6 +90,16 @@ def mark(function: str, since: float, due: float, now: float, call: str | None) 
     return lambda connection: connection.execute(statement).rowcount == 1
 
 
+def begin_anew(function: str, since: float) -> Callable[[Connection], None]:
+    """Record that a schedule begins at another time than it did: its mark was made by a wrong clock."""
+    statement = update(schedules).where(schedules.c.function == function).values(since=since, marked=since)
+
+    def change(connection: Connection) -> None:
+        connection.execute(statement)
+
+    return change
+
+
 def note_run(function: str, call: str) -> Callable[[Connection], bool]:
     """Record a run that nothing was due for; False if the function has no schedule any longer."""
     statement = update(schedules).where(schedules.c.function == function).values(call=call, skipped=0)

@@ -218,6 +218,35 @@ async def test_or_for_none_of_it(clocked: Clocked) -> None:
     assert "was not run: no server ran" in await clocked.log()
 
 
+@pytest.mark.parametrize("schedule", [DAILY, HOURLY], ids=["cron", "period"])
+@pytest.mark.parametrize("with_another", [False, True])
+async def test_a_clock_that_was_a_year_ahead(clocked: Clocked, schedule: Any, with_another: bool) -> None:
+    clocked.now += 365 * 86_400
+    await clocked.deploy({"f": scheduled(schedule)})
+    (told,) = await clocked.at(clocked.now + 3600)
+    assert len(await clocked.calls("shop/f")) == 1
+    _, agent = await clocked.container()
+    ((key, attempt, *_),) = run_of(agent)
+    await clocked.tell(agent, outputs(1, [key, attempt, "ok", 0.1, 1, None]), b"v")
+    if with_another:
+        await another_server(clocked, NINE - 600)
+    (told,) = await clocked.at(NINE - 600)
+    assert told["next_at"] == (NINE if schedule is DAILY else NINE + 3000)
+    await clocked.at(told["next_at"])
+    assert len(await clocked.calls("shop/f")) == 2
+
+
+async def test_one_bad_schedule_in_the_store_keeps_no_other_from_running(clocked: Clocked) -> None:
+    answer = await clocked.deploy({"f": scheduled(DAILY), "g": scheduled(HOURLY)})
+    lost = {**DAILY, "timezone": "Europe/Atlantis"}
+    functions = answer["functions"]
+    await clocked.parts.database.submit(
+        stored.replace(answer["app"], {functions["f"]: lost, functions["g"]: HOURLY}, clocked.now)
+    )
+    await another_server(clocked, clocked.now + 1)
+    assert [each["function"] for each in await clocked.told()] == ["g"]
+
+
 async def another_server(clocked: Clocked, now: float, policy: Policy | None = None) -> None:
     """Have another server's schedules in the place of those that there are, made of what is in the store."""
     parts = clocked.parts
