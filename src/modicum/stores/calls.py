@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from modicum.stores.schema import app_definitions, apps, calls, functions, inputs
+from modicum.stores.schema import app_definitions, apps, calls, functions, inputs, schedules
 from modicum.wire.messages import TERMINATED
 
 EXPIRED_AT_ONCE = 10_000
@@ -166,6 +166,15 @@ def add(new_calls: Sequence[StoredCall], rows: Sequence[StoredInput]) -> Callabl
         return {(row.call, row.position) for row in rows} - {(call, index) for call, index in connection.execute(ours)}
 
     return change
+
+
+def provided(
+    condition: Callable[[Connection], bool],
+    change: Callable[[Connection], set[tuple[str, int]]],
+    rows: Sequence[StoredInput],
+) -> Callable[[Connection], set[tuple[str, int]]]:
+    """Have a change `add` rows only if another one says so, both or neither; else they count as known."""
+    return lambda connection: change(connection) if condition(connection) else {(r.call, r.position) for r in rows}
 
 
 def _check_functions(connection: Connection, named: Sequence[StoredCall]) -> None:
@@ -390,6 +399,7 @@ def end_app(app: str, now: float) -> Callable[[Connection], None]:
     def change(connection: Connection) -> None:
         if not connection.execute(select(spawned)).scalar():
             connection.execute(delete(functions).where(functions.c.app == app))
+        connection.execute(delete(schedules).where(schedules.c.function.in_(theirs)))
         connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
         connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
 

@@ -124,6 +124,7 @@ def test_options_by_default() -> None:
         "timeout": 300,
         "startup_timeout": 300,
         "buffer_containers": 0,
+        "schedule": None,
         "retries": None,
         "single_use_containers": False,
         "placement": None,
@@ -133,6 +134,9 @@ def test_options_by_default() -> None:
         "restrict_modal_access": False,
         "restrict_output": False,
         "secrets": [],
+        "cpu": None,
+        "memory": None,
+        "ephemeral_disk": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9

@@ -134,8 +134,8 @@ def test_what_a_function_asks_for_is_sent() -> None:
     retries = Retries(max_retries=2, initial_delay=3.0, max_delay=30.0)
     asked = decorated(
         min_containers=1, max_containers=4, buffer_containers=2, scaledown_window=5, timeout=10, startup_timeout=20,
-        retries=retries, single_use_containers=True, region=["eu", "us"], nonpreemptible=True,
-        block_network=True, _experimental_restrict_output=True,
+        retries=retries, single_use_containers=True, region=["eu", "us"], nonpreemptible=True, cpu=2, memory=(256, 512),
+        ephemeral_disk=1024, block_network=True, _experimental_restrict_output=True,
     )  # fmt: skip
     assert asked.options.as_dict(["st-1"]) == {
         "min_containers": 1,
@@ -145,6 +145,7 @@ def test_what_a_function_asks_for_is_sent() -> None:
         "timeout": 10,
         "startup_timeout": 20,
         "retries": {"max_retries": 2, "backoff_coefficient": 2.0, "initial_delay": 3.0, "max_delay": 30.0},
+        "schedule": None,
         "single_use_containers": True,
         "placement": {"regions": ["eu", "us"], "nonpreemptible": True},
         "concurrency": None,
@@ -153,6 +154,9 @@ def test_what_a_function_asks_for_is_sent() -> None:
         "restrict_modal_access": False,
         "restrict_output": True,
         "secrets": ["st-1"],
+        "cpu": [2.0, None],
+        "memory": [256, 512],
+        "ephemeral_disk": 1024,
     }
     plain = decorated(enable_memory_snapshot=True).options.as_dict()
     assert (plain["timeout"], plain["startup_timeout"], plain["scaledown_window"]) == (300, 300, 60)

@@ -134,7 +134,8 @@ def _file_systems(spec: ContainerSpec) -> list[dict[str, Any]]:
 
 
 def _bind(mount: BindMount) -> dict[str, Any]:
-    options = ["rbind", "rprivate", "nosuid", "nodev", "ro" if mount.read_only else "rw"]
+    no_device = () if mount.is_device else ("nodev",)
+    options = ["rbind", "rprivate", "nosuid", *no_device, "ro" if mount.read_only else "rw"]
     return {"destination": mount.target, "type": "bind", "source": str(mount.source), "options": options}
 
 
