@@ -44,7 +44,7 @@ class ContainerSpec:
     id: str
     root: Path
     argv: tuple[str, ...]
-    env: dict[str, str]
+    env: dict[str, str] = field(repr=False)  # with the values of secrets
     cwd: str
     hostname: str
     stdout: int
