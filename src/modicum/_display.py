@@ -77,6 +77,10 @@ class Display(LinePrinter):
         self._say(f"{is_now}: {made}" if changed else f"{name} is unchanged{number}")
         self._stage = None
 
+    def remarked(self, remark: str) -> None:
+        """The server has something to say of what is asked for."""
+        self._say(f"warning: {remark}", "! ", _terminal.YELLOW)
+
     def interactive(self) -> None:
         """Functions may use the terminal from here on: nothing that moves may stand on it."""
         if self._status is not None:
@@ -128,14 +132,13 @@ class Display(LinePrinter):
         super()._write(stream, data.replace(b"\n", b"\r\n") if self._is_raw else data)
         self._rests = data.endswith(b"\n")
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, mark: str = "✓ ", colour: str = _terminal.GREEN) -> None:
         if self._quiet:
             return
-        mark = "✓ "
         with self._lock:
             self._end_line()
             if _terminal.has_colour(sys.stderr) and _terminal.can_print(mark, sys.stderr):
-                sentence = _terminal.coloured(mark, _terminal.GREEN, sys.stderr) + sentence
+                sentence = _terminal.coloured(mark, colour, sys.stderr) + sentence
             self._write("stderr", f"{sentence}\n".encode())
 
     def _text(self) -> str:

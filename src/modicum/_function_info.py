@@ -31,10 +31,10 @@ def _info(options: dict[str, Any], spec: dict[str, Any], image: str | None) -> F
     placement = options.get("placement") or {}
     retries, concurrency, batching = (options.get(name) for name in ("retries", "concurrency", "batching"))
     return FunctionInfo(
-        cpu=None,
-        memory_mib=None,
-        gpus=[],
-        ephemeral_disk_mib=None,
+        cpu=_asked(options.get("cpu")),
+        memory_mib=_asked(options.get("memory")),
+        gpus=[(each["type"], each["count"]) for each in options.get("gpu") or ()],
+        ephemeral_disk_mib=options.get("ephemeral_disk"),
         image_info=FunctionInfo.ImageInfo(None, image),
         startup_timeout=options["startup_timeout"],
         timeout=options["timeout"],
@@ -57,6 +57,11 @@ def _info(options: dict[str, Any], spec: dict[str, Any], image: str | None) -> F
         method_names=list(spec["methods"]) if spec.get("class") else None,
         method_details={} if spec.get("class") else None,
     )
+
+
+def _asked(pair: list[Any] | None) -> Any:
+    """Return a request, or a request and a limit, as a decorator has it."""
+    return pair and (pair[0] if pair[1] is None else tuple(pair))
 
 
 def time_range(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:

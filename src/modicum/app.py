@@ -66,7 +66,7 @@ class App(Explained):
         def double(x: int) -> int:
             return 2 * x
 
-    `image` is the default image of its functions, `secrets` are given to all of them. `include_source` says whether
+    `image` is the default image of its functions, `secrets` are given to all of them, `include_source` says whether
     their source goes into their containers by itself, `tags` are for you. Raises `InvalidError` for a name that is not
     1 to 64 characters of letters, digits, `.`, `_` and `-`, or that looks like an app's id.
     """

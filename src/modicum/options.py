@@ -228,6 +228,24 @@ def _placement(settings: dict[str, Any]) -> dict[str, Any] | None:
     return {name: value for name, value in wishes.items() if value} or None
 
 
+def _resource(name: str, value: Any) -> Any:
+    """Return how much of a machine is asked for, as it is sent."""
+    if value is None:
+        return None
+    from modicum import _resources
+
+    return getattr(_resources, name)(name, value)
+
+
+def _gpu(name: str, value: Any) -> Any:
+    """Return the GPUs that are asked for, ranked, as they are sent."""
+    if value is None:
+        return None
+    from modicum import _gpu
+
+    return _gpu.read(name, value)
+
+
 def _single_use(inputs: Any) -> Any:
     if inputs not in (None, 1):
         raise InvalidError(f"max_inputs can only be 1, which is now single_use_containers=True, not {inputs!r}")
@@ -273,13 +291,13 @@ PARAMETERS = (
     Parameter("schedule", None, _schedule),
     Parameter("env", None, _env),
     Parameter("secrets", None, read_secrets, (Renamed("secret", "secrets", lambda one: [one] if one else None),)),
-    Parameter("gpu"),
+    Parameter("gpu", None, _gpu),
     Parameter("serialized", False, check_flag),
     Parameter("network_file_systems", {}),
     Parameter("volumes", {}),
-    Parameter("cpu"),
-    Parameter("memory"),
-    Parameter("ephemeral_disk"),
+    Parameter("cpu", None, _resource),
+    Parameter("memory", None, _resource),
+    Parameter("ephemeral_disk", None, _resource),
     Parameter("min_containers", None, _at_least(0), (Renamed("keep_warm", "min_containers"),)),
     Parameter("max_containers", None, _at_least(1), (Renamed("concurrency_limit", "max_containers"),)),
     Parameter(
@@ -348,9 +366,9 @@ class Options:
     """What a function asks of the platform; all of it goes to the server. Made of what `read` returns."""
 
     __slots__ = (
-        "batching", "block_network", "buffer_containers", "concurrency", "max_containers", "min_containers",
-        "placement", "restrict_modal_access", "restrict_output", "retries", "scaledown_window", "schedule", "secrets",
-        "single_use_containers", "startup_timeout", "timeout",
+        "batching", "block_network", "buffer_containers", "concurrency", "cpu", "ephemeral_disk", "gpu",
+        "max_containers", "memory", "min_containers", "placement", "restrict_modal_access", "restrict_output",
+        "retries", "scaledown_window", "schedule", "secrets", "single_use_containers", "startup_timeout", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -367,6 +385,10 @@ class Options:
         self.startup_timeout = self.timeout if settings["startup_timeout"] is None else settings["startup_timeout"]
         self.retries = settings["retries"]
         self.schedule = settings["schedule"]
+        self.cpu = settings["cpu"]
+        self.memory = settings["memory"]
+        self.gpu = settings["gpu"]
+        self.ephemeral_disk = settings["ephemeral_disk"]
         self.single_use_containers = settings["single_use_containers"]
         self.block_network = settings["block_network"]
         self.restrict_modal_access = settings["restrict_modal_access"]

@@ -77,6 +77,9 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "App": facts["app"],
         "Image": facts["image_info"]["image_id"],
         "Methods": facts["method_names"] and ", ".join(facts["method_names"]),
+        "CPUs": _asked(facts["cpu"]),
+        "Memory": _asked(facts["memory_mib"], " MiB"),
+        "Disk": _asked(facts["ephemeral_disk_mib"], " MiB"),
         "Containers": f"{_word(facts['min_containers'])} / {_word(facts['max_containers'])} / "
         f"{_word(facts['buffer_containers'])} (min / max / buffer)",
         "Scaledown window": f"{facts['scaledown_window']} s",
@@ -94,6 +97,14 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
     for name, value in rows.items():
         if value is not None:
             click.echo(f"{name:<16} {value}")
+
+
+def _asked(value: Any, unit: str = "") -> str | None:
+    """Return a request, or a request and a limit."""
+    if value is None:
+        return None
+    request, limit = value if isinstance(value, (tuple, list)) else (value, None)
+    return f"{request:g}{unit}" + ("" if limit is None else f", at most {limit:g}{unit}")
 
 
 def _now(now: dict[str, Any]) -> str:

@@ -40,6 +40,10 @@ comes from code that may be hostile: its reader makes values of built-in types o
     app.info        app (name or id) → as app.lookup, and created_at, created_by, deployed_at, deployed_by, ended_at,
                     tag
     app.tag         app, tags → nothing; they take the place of those that it has
+    billing.report  since, until (seconds since the epoch), resolution ("h" | "d", UTC), tags (names, "*": all) → rows
+                    [{app, app_name, start, tags, resources {resource: {seconds, used, cost}}}, …]: what apps used in
+                    whole hours or days; `seconds` of a core, a MiB or a GPU are charged for, in dollars (text)
+    billing.rates   → rates {resource or GPU type: dollars by the hour of a core, a GiB, a GPU (text)}
     app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
     schedule.list   apps, or function (ids) → schedules [{id, function, app, schedule, next_at, skipped: how often it
@@ -53,7 +57,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
-                    the serialized function, unless it is that blob, which is taken → function; idempotent
+                    the serialized function, unless it is that blob, which is taken → function, remarks (texts for its
+                    user); idempotent
     function.variants function, limit (0: all, the newest first) → function, variants [{id, settings, parameters,
                     runners}, …]. Here and above `APP/FUNCTION` may stand for a function's id
     files.missing   sets → sets that are not complete here
@@ -88,8 +93,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
     function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,
-                    options: the variant with these settings, which has containers of its own. A variant's variant is
-                    one of the same function; the same settings give the same variant
+                    options, remarks: the variant with these settings, which has containers of its own. A variant's
+                    variant is one of the same function; the same settings give the same variant
     function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
                     that change, null for what holds without a word → settings, overrides; until it is defined anew
     function.stats  function → backlog, runners, running, headroom, why (the backlog waits)
@@ -99,6 +104,32 @@ comes from code that may be hostile: its reader makes values of built-in types o
                     failed, timed_out, running, run_s [[percentage, seconds], …]; of its containers total, started,
                     errors, creating, startup_s
     function.info   function → function, name, app, app_name, parent, image, options, spec
+    object.create   kind ("dict" | "queue"), [name], [fail_if_exists], by → as object.lookup. Without a name it is
+                    ephemeral: it lives while a connection holds it
+    object.lookup   kind, name or id → id, name, created_at, created_by
+    object.list     kind, count, [before], [sizes: of queues] → objects [as above, partitions, items], the newest first
+    object.delete   kind, id → nothing
+    object.hold     kind, id → nothing, once it has gone; the connection holds it until then
+    dict.get        dict; *payload* the key → found, [blob]; *payload* the value, unless it is that blob
+    dict.contains   dict; *payload* the key → found
+    dict.update     dict, request, [again], entries [[key size, value size, blob | null], …], [skip: those that are
+                    there], [packed: the blob that stands for the payload, freed]; *payload* → created
+    dict.pop        dict, request, [again]; *payload* the key → as dict.get; its reader frees a blob
+    dict.len        dict → len
+    dict.clear      dict, request, [again] → nothing
+    dict.contents   dict, after ("" or `next` of the last answer), values → entries [[key size, value size, blob], …],
+                    next (null: these were the last); *payload*
+    queue.put       queue, partition (null: the one without a name), request, [again], sizes, ttl_s, wait_s (null: for
+                    ever), [packed]; *payload* → nothing: all are stored. `resource_exhausted` if there is no room
+    queue.get       queue, partition, request, [again], count, wait_s → sizes: what is there of up to `count` items, as
+                    much as an answer holds; *payload*. It comes back to the queue if it is not received
+    queue.received  request: its items have arrived, and are gone from the queue
+    queue.leave     request: whoever asked waits no longer, and has not received anything
+    queue.len       queue, partition, [total] → len
+    queue.clear     queue, partition, request, [again], [all] → nothing
+    queue.next      queue, partition, after (a number), wait_s → items [[number, size], …] behind it; *payload*
+
+  A `request` is a name that who asks makes up. Asked again, with `again`, it is answered as before, and done once.
 
   to the caller
     call.outputs    call, outputs [[index, status, size, blob | null, (plain)], …], log [app, cursor];
@@ -129,9 +160,13 @@ inputs name, blob.get)
     exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at, restricted, plain}, …],
-                    builds under way [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
-    node.exited     container, code, signal, oom, detail
+    node.hello      node, build, pid, cpus, memory_bytes, gpus [{id, type, memory_mib, index}, …], containers [{id,
+                    function, started_at, restricted, plain, devices}, …], builds under way [id, …], layers [id, …],
+                    runtime, limits, network, gpus_note (sentences) → nothing
+    node.exited     container, code, signal, oom, detail, usage
+    node.usage      containers {id: usage}; every few seconds. A usage is what a meter says that only grows: seconds,
+                    cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, and the `request` of
+                    its container's spec
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
     build.done      build, config {env, workdir, entrypoint, …}
@@ -139,7 +174,8 @@ inputs name, blob.get)
     files.get       files [sha256, …] that make up one frame → sizes; *payload*
 
   to the node
-    container.start container, spec → nothing; an error if it could not be started
+    container.start container, spec → nothing; an error if it could not be started. The spec's `devices` are the ids of
+                    GPUs that the node has told
     container.kill  container, reason → known: whether there is such a container; its exit follows
     image.build     build, layers [{id, step, configured, agent, variables}, …], configured → nothing; `build.done` or
                     `build.failed` follows. `configured`: the steps that make no layer, of the image, and those before
@@ -187,6 +223,17 @@ NO_ARGUMENTS = b"\x80\x05\x95\x06\x00\x00\x00\x00\x00\x00\x00)}\x94\x86\x94."
 VALUE_BYTES_MAX = 64 << 30
 """No value is larger."""
 
+DICT_KEY_BYTES_MAX = 256 << 10
+DICT_VALUE_BYTES_MAX = 100 << 20
+DICT_UPDATE_MAX = 10_000
+"""What a dict takes: bytes of a key and of a value, and entries in one request."""
+
+QUEUE_ITEM_BYTES_MAX = 1 << 20
+"""No item of a queue is larger."""
+
+PACK_BYTES_MAX = 100 << 20
+"""What one request carries beside values that are blobs themselves."""
+
 SUCCESS, GENERATOR_DONE, EXCEPTION = "ok", "done", "exception"
 TIMEOUT, INTERNAL, TERMINATED = "timeout", "internal", "terminated"
 """Statuses of an output. The payload is the value, the number of a generator's items, the exception, or a sentence."""
@@ -233,6 +280,8 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "app.tag": _USER,
     "app.lookup": _CALLER,
     "function.lookup": _CALLER,
+    "billing.report": _USER,
+    "billing.rates": _USER,
     "app.list": _USER,
     "app.waiting": _USER,
     "schedule.list": _USER,
@@ -263,6 +312,25 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "function.stats": _CALLER,
     "function.history": _CALLER,
     "function.info": _CALLER,
+    "object.create": _CALLER,
+    "object.lookup": _CALLER,
+    "object.list": _CALLER,
+    "object.delete": _CALLER,
+    "object.hold": _CALLER,
+    "dict.get": _CALLER,
+    "dict.contains": _CALLER,
+    "dict.update": _CALLER,
+    "dict.pop": _CALLER,
+    "dict.len": _CALLER,
+    "dict.clear": _CALLER,
+    "dict.contents": _CALLER,
+    "queue.put": _CALLER,
+    "queue.get": _CALLER,
+    "queue.received": _CALLER,
+    "queue.leave": _CALLER,
+    "queue.len": _CALLER,
+    "queue.clear": _CALLER,
+    "queue.next": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,
     "agent.loaded": _AGENT,
@@ -283,6 +351,7 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "node.hello": _NODE,
     "node.exited": _NODE,
     "node.output": _NODE,
+    "node.usage": _NODE,
     "build.output": _NODE,
     "build.done": _NODE,
     "build.failed": _NODE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import resource
 import shlex
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modicum.runtimes.base import Capabilities, ContainerSpec, Exit, RuntimeFailure
+from modicum.runtimes.base import Capabilities, ContainerSpec, Exit, RuntimeFailure, Usage
 
 from .config import INIT, build_config, open_files_for
 from .seccomp import profile
@@ -124,6 +125,10 @@ class OciProcess:
         """Return when it has ended and everything of it is gone."""
         return await asyncio.shield(self._end)
 
+    async def usage(self) -> Usage:
+        """Return what it has used up to now."""
+        return Usage() if self._end.done() else (await self._slot.measure())[0]
+
     def kill(self) -> None:
         """SIGKILL all of it."""
         if not self._end.done():
@@ -142,11 +147,11 @@ class OciProcess:
         status = await self._slot.wait()
         if status < 0:  # somebody killed the runtime's own process, which the container outlives
             self._slot.kill()
-        oom = await self._slot.ran_out_of_memory()
+        usage, oom = await self._slot.measure()
         detail = self._complaint() if status > 0 and not (oom or self._killed) else ""
         await self._slot.release()
         self._remove_files()
-        return exit_of(status, oom, detail)
+        return dataclasses.replace(exit_of(status, oom, detail), usage=usage)
 
     def _complaint(self) -> str:
         """Return what the runtime said was wrong; nothing if the container's own program ended so."""

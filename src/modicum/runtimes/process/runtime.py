@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from modicum.runtimes.base import Capabilities, ContainerSpec, Exit, RuntimeFailure
+from modicum.runtimes.base import Capabilities, ContainerSpec, Exit, RuntimeFailure, Usage
 
 from .descendants import end_orphans
 
@@ -125,6 +125,10 @@ class PlainProcess:
     async def wait(self) -> Exit:
         """Return when it has ended and everything of it is gone."""
         return await asyncio.shield(self._end)
+
+    async def usage(self) -> Usage:
+        """Nobody counts what plain processes use."""
+        return Usage()
 
     def kill(self) -> None:
         """SIGKILL all of it: its init does so when we hang up."""

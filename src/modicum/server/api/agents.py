@@ -190,7 +190,11 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     """A generator made something; its caller's credit is the generator's window."""
     container = _container(parts, channel)
     call_id, _ = split_key(header["key"])
-    fields = {"piece": whole(header["piece"]), "end": bool(header["end"]), "plain": container.plain}
+    fields = {
+        "piece": whole(header["piece"]),
+        "end": bool(header["end"]),
+        **({"plain": True} if container.plain else {}),
+    }
     call = parts.deliveries.calls.get(call_id)
     if call is not None and call.channel is not None and call.container == container.id:
         call.begun = True
