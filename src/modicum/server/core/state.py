@@ -210,6 +210,11 @@ class State:
         if container is not None:
             self.lifecycle.obey(turn, container, event.graceful)
 
+    def _interaction_changed(self, turn: Turn, event: events.InteractionChanged) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.interact(turn, container, event.is_going_on)
+
     def _outputs_arrived(self, turn: Turn, event: events.OutputsArrived) -> None:
         container = self.cluster.containers.get(event.container)
         if container is not None:
@@ -250,6 +255,7 @@ class State:
         events.ContainerReady: _container_ready,
         events.ContainerLoaded: _container_loaded,
         events.StopRequested: _stop_requested,
+        events.InteractionChanged: _interaction_changed,
         events.OutputsArrived: _outputs_arrived,
         events.InputsTakenBack: _inputs_taken_back,
         events.StartFailed: _start_failed,
