@@ -25,6 +25,7 @@ CASES = {
     "guide/classes_with_lifecycle.py": ["gpt2 is loaded", "Hello, world! I am a stand-in for gpt2."],
     "guide/llm_code_execution.py": ["2 + 2 = 4", "Error: [Errno 101] Network is unreachable", "left behind: 1 1"],
     "guide/secrets_management.py": ["API_KEY DB_PASSWORD SERVICE_TOKEN"],
+    "guide/requesting_gpus.py": ["It has 1 GPU", "They returned [None, None, None]"],
     "model.py": [
         "Loading french",
         "Bonjour, Ada!",
