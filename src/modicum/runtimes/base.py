@@ -9,11 +9,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class BindMount:
-    """A directory or file of the node that the container sees."""
+    """A directory or file of the node that the container sees. A device can be written to although it is read-only."""
 
     source: Path
     target: str
     read_only: bool = True
+    is_device: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -121,6 +122,69 @@ forced_layers = Table(
     Column("nonce", String, nullable=False),
 )
 """Layers that somebody had built anew: what is hashed into their ids since."""
+
+_LARGE = BigInteger().with_variant(Integer, "sqlite")
+"""A number that outgrows 32 bits; to SQLite the row's own."""
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", String),
+    Column("contents", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String, nullable=False),
+)
+"""What programs share: dicts and queues, by name; those without a name are ephemeral. `contents` is what their rows are
+found by: whoever clears one gives it another number."""
+
+Index("objects_by_name", objects.c.kind, objects.c.name, unique=True, **_only(objects.c.name.is_not(None)))
+
+discarded = Table("discarded", metadata, Column("contents", Integer, primary_key=True, autoincrement=False))
+"""Contents that are nobody's any longer; their rows go little by little."""
+
+dict_entries = Table(
+    "dict_entries",
+    metadata,
+    Column("contents", Integer, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("blob", String),
+    Column("used_at", Float, nullable=False),
+    Index("dict_entries_by_use", "used_at"),
+)
+"""Entries of dicts, by the SHA-256 of their key. A large value is the blob `blob`, and `value` is empty."""
+
+Index("dict_entries_with_blobs", dict_entries.c.blob, **_only(dict_entries.c.blob.is_not(None)))
+
+queue_items = Table(
+    "queue_items",
+    metadata,
+    Column("number", _LARGE, primary_key=True, autoincrement=False),
+    Column("contents", Integer, nullable=False),
+    Column("partition", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("queue_items_in_order", "contents", "partition", "number", "size"),
+    Index("queue_items_by_expiry", "expires_at"),
+)
+"""Items of queues. `number`, which the server gives, orders all of them. `expires_at` of a partition's last item is
+that of the partition."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("request", String, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("blob", String),
+    Index("answers_by_time", "at"),
+)
+"""What requests that must not be done twice were answered with: whoever has lost his server asks the next one again."""
 
 calls = Table(
     "calls",

@@ -104,6 +104,32 @@ comes from code that may be hostile: its reader makes values of built-in types o
                     failed, timed_out, running, run_s [[percentage, seconds], …]; of its containers total, started,
                     errors, creating, startup_s
     function.info   function → function, name, app, app_name, parent, image, options, spec
+    object.create   kind ("dict" | "queue"), [name], [fail_if_exists], by → as object.lookup. Without a name it is
+                    ephemeral: it lives while a connection holds it
+    object.lookup   kind, name or id → id, name, created_at, created_by
+    object.list     kind, count, [before], [sizes: of queues] → objects [as above, partitions, items], the newest first
+    object.delete   kind, id → nothing
+    object.hold     kind, id → nothing, once it has gone; the connection holds it until then
+    dict.get        dict; *payload* the key → found, [blob]; *payload* the value, unless it is that blob
+    dict.contains   dict; *payload* the key → found
+    dict.update     dict, request, [again], entries [[key size, value size, blob | null], …], [skip: those that are
+                    there], [packed: the blob that stands for the payload, freed]; *payload* → created
+    dict.pop        dict, request, [again]; *payload* the key → as dict.get; its reader frees a blob
+    dict.len        dict → len
+    dict.clear      dict, request, [again] → nothing
+    dict.contents   dict, after ("" or `next` of the last answer), values → entries [[key size, value size, blob], …],
+                    next (null: these were the last); *payload*
+    queue.put       queue, partition (null: the one without a name), request, [again], sizes, ttl_s, wait_s (null: for
+                    ever), [packed]; *payload* → nothing: all are stored. `resource_exhausted` if there is no room
+    queue.get       queue, partition, request, [again], count, wait_s → sizes: what is there of up to `count` items, as
+                    much as an answer holds; *payload*. It comes back to the queue if it is not received
+    queue.received  request: its items have arrived, and are gone from the queue
+    queue.leave     request: whoever asked waits no longer, and has not received anything
+    queue.len       queue, partition, [total] → len
+    queue.clear     queue, partition, request, [again], [all] → nothing
+    queue.next      queue, partition, after (a number), wait_s → items [[number, size], …] behind it; *payload*
+
+  A `request` is a name that who asks makes up. Asked again, with `again`, it is answered as before, and done once.
 
   to the caller
     call.outputs    call, outputs [[index, status, size, blob | null, (plain)], …], log [app, cursor];
@@ -115,8 +141,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
 inputs name, blob.get)
     agent.hello     build, holding [[key, attempt], …], loaded → function (its spec, and concurrency, batching and
                     single_use of its options), restricted, parameters (base64, of a class that has some), functions
-                    {name: {id, module, qualname}}, app, logs_errors, code: the size of the serialized function;
-                    *payload* its first part
+                    {name: {id, module, qualname}}, app, logs_errors, interactive: the kind of terminal (TERM) that
+                    it may use, null if none, code: the size of the serialized function; *payload* its first part
     agent.code      offset → nothing; *payload* a further part of it
     agent.loaded    the function's module is imported and what is to be entered is: no input comes before
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
@@ -134,8 +160,9 @@ inputs name, blob.get)
     exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at, restricted, plain}, …],
-                    builds under way [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, gpus [{id, type, memory_mib, index}, …], containers [{id,
+                    function, started_at, restricted, plain, devices}, …], builds under way [id, …], layers [id, …],
+                    runtime, limits, network, gpus_note (sentences) → nothing
     node.exited     container, code, signal, oom, detail, usage
     node.usage      containers {id: usage}; every few seconds. A usage is what a meter says that only grows: seconds,
                     cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, and the `request` of
@@ -147,7 +174,8 @@ inputs name, blob.get)
     files.get       files [sha256, …] that make up one frame → sizes; *payload*
 
   to the node
-    container.start container, spec → nothing; an error if it could not be started
+    container.start container, spec → nothing; an error if it could not be started. The spec's `devices` are the ids of
+                    GPUs that the node has told
     container.kill  container, reason → known: whether there is such a container; its exit follows
     image.build     build, layers [{id, step, configured, agent, variables}, …], configured → nothing; `build.done` or
                     `build.failed` follows. `configured`: the steps that make no layer, of the image, and those before
@@ -168,13 +196,13 @@ id, `ex-…`, is made by who begins it. Each direction has a window (`terminals.
     exec.signal     exec, signal: to all processes of the command's session
     exec.ack        exec, bytes: so much of the output has been shown
   agent
-    agent.interact  exec → tty, once it is this function's turn
+    agent.interact  exec, [input: its key] → tty, once it is this function's turn; on a connection of its own
   node and agent
     exec.output     exec, stream ("stdout" | "stderr"; with a terminal the first only); *payload* at most 64 KiB
     exec.ended      exec, code, [signal], [detail], [gone: with its container]
     exec.ack        exec, bytes: so much of the input has been taken
   to the user
-    exec.opened     exec, container, function: an interaction begins
+    exec.opened     exec, container, function, input, log [app, cursor]: an interaction begins, once output is shown
     exec.output, exec.ended, exec.ack as above; `code` is 128 + the signal where that has ended it
   to the node (with `container`) and the agent
     exec.start (node), exec.input, exec.resize, exec.signal, exec.ack as above
@@ -186,9 +214,6 @@ from __future__ import annotations
 INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
 
-EXEC_PAYLOAD_BYTES, EXEC_WINDOW_BYTES = 64 << 10, 256 << 10
-"""What a terminal's frame carries at most, and how much of either direction may be unacknowledged."""
-
 SERIALIZED_BYTES_MAX = 16 << 20
 """No function that is sent without its module is larger, as with Modal."""
 
@@ -197,6 +222,17 @@ NO_ARGUMENTS = b"\x80\x05\x95\x06\x00\x00\x00\x00\x00\x00\x00)}\x94\x86\x94."
 
 VALUE_BYTES_MAX = 64 << 30
 """No value is larger."""
+
+DICT_KEY_BYTES_MAX = 256 << 10
+DICT_VALUE_BYTES_MAX = 100 << 20
+DICT_UPDATE_MAX = 10_000
+"""What a dict takes: bytes of a key and of a value, and entries in one request."""
+
+QUEUE_ITEM_BYTES_MAX = 1 << 20
+"""No item of a queue is larger."""
+
+PACK_BYTES_MAX = 100 << 20
+"""What one request carries beside values that are blobs themselves."""
 
 SUCCESS, GENERATOR_DONE, EXCEPTION = "ok", "done", "exception"
 TIMEOUT, INTERNAL, TERMINATED = "timeout", "internal", "terminated"
@@ -276,6 +312,25 @@ MAY_SEND: dict[str, frozenset[str]] = {
     "function.stats": _CALLER,
     "function.history": _CALLER,
     "function.info": _CALLER,
+    "object.create": _CALLER,
+    "object.lookup": _CALLER,
+    "object.list": _CALLER,
+    "object.delete": _CALLER,
+    "object.hold": _CALLER,
+    "dict.get": _CALLER,
+    "dict.contains": _CALLER,
+    "dict.update": _CALLER,
+    "dict.pop": _CALLER,
+    "dict.len": _CALLER,
+    "dict.clear": _CALLER,
+    "dict.contents": _CALLER,
+    "queue.put": _CALLER,
+    "queue.get": _CALLER,
+    "queue.received": _CALLER,
+    "queue.leave": _CALLER,
+    "queue.len": _CALLER,
+    "queue.clear": _CALLER,
+    "queue.next": _CALLER,
     "agent.hello": _AGENT,
     "agent.code": _AGENT,
     "agent.loaded": _AGENT,

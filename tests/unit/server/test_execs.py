@@ -243,7 +243,8 @@ async def attach(scene: Scene) -> None:
 async def test_an_interaction(scene: Scene) -> None:
     await attach(scene)
     assert await interact(scene) == {"tty": TTY}
-    opened = {"t": "exec.opened", "exec": EXEC, "container": BOX, "function": ""}
+    told = {"function": "", "input": "", "log": ["ap-1", 0]}
+    opened = {"t": "exec.opened", "exec": EXEC, "container": BOX, **told}
     assert scene.user.take() == [(opened, b"")]
     scene.say(scene.agent, "exec.output", b"> ", stream="stdout")
     scene.say(scene.user, "exec.input", b"1\n")

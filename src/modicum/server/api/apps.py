@@ -9,6 +9,7 @@ from modicum.server.admission import remarks
 from modicum.server.api.fields import value_blob
 from modicum.server.api.options import check_options
 from modicum.server.due_times import BadSchedule
+from modicum.server.gpus import check_known
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -86,6 +87,7 @@ def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     parts.secrets.check(definition["options"].get("secrets", ()))
     _check_isolation(parts, definition)
     spec = definition["spec"]
+    check_known(spec["qualname"], definition["options"].get("gpu"), parts.fleet.node_facts.values())
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)
