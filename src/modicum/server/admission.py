@@ -40,10 +40,8 @@ def _about_size(state: State, function: Function) -> list[str]:
     cpus = max((need.cpu_milli / 1000 for need in state.cluster.needs(spec)), default=spec.cpu)
     if cpus >= spec.cpu:
         return []
-    return [
-        f"{function.name!r} asks for {spec.cpu:g} CPUs, and no machine has more than {cpus:g}: each of its containers "
-        "gets a whole one"
-    ]
+    asks = f"{function.name!r} asks for {spec.cpu:g} CPUs"
+    return [f"{asks}, and no machine has more than {cpus:g}: each of its containers gets a whole one"]
 
 
 def _about_limits(fleet: Fleet, function: Function) -> list[str]:

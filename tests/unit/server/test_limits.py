@@ -88,9 +88,8 @@ async def test_what_is_too_large_is_said_before_it_runs(parts: Parts) -> None:
     assert await remarks(parts, cpu=[4.0, None]) == [
         "'f' asks for 4 CPUs, and no machine has more than 2: each of its containers gets a whole one"
     ]
-    assert await remarks(parts, memory=[4097, None]) == [
-        "calls of 'f' fail: its container needs 0.125 CPUs and 4097 MiB, more than any machine has: n (2 CPUs, 4096 MiB)"
-    ]
+    why = "its container needs 0.125 CPUs and 4097 MiB, more than any machine has: n (2 CPUs, 4096 MiB)"
+    assert await remarks(parts, memory=[4097, None]) == [f"calls of 'f' fail: {why}"]
 
 
 async def test_limits_that_do_not_hold_are_said(parts: Parts) -> None:
