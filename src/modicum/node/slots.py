@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable
 
 from modicum.runtimes.base import Limits, RuntimeFailure, Usage
+from modicum.runtimes.process_usage import usage_of
 
 from .children import Child
 from .control import Caller, Message, Refused
@@ -90,7 +91,11 @@ class ReadySlot:
             answer, _ = await self._pool.keeper.ask({"op": "usage", "slot": self.name})
         except (Refused, ConnectionError):
             return Usage(), False
-        return Usage(*(answer[name] for name in ("cpu_s", "memory_bytes", "memory_peak_bytes"))), answer["oom"]
+        counted = Usage(*(answer[name] for name in ("cpu_s", "memory_bytes", "memory_peak_bytes")))
+        if counted.cpu_s is None or counted.memory_bytes is None:
+            seen = self._child.used if self._child.ended.done() else usage_of(_processes_in(self._identity))
+            counted = counted.completed_by(seen)
+        return counted, answer["oom"]
 
     async def release(self) -> None:
         """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,11 @@ class Usage:
     memory_bytes: int | None = None
     memory_peak_bytes: int | None = None
 
+    def completed_by(self, other: Usage) -> Usage:
+        """Return this with what the other one knows in place of what is not known."""
+        mine, theirs = (astuple(each) for each in (self, other))
+        return Usage(*(one if one is not None else two for one, two in zip(mine, theirs)))
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
@@ -63,7 +68,7 @@ class Exit:
     signal: int | None = None
     oom: bool = False
     detail: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=Usage, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
