@@ -211,7 +211,7 @@ class Queues(Machine):
             self.kill()
         given = data.draw(st.sampled_from(self.given))
         self.given.remove(given)
-        fields = {"partition": given.partition, "request": given.request, "again": True}
+        fields: dict[str, Any] = {"partition": given.partition, "request": given.request, "again": True}
         assert self.do(self.world.get(self.id, 9, Wire(USER), **fields)) == given.items
 
     @rule(partition=PARTITIONS)
@@ -277,7 +277,7 @@ async def _cancel(waiter: asyncio.Task[list[bytes]]) -> None:
 
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-OPTIONS = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=QUIET)
+OPTIONS = settings(max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=QUIET)
 
 TestDicts = Dicts.TestCase
 TestDicts.settings = OPTIONS
