@@ -151,7 +151,7 @@ def test_what_cannot_be(ours: modicum.Dict, line: modicum.Queue) -> None:
         line.clear(partition="p", all=True)
     for wrong in ({"timeout": "1"}, {"partition_ttl": 0}):
         with pytest.raises(InvalidError, match="number of seconds"):
-            line.put(1, **wrong)  # type: ignore[arg-type]
+            line.put(1, **wrong)
     with pytest.raises(RuntimeError, match="constructor is not allowed"):
         modicum.Dict()
     with pytest.raises(InvalidError, match="'qu-1' is not the id of a Dict; those begin with 'di-'"):

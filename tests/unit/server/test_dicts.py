@@ -66,6 +66,12 @@ async def test_of_many_who_want_a_key_one_gets_it(world: World, of: str) -> None
     assert await world.value(of, b"lock") == b"%d" % got.index(True)
 
 
+async def test_of_several_entries_those_that_are_there_are_skipped(world: World, of: str) -> None:
+    await world.update(of, {b"a": b"1"})
+    assert await world.update(of, {b"a": b"2", b"b": b"2"}, skip=True)
+    assert (await world.value(of, b"a"), await world.value(of, b"b")) == (b"1", b"2")
+
+
 async def test_changes_that_come_together_are_done_in_their_order(world: World, of: str) -> None:
     results: tuple[Any, ...] | list[Any] = await asyncio.gather(
         world.update(of, {b"a": b"1"}),
