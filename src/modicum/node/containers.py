@@ -104,6 +104,13 @@ class Containers:
                 tracked.running.kill()
         return tracked is not None
 
+    def running(self, container_id: str) -> Container:
+        """Return one that runs. Raises `RemoteFailure` if there is none of this id."""
+        tracked = self._tracked.get(container_id)
+        if tracked is None or tracked.running is None:
+            raise RemoteFailure("not_found", f"the container {container_id} does not run any longer")
+        return tracked.running
+
     async def flush(self, container_ids: list[str]) -> None:
         """Return when the server has all that these have written up to now."""
         found = [self._tracked[name] for name in container_ids if name in self._tracked]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from modicum.runtimes.base import BindMount, ContainerSpec
+from modicum.runtimes.base import BindMount, Command, ContainerSpec
 
 INIT = "/run/modicum-init"
 """Where the init that reaps and forwards signals stands in a container."""
@@ -41,7 +41,7 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-_OOM_SCORE = 300
+OOM_SCORE = 300
 """Above everybody's 0: where no limit can be set, the kernel ends a container before the user's own programs."""
 
 OPEN_FILES_MAX = 4096
@@ -94,6 +94,20 @@ def build_config(
     }
 
 
+def build_process(spec: ContainerSpec, command: Command, open_files: int) -> dict[str, Any]:
+    """Return what the runtime is told of a command to be executed in a container: its rights are the container's."""
+    process = {
+        **_process(spec, open_files),
+        "args": list(command.argv),
+        "env": [f"{name}={value}" for name, value in {**spec.env, **command.env}.items()],
+        "cwd": command.cwd or spec.cwd,
+    }
+    if command.terminal is not None:
+        rows, columns = command.terminal
+        process |= {"terminal": True, "consoleSize": {"height": rows, "width": columns}}
+    return process
+
+
 def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
     granted = list(CAPABILITIES)
     return {
@@ -103,7 +117,7 @@ def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
         "env": [f"{name}={value}" for name, value in spec.env.items()],
         "cwd": spec.cwd,
         "noNewPrivileges": True,
-        "oomScoreAdj": _OOM_SCORE,
+        "oomScoreAdj": OOM_SCORE,
         "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
         "rlimits": [{"type": "RLIMIT_NOFILE", "hard": open_files, "soft": open_files}],
     }
