@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Awaitable
 
 from modicum.runtimes.base import Limits, RuntimeFailure
-
 from modicum.runtimes.oci.config import OOM_SCORE
 
 from .children import Child

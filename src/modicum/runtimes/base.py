@@ -89,7 +89,8 @@ class Executed(Protocol):
     async def wait(self) -> Exit:
         """Return when it has ended; what it started may go on. May be called any number of times.
 
-        One that could not be executed ends with code 126, or 127 if there is no such program, and `detail` says why.
+        One that could not be executed ends with code 126, or 127 if there is no such program, and `detail` says why,
+        as does its standard error.
         """
 
     def signal(self, number: int) -> None:

@@ -5,6 +5,7 @@ The node says what, with the command's descriptors: a terminal's far side alone,
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -81,9 +82,11 @@ def _become(request: dict[str, Any], descriptors: list[int], tell: int) -> NoRet
             signal.signal(number, signal.SIG_DFL)
         os.chdir(request["cwd"])
         os.execvpe(argv[0], argv, request["env"])
-    except FileNotFoundError as failure:
-        code = 127
-        os.write(tell, f"{failure.filename or argv[0]}: {failure.strerror}".encode())
     except OSError as failure:
-        os.write(tell, f"{argv[0]}: {failure.strerror}".encode())
+        if isinstance(failure, FileNotFoundError):
+            code = 127
+        why = f"{failure.filename or argv[0]}: {failure.strerror}"
+        os.write(tell, why.encode())
+        with contextlib.suppress(OSError):
+            os.write(2, f"{why}\n".encode())
     os._exit(code)
