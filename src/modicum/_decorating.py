@@ -44,6 +44,8 @@ class FunctionDecorator:
         is_generator = bool(flags & 0x220) if settings["is_generator"] is None else settings["is_generator"]
         if is_generator and settings["retries"] is not None:
             raise InvalidError(f"{raw.__qualname__!r} is a generator function: it cannot have retries; leave them out")
+        if settings["schedule"] is not None:
+            _check_scheduled(raw, is_generator)
         function: Function[Any, Any, Any] = Function(
             raw,
             settings["name"] or raw.__qualname__,
@@ -88,6 +90,14 @@ class FunctionDecorator:
                 "that are defined with `def` at the top level of a module"
             )
         return int(flags)
+
+
+def _check_scheduled(raw: Any, is_generator: bool) -> None:
+    from modicum.schedule import check_nullary
+
+    check_nullary(raw)
+    if is_generator:
+        raise InvalidError(f"{raw.__qualname__!r} is a generator function: it cannot have a schedule, nobody reads it")
 
 
 def _partial(raw: object) -> PartialFunction[Any, Any, Any] | None:

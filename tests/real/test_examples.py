@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.real.installation import ROOT, Installation
@@ -18,6 +20,7 @@ CASES = {
     "guide/spawn.py": ["All tasks spawned"],
     "guide/timeouts_and_retries.py": ["attempt 3 succeeded"],
     "guide/container_configuration.py": ["{'five at once'}"],
+    "guide/cpu_and_memory.py": ["4 CPUs and 8 GB were asked for", "1 CPUs and 2 GB were asked for"],
     "guide/classes_with_lifecycle.py": ["gpt2 is loaded", "Hello, world! I am a stand-in for gpt2."],
     "model.py": [
         "Loading french",
@@ -51,6 +54,10 @@ OLDER = {
 }
 
 
+# the same → what is too large for a machine of few CPUs, of which it must be told once
+TOO_LARGE = {"guide/cpu_and_memory.py": (4, "warning: 'heavy_computation' asks for 4 CPUs, and no machine has more")}
+
+
 @pytest.mark.timeout(600)  # the first one builds its image
 @pytest.mark.parametrize("case", CASES)
 def test_prints_what_it_should(installation: Installation, case: str) -> None:
@@ -63,6 +70,9 @@ def test_prints_what_it_should(installation: Installation, case: str) -> None:
     assert sorted(CASES[case]) == sorted(line for line in done.stdout.splitlines() if line in CASES[case]), done.stdout
     for old, new in OLDER.get(case, {}).items():
         assert done.stderr.count(f"`{old}` is now `{new}`; accepted for compatibility") == 1, done.stderr
+    cpus, warning = TOO_LARGE.get(case, (0, ""))
+    if cpus > len(os.sched_getaffinity(0)):
+        assert done.stderr.count(warning) == 1, done.stderr
 
 
 DEPLOYED = {"guide/job_queue.py"}

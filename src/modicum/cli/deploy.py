@@ -9,7 +9,7 @@ import click
 from modicum import config
 from modicum._publishing import STRATEGIES, deploy, deployment_name
 from modicum._session import Session
-from modicum.cli import options
+from modicum.cli import options, schedules
 from modicum.cli.errors import warn
 from modicum.cli.reference import load_app
 from modicum.exception import ImageBuildError
@@ -52,6 +52,8 @@ def deploy_app(
         except ImageBuildError:
             warn(f"nothing was deployed; what is under the name {called!r} stays as it is")
             raise
+        for each in answer["schedules"]:
+            click.echo(f"{each['function']} runs by itself: {schedules.sentence(each)}", err=True)
         if stream_logs:
             _follow(answer)
     if not stream_logs:

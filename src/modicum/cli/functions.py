@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from modicum._display import counted
-from modicum.cli import moments, options, tables
+from modicum.cli import moments, options, schedules, tables
 from modicum.cli.asking import ask
 from modicum.cli.groups import Group
 from modicum.types import FunctionStats
@@ -48,10 +48,13 @@ def info(function: str, as_json: bool) -> None:
     del facts["_inner_server_info"]
     facts |= {name: found["options"].get(name) for name in _SETTINGS}
     facts |= {"variant_of": found["parent"], "current": _current(now)}
+    scheduled = schedules.of({"function": found["function"]})
     head = {"name": found["name"], "object_id": found["function"], "app_id": found["app"]}
     if as_json:
-        tables.show_facts({**head, **facts})
+        runs = schedules.facts(scheduled[0]) if scheduled else {}
+        tables.show_facts({**head, **facts, **{name: runs.get(name) for name in ("next_run_at", "last_run")}})
     else:
+        facts["schedule"] = schedules.sentence(scheduled[0]) if scheduled else facts["schedule"]
         _show_info({**head, "app": f"{found['app_name']} ({found['app']})", **facts}, now)
 
 
@@ -74,6 +77,9 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "App": facts["app"],
         "Image": facts["image_info"]["image_id"],
         "Methods": facts["method_names"] and ", ".join(facts["method_names"]),
+        "CPUs": _asked(facts["cpu"]),
+        "Memory": _asked(facts["memory_mib"], " MiB"),
+        "Disk": _asked(facts["ephemeral_disk_mib"], " MiB"),
         "Containers": f"{_word(facts['min_containers'])} / {_word(facts['max_containers'])} / "
         f"{_word(facts['buffer_containers'])} (min / max / buffer)",
         "Scaledown window": f"{facts['scaledown_window']} s",
@@ -81,6 +87,7 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "Retries": facts["max_retries"],
         "Concurrency": concurrency and f"{concurrency['max_inputs']} inputs{f', target {target}' if target else ''}",
         "Batching": batching and f"{batching['max_batch_size']} inputs, {batching['wait_ms']} ms",
+        "Schedule": facts["schedule"],
         "Single use": "yes" if facts["single_use_containers"] else None,
         "Regions": facts["regions"] and ", ".join(facts["regions"]),
         "Cloud": facts["cloud"],
@@ -90,6 +97,14 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
     for name, value in rows.items():
         if value is not None:
             click.echo(f"{name:<16} {value}")
+
+
+def _asked(value: Any, unit: str = "") -> str | None:
+    """Return a request, or a request and a limit."""
+    if value is None:
+        return None
+    request, limit = value if isinstance(value, (tuple, list)) else (value, None)
+    return f"{request:g}{unit}" + ("" if limit is None else f", at most {limit:g}{unit}")
 
 
 def _now(now: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import click
 
 from modicum._display import counted
 from modicum._old_names import nearest
-from modicum.cli import options, tables
+from modicum.cli import options, schedules, tables
 from modicum.cli.asking import ask, ask_if_running
 from modicum.cli.groups import Group
 from modicum.exception import InvalidError, NotFoundError
@@ -38,6 +38,8 @@ def list_apps(limit: int, as_json: bool) -> None:
             "containers": each["containers"],
             "created_at": written(each["created_at"]),
             "stopped_at": None if each["ended_at"] is None else written(each["ended_at"]),
+            "next_run_at": schedules.soonest(each["schedules"], written),
+            "last_run": schedules.latest(each["schedules"], written),
         }
         for each in _apps()
     ]
@@ -45,6 +47,8 @@ def list_apps(limit: int, as_json: bool) -> None:
         "app_id": "App", "name": "Name", "state": "State", "version": "Version", "functions": "Functions",
         "containers": "Containers", "created_at": "Created", "stopped_at": "Stopped",
     }  # fmt: skip
+    if any(row["next_run_at"] or row["last_run"] for row in rows):
+        columns |= {"next_run_at": "Next run", "last_run": "Last run"}
     tables.show(rows[: limit or None], columns, as_json, "no app runs")
 
 

@@ -31,6 +31,7 @@ from modicum.output import show_on
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show only what the program itself prints.")
 @click.option("-d", "--detach", is_flag=True, help="Let the app run on when this command ends or loses its terminal.")
+@click.option("-i", "--interactive", is_flag=True, help="Let functions use this terminal: breakpoint(), pdb, input().")
 @click.option("-n", "--name", metavar="NAME", help="Call the app so, in place of its own name.")
 @click.option("-m", "module", is_flag=True, help="REF names a module (pkg.mod), not a file.")
 @click.option("--timestamps", is_flag=True, help="Put the time before each line of output.")
@@ -41,6 +42,7 @@ def run(
     write_result: str | None,
     quiet: bool,
     detach: bool,
+    interactive: bool,
     name: str | None,
     module: bool,
     timestamps: bool,
@@ -63,7 +65,7 @@ def run(
     target = choose(found)
     call = calling(target, list(arguments), found.command(target.name), detach)
     app_name = App(name).name if name is not None else found.app.name  # the App checks the name
-    running = Run(found.app, app_name or "app", detach=detach)
+    running = Run(found.app, app_name or "app", detach=detach, interactive=interactive)
     with _user_errors_shown(), show_on(quiet=quiet, timestamps=timestamps), running as app:
         if detach and not quiet:
             click.echo(f"Detached: it runs on without this command; `{_stopping(app)}` ends it", err=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from modicum._publishing import author
-from modicum.cli import options, tables
+from modicum.cli import options, schedules, tables
 from modicum.cli.asking import ask
 from modicum.cli.deploy import strategy_option
 from modicum.cli.listing import app
@@ -85,6 +85,7 @@ def _publish(header: dict[str, Any], strategy: str) -> None:
 def show_info(name: str, as_json: bool) -> None:
     """Show what there is to know of an app, by its name or id."""
     facts = ask({"t": "app.info", "app": name})
+    scheduled = schedules.of({"apps": [facts["app"]]})
     written = tables.iso if as_json else tables.moment
     times = {each: None if facts[each] is None else written(facts[each]) for each in _TIMES}
     shown = {
@@ -100,13 +101,15 @@ def show_info(name: str, as_json: bool) -> None:
         "functions": sorted(facts["functions"]),
     }
     if as_json:
-        tables.show_facts(shown)
+        tables.show_facts({**shown, "schedules": [schedules.facts(each) for each in scheduled]})
         return
     for heading, value in shown.items():
         text = ", ".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else value
         text = ", ".join(text) if isinstance(text, list) else text
         if text not in (None, ""):
             click.echo(f"{heading.replace('_', ' ').capitalize():<12} {text}")
+    for each in scheduled:
+        click.echo(f"{'Schedule':<12} {each['function']}: {schedules.sentence(each)}")
 
 
 _TIMES = ("created_at", "deployed_at", "ended_at")

@@ -6,13 +6,14 @@ Making one takes 20 to 30 ms, most of it the kernel's wait when a process change
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
 from collections import deque
 from collections.abc import Awaitable
 
-from modicum.runtimes.base import Limits, RuntimeFailure
+from modicum.runtimes.base import Limits, RuntimeFailure, Usage
 from modicum.runtimes.oci.config import OOM_SCORE
 
 from .children import Child
@@ -64,8 +65,7 @@ class ReadySlot:
 
     def limit(self, limits: Limits) -> Awaitable[None]:
         """Begin to set the limits; await the result."""
-        values = {"pids": limits.pids, "memory_bytes": limits.memory_bytes, "cpus": limits.cpus}
-        return self._pool.tell_keeper({"op": "limit", "slot": self.name, **values})
+        return self._pool.tell_keeper({"op": "limit", "slot": self.name, **dataclasses.asdict(limits)})
 
     def run(self, command: str) -> None:
         """Have the parked shell execute this line."""
@@ -107,13 +107,13 @@ class ReadySlot:
         if not kill_namespace(self._identity):
             self._child.kill()
 
-    async def ran_out_of_memory(self) -> bool:
-        """Whether the kernel killed a process of the slot for memory."""
+    async def measure(self) -> tuple[Usage, bool]:
+        """Return what the slot's processes have used, and whether the kernel has killed one of them for memory."""
         try:
-            answer, _ = await self._pool.keeper.ask({"op": "oom", "slot": self.name})
+            answer, _ = await self._pool.keeper.ask({"op": "usage", "slot": self.name})
         except (Refused, ConnectionError):
-            return False
-        return bool(answer["oom"])
+            return Usage(), False
+        return Usage(*(answer[name] for name in ("cpu_s", "memory_bytes", "memory_peak_bytes"))), answer["oom"]
 
     async def release(self) -> None:
         """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""

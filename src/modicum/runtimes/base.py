@@ -9,11 +9,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class BindMount:
-    """A directory or file of the node that the container sees."""
+    """A directory or file of the node that the container sees. A device can be written to although it is read-only."""
 
     source: Path
     target: str
     read_only: bool = True
+    is_device: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,17 @@ class Limits:
     pids: int | None = 4096
     memory_bytes: int | None = None
     cpus: float | None = None
+    cpus_share: float | None = None
+    """No limit: where all want more CPU than there is, they get it in the ratio of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a container has used; None is what cannot be known here. Memory is without caches, except in the peak."""
+
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Exit:
     signal: int | None = None
     oom: bool = False
     detail: str = ""
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +118,9 @@ class Process(Protocol):
 
     async def wait(self) -> Exit:
         """Return when it has ended and everything of it is gone. May be called any number of times."""
+
+    async def usage(self) -> Usage:
+        """Return what it has used up to now. Once it has ended there is nothing to know; its exit tells."""
 
     def kill(self) -> None:
         """SIGKILL all of it. Harmless when it has ended."""

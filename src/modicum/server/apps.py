@@ -23,7 +23,9 @@ from modicum.server.specs import spec_of
 from modicum.server.versions import Change
 from modicum.stores import calls as stored_calls
 from modicum.stores import queries
+from modicum.stores import schedules as stored_schedules
 from modicum.stores.database import Database
+from modicum.stores.schedules import StoredSchedule
 from modicum.wire.channel import Channel, RemoteFailure
 
 log = logging.getLogger("modicum.apps")
@@ -59,6 +61,7 @@ class Apps:
         self.by_id: dict[str, App] = {}
         self.deployed: dict[str, App] = {}  # by name
         self._by_key: dict[str, App] = {}
+        self.scheduled: Callable[[list[StoredSchedule]], None] = lambda schedules: None
         self.redefined: Callable[[Function, bool], None] = lambda function, recreate: None
         self.variants: dict[str, list[str]] = {}  # of each function that has any, the newest last
 
@@ -177,7 +180,14 @@ class Apps:
         if known is not None:
             return self._fleet.functions[known]
         self.take_in_function(function)
-        await self._database.submit(queries.add_function(function.id, app_id, name, definition, serialized))
+        row = queries.add_function(function.id, app_id, name, definition, serialized)
+        schedule = definition["options"].get("schedule")
+        if schedule is None:
+            await self._database.submit(row)
+        else:
+            scheduled = StoredSchedule.begin(function.id, schedule, time.time())
+            await self._database.submit(stored_schedules.add(scheduled, row))
+            self.scheduled([scheduled])
         return function
 
     def take_in_function(self, function: Function, recreate: bool = False) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy import Connection
+
 from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
@@ -42,6 +44,9 @@ ENDED = "its app has ended"
 Arrived = Sequence[tuple[int, bytes, str | None]]
 """Inputs as they came: index, payload, blob."""
 
+Provided = Callable[[Connection], bool]
+"""A change of the store in whose transaction inputs are added; they are not, if it says that they shall not be."""
+
 
 @dataclass(slots=True)
 class _Queue:
@@ -61,6 +66,7 @@ class _Addition:
     rows: list[StoredInput]
     queue: _Queue
     stored: asyncio.Future[None]
+    provided: Provided | None = None
 
 
 class Backlog:
@@ -108,9 +114,10 @@ class Backlog:
 
     # -- into the store --------------------------------------------------------------------------------------
 
-    def add(self, call: StoredCall, arrived: Arrived) -> asyncio.Future[None]:
+    def add(self, call: StoredCall, arrived: Arrived, provided: Provided | None = None) -> asyncio.Future[None]:
         """Make inputs durable, then let them run. The future ends when they are stored; what comes together is stored
-        together. Raises `RemoteFailure` if the function has too many.
+        together. With `provided`, one input is made durable together with what that changes, or not at all. Raises
+        `RemoteFailure` if the function has too many.
         """
         function = call.function
         if self.pending(function) + len(arrived) > PENDING_MAX:
@@ -123,21 +130,27 @@ class Backlog:
         if not self._additions:
             loop.call_soon(self._store)
         rows = [StoredInput(0, call.id, index, function, payload, blob) for index, payload, blob in arrived]
-        addition = _Addition(call, rows, self._queue(function), loop.create_future())
+        addition = _Addition(call, rows, self._queue(function), loop.create_future(), provided)
         self._additions.append(addition)
         addition.queue.adding += len(rows)
         return addition.stored
 
     def _store(self) -> None:
         additions, self._additions = self._additions, []
+        additions.sort(key=lambda each: each.provided is not None)  # numbered in the order in which they are stored
         self._deliveries.store()
         for addition in additions:
             addition.rows = [row._replace(number=self._next()) for row in addition.rows]
-        self._submit(additions)
+        plain = [addition for addition in additions if addition.provided is None]
+        for group in ([plain] if plain else []) + [[addition] for addition in additions[len(plain) :]]:
+            self._submit(group)
 
     def _submit(self, additions: list[_Addition]) -> None:
         rows = [row for addition in additions for row in addition.rows]
-        future = self._database.submit(stored.add([addition.call for addition in additions], rows))
+        change = stored.add([addition.call for addition in additions], rows)
+        if additions[0].provided is not None:
+            change = stored.provided(additions[0].provided, change, rows)
+        future = self._database.submit(change)
         future.add_done_callback(partial(self._added, additions))
 
     def _next(self) -> int:
@@ -256,7 +269,9 @@ class Backlog:
         if self._deliveries.drop_unclaimed(key):
             self._drop(function, 1)
             self._deliveries.tell_waiters(
-                output.call, Output(output.status, output.payload, output.blob), output.position
+                output.call,
+                Output(output.status, output.payload, output.blob, plain=output.plain),
+                output.position,
             )
 
     def _drop(self, function: str, count: int) -> None:

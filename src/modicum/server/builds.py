@@ -42,6 +42,7 @@ class Builds:
         self._layers: set[str] = set()
         self._building: dict[str, _Build] = {}
         self._forced: dict[str, str] = {}
+        self.variables_of: Callable[[list[str]], dict[str, str]] = lambda secrets: {}
         self.claim: Callable[[str, list[str]], None] = lambda app, layers: None
         fleet.image_of = self._images.__getitem__
 
@@ -88,11 +89,26 @@ class Builds:
             build = self._building[planned.image] = _Build(asyncio.get_running_loop().create_future())
         build.logs.append(app)
         try:
-            return await self._drive(_request(planned), build)
+            return await self._drive(self._request(planned), build)
         finally:
             build.logs.remove(app)
             if not build.logs:
                 await self._release(planned.image, build)
+
+    def _request(self, planned: Plan) -> dict[str, Any]:
+        """Return what a node is asked to build."""
+        agent = build_id()
+        layers = [
+            {
+                "id": each.id,
+                "step": each.step,
+                "configured": each.configured,
+                "agent": agent,
+                "variables": self.variables_of(each.step.get("secrets", [])),
+            }
+            for each in planned.layers
+        ]
+        return {"t": "image.build", "build": planned.image, "layers": layers, "configured": planned.configured}
 
     def images(self) -> dict[str, list[str]]:
         """Return the images that there are, and the layers of each."""
@@ -148,12 +164,3 @@ class Builds:
         build = self._building.get(image)
         if build is not None and not build.finished.done():
             build.finished.set_exception(RemoteFailure("image_build", message))
-
-
-def _request(planned: Plan) -> dict[str, Any]:
-    """Return what a node is asked to build."""
-    agent = build_id()
-    layers = [
-        {"id": each.id, "step": each.step, "configured": each.configured, "agent": agent} for each in planned.layers
-    ]
-    return {"t": "image.build", "build": planned.image, "layers": layers, "configured": planned.configured}

@@ -8,6 +8,7 @@ sees to it that neither sends more, so nothing piles up here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,10 +79,17 @@ class Execs:
             raise RemoteFailure("conflict", f"another terminal takes the interactions of {app}")
         self._attached[app] = Attached(channel, terminal)
 
-    async def interact(self, session_id: str, app: str, agent: Channel, container: str, function: str) -> Terminal:
+    def terminal_of(self, app: str) -> Terminal | None:
+        """Return the terminal of whoever takes an app's interactions, None if nobody does."""
+        attached = self._attached.get(app)
+        return None if attached is None else attached.terminal
+
+    async def interact(
+        self, session_id: str, app: str, agent: Channel, container: str, facts: Callable[[], Header]
+    ) -> Terminal:
         """Begin an interaction of a container's agent once it is its turn; return the user's terminal.
 
-        Raises `RemoteFailure` if nobody takes the app's interactions.
+        `facts` is what the user is told then. Raises `RemoteFailure` if nobody takes the app's interactions.
         """
         attached = self._attached.get(app)
         if attached is None:
@@ -95,7 +103,7 @@ class Execs:
             attached.turn.release()
             raise
         session.attached = attached
-        opened = {"t": "exec.opened", "exec": session_id, "container": container, "function": function}
+        opened = {"t": "exec.opened", "exec": session_id, "container": container, **facts()}
         attached.channel.send(opened)
         return attached.terminal
 

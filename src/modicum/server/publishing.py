@@ -13,9 +13,11 @@ from sqlalchemy import Connection
 
 from modicum.server.apps import Apps, deployed_app
 from modicum.server.records import App, Function
-from modicum.server.versions import RECREATE, Change, compare, digest, function_id, pinned
+from modicum.server.versions import RECREATE, Change, compare, digest, function_id, pinned, schedules_of
+from modicum.stores import schedules as stored_schedules
 from modicum.stores import versions
 from modicum.stores.database import Database
+from modicum.stores.schedules import StoredSchedule
 from modicum.stores.versions import FunctionRow, Replacement, StoredVersion
 from modicum.wire.channel import RemoteFailure
 
@@ -51,6 +53,7 @@ class Publishing:
         self._kept = versions_kept
         self._turn = asyncio.Lock()
         self.check: Callable[[dict[str, Any]], None] = lambda definition: None
+        self.scheduled: Callable[[App, list[StoredSchedule]], None] = lambda app, schedules: None
 
     async def publish(self, draft_id: str, name: str | None, app_id: str | None, author: Author) -> Published:
         """Put a draft's functions in the place of those of the deployed app `name`, or of a running app."""
@@ -129,13 +132,14 @@ class Publishing:
         if not always and change.is_empty and app.version > 0 and not await self._is_retagged(app, tags, author.tag):
             return Published(app, False)
         why = f"version {number} of the app {app.name!r} was published without this function"
-        await self._store(app, number, tags, change, author, why)
+        schedules = await self._store(app, number, tags, change, author, why)
         if app.stopping is not None:
             raise RemoteFailure("conflict", f"the app {app.name!r} was stopped meanwhile")
         if app.id not in self._apps.by_id:
             self._apps.take_in(app)
         app.version, app.tags = number, tags
         self._apps.put_in_place(app, change, author.strategy == RECREATE, why)
+        self.scheduled(app, schedules)
         log.info("published", extra={"app": app.id, "version": number, "why": author.origin})
         return Published(app, True)
 
@@ -145,7 +149,7 @@ class Publishing:
 
     async def _store(
         self, app: App, number: int, tags: dict[str, str], change: Change, author: Author, why: str
-    ) -> None:
+    ) -> list[StoredSchedule]:
         rows = [_row(name, each) for name, each in change.functions.items()]
         now = time.time()
         version = StoredVersion(
@@ -173,13 +177,15 @@ class Publishing:
         )
         replace = versions.replace_functions(replacement, now)
         begin = None if app.id in self._apps.by_id else self._apps.adding(app)
+        schedule = stored_schedules.replace(app.id, schedules_of(change.functions.values()), now)
 
-        def change_all(connection: Connection) -> set[str]:
+        def change_all(connection: Connection) -> tuple[set[str], list[StoredSchedule]]:
             if begin is not None:
                 begin(connection)
-            return replace(connection)
+            return replace(connection), schedule(connection)
 
-        app.images = await self._database.submit(change_all)
+        app.images, schedules = await self._database.submit(change_all)
+        return schedules
 
     async def _newest(self, app: App) -> StoredVersion:
         found = await self._database.submit(versions.history(app.id, 1))

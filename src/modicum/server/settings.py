@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from modicum.runtimes import RUNTIMES
+from modicum.server import rates
+from modicum.wire import gpus
+
+_FLAGS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -33,6 +38,26 @@ class Settings:
     logs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which output is kept, and why containers ended.")
     outputs_kept_s: float = _setting(7 * 24 * 3600.0, "Seconds for which the outputs of spawned inputs are kept.")
     versions_kept: int = _setting(20, "Versions of a deployed app that can be rolled back to; the newest.")
+    schedule_catch_up: bool = _setting(
+        True, "Whether a function with a schedule runs once for due times that passed while no server ran."
+    )
+    schedule_overlap: str = _setting(
+        "skip", "What happens when a function is due and its last run has not ended: skip (it is not run), or allow."
+    )
+    schedule_zone: str = _setting("UTC", "The time zone by whose calendar the days of a Period are counted.")
+    usage_kept_s: float = _setting(
+        400 * 24 * 3600.0, "Seconds for which it is kept what functions used, by the hour, for `billing report`."
+    )
+    rates: str = _setting(
+        "",
+        "Prices in dollars by the hour instead of the defaults, as in `cpu=0.05,memory=0.01,H100=2.5`: of a core, of a "
+        "GiB, of a GPU of a type.",
+    )
+    gpus: str = _setting(
+        "",
+        "GPUs that this machine is taken to have, as in `H100:8,A100-80GB:2`, to try out which function gets which: "
+        "containers are told of them, and get no device. By default those that NVIDIA's driver names.",
+    )
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
     @property
@@ -52,14 +77,38 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
     for each in fields(Settings):
         name = f"MODICUM_{each.name.upper()}"
         if name in environment:
-            kind: Any = type(each.default)
+            kind: Any = _flag if each.default is True else type(each.default)
             try:
                 values[each.name] = kind(environment[name])
             except ValueError:
-                raise ValueError(f"{name}={environment[name]!r} is not a {kind.__name__}") from None
+                raise ValueError(f"{name}={environment[name]!r} is not a {type(each.default).__name__}") from None
     if values.get("runtime", "auto") not in RUNTIMES:
         raise ValueError(f"MODICUM_RUNTIME={values['runtime']!r} is not one of {', '.join(RUNTIMES)}")
+    _check_schedules(values)
+    try:
+        rates.read(values.get("rates", ""))
+    except ValueError as error:
+        raise ValueError(f"MODICUM_RATES: {error}") from None
+    try:
+        gpus.parse(values.get("gpus", ""))
+    except ValueError as error:
+        raise ValueError(f"MODICUM_GPUS: {error}") from None
     if home is not None:
         values["home"] = Path(home)
     values["home"] = Path(os.path.abspath(Path(values.get("home", Settings().home)).expanduser()))
     return Settings(**values)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _FLAGS:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return _FLAGS[text.lower()]
+
+
+def _check_schedules(values: Mapping[str, Any]) -> None:
+    if values.get("schedule_overlap", "skip") not in ("skip", "allow"):
+        raise ValueError(f"MODICUM_SCHEDULE_OVERLAP={values['schedule_overlap']!r} is neither skip nor allow")
+    try:
+        ZoneInfo(values.get("schedule_zone", "UTC"))
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"MODICUM_SCHEDULE_ZONE={values['schedule_zone']!r} is no time zone") from None

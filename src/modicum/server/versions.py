@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,6 +59,12 @@ def compare(
     return Change(functions, added, tuple(replaced), removed)
 
 
+def schedules_of(functions: Iterable[Function]) -> dict[str, dict[str, Any]]:
+    """Return the schedules of functions that have one, by the functions' ids."""
+    found = {each.id: each.options.get("schedule") for each in functions}
+    return {function: schedule for function, schedule in found.items() if schedule is not None}
+
+
 def function_id(app: str, name: str) -> str:
     """Return the id of a function that is published: one that goes and comes back is the same."""
     return _id([app, name])
@@ -67,10 +73,12 @@ def function_id(app: str, name: str) -> str:
 def pinned(function: str, app: str, name: str, version: int, definition: tuple[dict[str, Any], bytes]) -> Function:
     """Return a function as it was in a version of its app, whatever is published afterwards.
 
-    Nothing keeps containers of it ready: they start when it is called.
+    Nothing keeps containers of it ready, and no schedule runs it: they start when it is called.
     """
     settings, serialized = definition
-    settings = {**settings, "options": {**settings["options"], "min_containers": 0}}
+    options = {**settings["options"], "min_containers": 0}
+    options.pop("schedule", None)
+    settings = {**settings, "options": options}
     return Function(_id([function, "version", version]), app, name, settings, serialized, version, pinned=version)
 
 

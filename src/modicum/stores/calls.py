@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from modicum.stores.schema import app_definitions, apps, calls, functions, inputs
+from modicum.stores.schema import app_definitions, apps, calls, functions, inputs, schedules
 from modicum.wire.messages import TERMINATED
 
 EXPIRED_AT_ONCE = 10_000
@@ -74,6 +74,7 @@ class NewOutput(NamedTuple):
     now: float
     container: str | None
     run_s: float | None
+    plain: bool = False
 
 
 class StoredOutput(NamedTuple):
@@ -83,6 +84,7 @@ class StoredOutput(NamedTuple):
     status: str | None
     payload: bytes
     blob: str | None
+    plain: bool = False
 
 
 class Facts(NamedTuple):
@@ -122,6 +124,7 @@ _OUTPUT = (
         finished_at=bindparam("b_now"),
         container=bindparam("b_container"),
         run_s=bindparam("b_run_s"),
+        plain=bindparam("b_plain"),
         payload=b"",
         blob=None,
     )
@@ -163,6 +166,15 @@ def add(new_calls: Sequence[StoredCall], rows: Sequence[StoredInput]) -> Callabl
         return {(row.call, row.position) for row in rows} - {(call, index) for call, index in connection.execute(ours)}
 
     return change
+
+
+def provided(
+    condition: Callable[[Connection], bool],
+    change: Callable[[Connection], set[tuple[str, int]]],
+    rows: Sequence[StoredInput],
+) -> Callable[[Connection], set[tuple[str, int]]]:
+    """Have a change `add` rows only if another one says so, both or neither; else they count as known."""
+    return lambda connection: change(connection) if condition(connection) else {(r.call, r.position) for r in rows}
 
 
 def _check_functions(connection: Connection, named: Sequence[StoredCall]) -> None:
@@ -260,7 +272,7 @@ def outputs(call: str, first: int, count: int, bytes_max: int) -> Callable[[Conn
     If that is the first of all, it is returned alone, with the status None, or nothing is.
     """
     statement = (
-        select(inputs.c.position, inputs.c.status, inputs.c.output, inputs.c.output_blob)
+        select(inputs.c.position, inputs.c.status, inputs.c.output, inputs.c.output_blob, inputs.c.plain)
         .where(inputs.c.call == call, inputs.c.position >= first)
         .order_by(inputs.c.position)
         .limit(count)
@@ -270,12 +282,12 @@ def outputs(call: str, first: int, count: int, bytes_max: int) -> Callable[[Conn
         found: list[StoredOutput] = []
         size = 0
         with connection.execute(statement) as rows:
-            for index, status, payload, blob in rows:
+            for index, status, payload, blob, plain in rows:
                 size += len(payload or b"")
                 ends = index != first + len(found) or status is None or size > bytes_max
                 if ends and (found or index != first):
                     break
-                found.append(StoredOutput(index, status, payload or b"", blob))
+                found.append(StoredOutput(index, status, payload or b"", blob, plain))
                 if ends:
                     break
         return found
@@ -387,6 +399,7 @@ def end_app(app: str, now: float) -> Callable[[Connection], None]:
     def change(connection: Connection) -> None:
         if not connection.execute(select(spawned)).scalar():
             connection.execute(delete(functions).where(functions.c.app == app))
+        connection.execute(delete(schedules).where(schedules.c.function.in_(theirs)))
         connection.execute(delete(app_definitions).where(app_definitions.c.app == app))
         connection.execute(update(apps).where(apps.c.id == app).values(ended_at=now, key=app))
 

@@ -16,6 +16,7 @@ from modicum.server.core.actions import (
     StartContainer,
 )
 from modicum.server.core.autoscale import Autoscaler, Obstacle
+from modicum.server.core.cluster import Place
 from modicum.server.core.events import (
     ContainerExited,
     ContainerReady,
@@ -271,13 +272,13 @@ def test_who_comes_new_costs_those_that_wait_nothing(core: Driver, monkeypatch: 
     core.open(FunctionSpec("f", "app", cpu=64.0), cpus=1)
     core.feed(InputsArrived("f", keys(1)))
     looked: list[str] = []
-    find = Autoscaler._find_node
+    find = Autoscaler._find_place
 
-    def look(scaler: Autoscaler, pool: Pool, now: float) -> str | Obstacle:
+    def look(scaler: Autoscaler, pool: Pool, now: float) -> Place | Obstacle:
         looked.append(pool.spec.id)
         return find(scaler, pool, now)
 
-    monkeypatch.setattr(Autoscaler, "_find_node", look)
+    monkeypatch.setattr(Autoscaler, "_find_place", look)
     for number in range(20):
         core.feed(FunctionAdded(FunctionSpec(f"g{number}", "app", cpu=64.0)))
         core.feed(InputsArrived(f"g{number}", keys(1, f"g{number}")))

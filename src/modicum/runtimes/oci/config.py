@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,22 @@ def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
         "noNewPrivileges": True,
         "oomScoreAdj": OOM_SCORE,
         "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": open_files, "soft": open_files}],
+        "rlimits": [_limit("RLIMIT_NOFILE", open_files), _limit("RLIMIT_CORE", _core_bytes())],
     }
+
+
+def _limit(name: str, most: int) -> dict[str, Any]:
+    return {"type": name, "hard": most, "soft": most}
+
+
+def _core_bytes() -> int:
+    """No core is dumped: the host's handler would keep what was in the container's memory, its secrets too.
+
+    The kernel writes no file of one byte, and takes it for "none" where a program is to be run with the core, which it
+    would run with 0.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    return 1 if hard == resource.RLIM_INFINITY else min(1, hard)
 
 
 def _file_systems(spec: ContainerSpec) -> list[dict[str, Any]]:
@@ -133,7 +148,8 @@ def _file_systems(spec: ContainerSpec) -> list[dict[str, Any]]:
 
 
 def _bind(mount: BindMount) -> dict[str, Any]:
-    options = ["rbind", "rprivate", "nosuid", "nodev", "ro" if mount.read_only else "rw"]
+    no_device = () if mount.is_device else ("nodev",)
+    options = ["rbind", "rprivate", "nosuid", *no_device, "ro" if mount.read_only else "rw"]
     return {"destination": mount.target, "type": "bind", "source": str(mount.source), "options": options}
 
 

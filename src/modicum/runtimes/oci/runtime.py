@@ -8,12 +8,13 @@ the process where it belongs.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import resource
 import shlex
 from pathlib import Path
 
-from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure
+from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure, Usage
 
 from .binary import Binary, close_door, complaint, exit_of
 from .config import INIT, build_config, open_files_for
@@ -116,6 +117,10 @@ class OciProcess:
         """Return when it has ended and everything of it is gone."""
         return await asyncio.shield(self._end)
 
+    async def usage(self) -> Usage:
+        """Return what it has used up to now."""
+        return Usage() if self._end.done() else (await self._slot.measure())[0]
+
     def kill(self) -> None:
         """SIGKILL all of it."""
         if not self._end.done():
@@ -134,11 +139,11 @@ class OciProcess:
         status = await self._slot.wait()
         if status < 0:  # somebody killed the runtime's own process, which the container outlives
             self._slot.kill()
-        oom = await self._slot.ran_out_of_memory()
+        usage, oom = await self._slot.measure()
         detail = complaint(self._bundle / "log") if status > 0 and not (oom or self._killed) else ""
         await self._slot.release()
         self._remove_files()
-        return exit_of(status, oom, detail)
+        return dataclasses.replace(exit_of(status, oom, detail), usage=usage)
 
     def _remove_files(self) -> None:
         for directory in (self._bundle, self._state):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-from modicum.runtimes.base import Limits
+from modicum.runtimes.base import Limits, Usage
 
 
 class Beside(Protocol):
@@ -45,8 +45,8 @@ class Slot(Protocol):
     def kill(self) -> None:
         """SIGKILL every process in the user namespace, and the parked process if there is none."""
 
-    async def ran_out_of_memory(self) -> bool:
-        """Whether the kernel killed a process of the slot for memory."""
+    async def measure(self) -> tuple[Usage, bool]:
+        """Return what the slot's processes have used, and whether the kernel has killed one of them for memory."""
 
     async def release(self) -> None:
         """Give everything back; whatever still lives in it is killed."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure
+from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure, Usage
 
 from .descendants import end_orphans
 from .executor import Executor, exit_of
@@ -103,6 +103,10 @@ class PlainProcess:
     async def wait(self) -> Exit:
         """Return when it has ended and everything of it is gone."""
         return await asyncio.shield(self._end)
+
+    async def usage(self) -> Usage:
+        """Nobody counts what plain processes use."""
+        return Usage()
 
     def kill(self) -> None:
         """SIGKILL all of it: its init does so when we hang up."""

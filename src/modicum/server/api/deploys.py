@@ -8,6 +8,7 @@ from typing import Any
 from modicum.server.api.apps import tag_dict
 from modicum.server.api.fields import whole
 from modicum.server.api.names import app_of_the_past, state_of
+from modicum.server.api.schedules import told
 from modicum.server.parts import Parts
 from modicum.server.publishing import Author, Published
 from modicum.server.records import App
@@ -54,6 +55,7 @@ def _whole(parts: Parts, work: Any) -> asyncio.Future[Answer]:
             "version": app.version,
             "changed": published.changed,
             "functions": app.functions,
+            "schedules": await told(parts, app.functions.values()),
             "logged": logged,
         }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from modicum.server.api.fields import container_id, whole
 from modicum.server.api.names import state_of
+from modicum.server.api.schedules import told
 from modicum.server.core import events as ev
 from modicum.server.parts import Parts
 from modicum.server.records import App
@@ -27,6 +28,9 @@ async def apps(parts: Parts, channel: Channel, header: Header, payload: bytes) -
     """Tell which apps there are and, behind them, which were not long ago; the newest first."""
     running = await parts.database.submit(versions.apps_running)
     there = [_app(parts, facts, parts.apps.by_id[facts.id]) for facts in running if facts.id in parts.apps.by_id]
+    scheduled = await told(parts, [each for app in parts.apps.by_id.values() for each in app.functions.values()])
+    for facts in there:
+        facts["schedules"] = [each for each in scheduled if each["app"] == facts["id"]]
     ended = await parts.database.submit(versions.apps_ended(time.time() - RECENT_S, RECENT_MAX))
     return {"apps": there + [_app(parts, facts, None) for facts in ended]}
 
@@ -41,6 +45,7 @@ def _app(parts: Parts, facts: AppFacts, app: App | None) -> dict[str, Any]:
         "ended_at": facts.ended_at,
         "functions": 0 if app is None else len(app.functions),
         "containers": sum(container.app == facts.id for container in parts.fleet.containers.values()),
+        "schedules": [],
     }
 
 

@@ -30,7 +30,9 @@ class Lifecycle:
 
     def adopt(self, turn: Turn, pool: Pool, container_id: str, node: str, generation: int) -> None:
         """A joining node runs a container that this server did not start. Its agent will say hello."""
-        container = Container(container_id, pool, node, self._cluster.need(pool.spec), ContainerState.ADOPTED, turn.now)
+        size, devices = self._cluster.found_on(node, container_id, pool.spec)
+        container = Container(container_id, pool, node, size, ContainerState.ADOPTED, turn.now)
+        container.devices = devices
         container.generation = generation or pool.spec.generation
         if container.generation != pool.spec.generation:
             pool.old[container_id] = container

@@ -128,8 +128,9 @@ class State:
             self.lifecycle.remove(turn, pool, event.why)
 
     def _node_joined(self, turn: Turn, event: events.NodeJoined) -> None:
-        node = self.cluster.join(event.node, event.cpus, event.memory_mib)
+        node = self.cluster.join(event.node, event.cpus, event.memory_mib, event.devices)
         reported = {each.container for each in event.containers}
+        node.rack.keep_strangers(reported)
         for container in [each for each in node.containers.values() if each.id not in reported]:
             self.lifecycle.exited(turn, container, events.ExitReason.NODE_LOST, f"{event.node} no longer has it")
         for each in event.containers:
@@ -141,6 +142,8 @@ class State:
     def _container_reported(self, turn: Turn, reported: events.Reported, node: str) -> None:
         known = self.cluster.containers.get(reported.container)
         pool = self.pools.get(reported.function)
+        if known is None:
+            self.cluster.nodes[node].rack.take_for_stranger(reported.container, reported.devices)
         if known is not None:
             if known.state is ContainerState.KILLED:
                 turn.actions.append(KillContainer(known.id, "it had to end before, and is still there"))
@@ -229,6 +232,8 @@ class State:
         container = self.cluster.containers.get(event.container)
         if container is not None:
             self.lifecycle.exited(turn, container, event.reason, event.detail)
+        else:
+            turn.freed |= any(node.rack.release(event.container) for node in self.cluster.nodes.values())
 
     def _tick(self, turn: Turn, event: events.Tick) -> None:
         """Nothing but time: alarms ring after every event."""
