@@ -245,6 +245,7 @@ def load_unit_modules() -> list[ModuleType]:
         assert spec is not None
         assert spec.loader is not None
         modules.append(importlib.util.module_from_spec(spec))
+        sys.modules[spec.name] = modules[-1]  # dataclasses look for theirs there
         spec.loader.exec_module(modules[-1])
     return modules
 
