@@ -31,7 +31,7 @@ def measure(setting: Setting) -> Report:
     ]  # fmt: skip
     limits = (
         "A client makes one call after the other meanwhile. A run is *made* when it is decided, just before it is "
-        "written down, all of a moment in one sync of the disk; before, it is asked whether the last runs have ended. It "
+        "written down, all of a moment in one sync of the disk; first it asks whether the last runs have ended. A run "
         f"has *begun* when its function runs, each of {WARM} in a warm container of its own: so many processes wake up "
         "at once."
     )

@@ -1,4 +1,7 @@
-"""What every test gets: the marker of its tier, which is its folder's name, and examples that no clock judges."""
+"""What every test gets: the marker of its tier, which is its folder's name, examples that no clock judges, and company.
+
+Where two processes run the tests, those that share a server or a home run in one of them.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,20 @@ MARKED = {"sim", "conformance", "processes", "real", "guest"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier."""
+    """Mark each test with its tier, and with those that it is to run beside."""
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in MARKED:
             item.add_marker(tier)
+        item.add_marker(pytest.mark.xdist_group(_company(tier, item)))
+
+
+def _company(tier: str, item: pytest.Item) -> str:
+    """Return the name of the group that a test runs with: whose homes it uses, its server's, or its file's."""
+    if tier == "real":
+        parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        return f"real, {parameters.get('person', 'root')}"
+    return tier if tier == "processes" else str(item.path)
 
 
 # How long an example takes says how busy the machine is.

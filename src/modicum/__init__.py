@@ -10,17 +10,21 @@ if TYPE_CHECKING:
     from modicum import exception, types
     from modicum._alias import install_as_modal
     from modicum._context import current_function_call_id, current_input_id, is_local
+    from modicum._interact import interact
     from modicum.app import App
     from modicum.call import FunctionCall
     from modicum.cls import Cls, parameter
+    from modicum.dict import Dict
     from modicum.exception import Error
     from modicum.file_pattern_matcher import FilePatternMatcher
     from modicum.function import Function
     from modicum.image import Image
     from modicum.output import enable_output
     from modicum.partial_function import batched, concurrent, enter, exit, method  # noqa: A004 - it is Modal's name
+    from modicum.queue import Queue
     from modicum.retries import Retries
     from modicum.schedule import Cron, Period
+    from modicum.secret import Secret
 
 __version__ = "0.1.0.dev0"
 
@@ -28,13 +32,16 @@ _HOMES = {
     "App": "app",
     "Cls": "cls",
     "Cron": "schedule",
+    "Dict": "dict",
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
     "FilePatternMatcher": "file_pattern_matcher",
     "Image": "image",
     "Period": "schedule",
+    "Queue": "queue",
     "Retries": "retries",
+    "Secret": "secret",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "_context",
@@ -44,6 +51,7 @@ _HOMES = {
     "exception": "exception",
     "exit": "partial_function",
     "install_as_modal": "_alias",
+    "interact": "_interact",
     "is_local": "_context",
     "method": "partial_function",
     "parameter": "cls",
@@ -55,13 +63,16 @@ __all__ = [
     "App",
     "Cls",
     "Cron",
+    "Dict",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
     "Period",
+    "Queue",
     "Retries",
+    "Secret",
     "__version__",
     "batched",
     "concurrent",
@@ -72,6 +83,7 @@ __all__ = [
     "exception",
     "exit",
     "install_as_modal",
+    "interact",
     "is_local",
     "method",
     "parameter",
@@ -100,10 +112,10 @@ if not TYPE_CHECKING:  # a type checker sees that other names are not there
 
             say("modal.Stub", "modal.App")
             return App
-        if name == "functions":  # `modal.functions.gather` needed no import of its own
+        if name in ("functions", "gpu"):  # `modal.functions.gather` needed no import of its own
             import importlib
 
-            return importlib.import_module("modicum.functions")
+            return importlib.import_module(f"modicum.{name}")
         if name.startswith("_"):  # the import system asks for submodules so before it looks for their files
             raise AttributeError(f"module 'modicum' has no attribute {name!r}")
         from modicum._missing import from_module

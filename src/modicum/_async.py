@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modicum import _context, _server
-from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send, Stream
+from modicum._exchange import ConnectionLost, Farewell, Item, Pull, Receive, Reconnect, Request, Send, Stream
 from modicum.exception import from_code
 from modicum.wire.channel import Answer, Channel, ChannelClosed, RemoteFailure
 from modicum.wire.frames import Frame, Header
@@ -33,7 +33,7 @@ async def run(operation: Operation[_T], call: str | None = None) -> _T:
     return result  # type: ignore[no-any-return]
 
 
-async def iterate(operation: Operation[None], call: str, values: Any = None) -> AsyncIterator[Any]:
+async def iterate(operation: Operation[None], call: str | None, values: Any = None) -> AsyncIterator[Any]:
     """Yield the items of an operation; `values`, an iterator of either kind, is what it may pull from."""
     lane = _Lane(await _peer_of_loop(), call, values)
     try:
@@ -134,6 +134,7 @@ class _Lane:
         self._peer = peer
         self._channel: Channel | None = None
         self._call = call
+        self._farewell: Header | None = None
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue()
         self._feeder = _Feeder(values, self._inbox) if values is not None else None
         if call is not None:
@@ -145,6 +146,9 @@ class _Lane:
         if isinstance(exchange, Pull):
             assert self._feeder is not None
             return self._feeder.take(exchange.count)
+        if isinstance(exchange, Farewell):
+            self._farewell = exchange.header
+            return None
         if isinstance(exchange, Reconnect):
             self._channel = await self._peer.connect()
             return None
@@ -203,6 +207,8 @@ class _Lane:
         self.close()
         if self._call is not None and self._peer.channel is not None:
             self._peer.channel.send({"t": "call.forget", "call": self._call})
+        if self._farewell is not None and self._peer.channel is not None:
+            self._peer.channel.send(self._farewell)
 
 
 async def _shown(frame: Frame) -> Frame:

@@ -10,7 +10,7 @@ from collections import deque
 from itertools import islice
 
 from modicum import _context, _server
-from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send, Stream
+from modicum._exchange import ConnectionLost, Farewell, Item, Pull, Receive, Reconnect, Request, Send, Stream
 from modicum.exception import from_code
 from modicum.wire.frames import Decoder, encode, encode_parts
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from modicum._exchange import Operation
-    from modicum.wire.frames import Frame
+    from modicum.wire.frames import Frame, Header
 
     _T = TypeVar("_T")
 
@@ -33,8 +33,8 @@ def run(operation: Operation[_T], call: str | None = None) -> _T:
     lane = _borrow()
     try:
         _, result = _advance(lane, operation)
-    except BaseException:
-        lane.abandon(call)
+    except BaseException as error:
+        lane.end_by(error, call)
         raise
     lane.give_back()
     return result  # type: ignore[no-any-return]
@@ -83,6 +83,8 @@ class _Lane:
         self._inbox: deque[Frame] = deque()
         self._number = 1
         self._pull_count = 1
+        self._farewell: Header | None = None
+        self._is_even = True
         self.values: Iterator[Any] | None = None
 
     def perform(self, exchange: object) -> Any:
@@ -98,12 +100,16 @@ class _Lane:
             raise ConnectionLost from error
         if kind is Send:
             try:
+                self._is_even = False
                 self._send(exchange)  # type: ignore[arg-type]
             except OSError:
                 pass  # what has come before is still there to be received; behind it the loss is noticed
             return None
         if kind is Pull:
             return self._pull(exchange.count)  # type: ignore[attr-defined]
+        if kind is Farewell:
+            self._farewell = exchange.header  # type: ignore[attr-defined]
+            return None
         assert kind is Reconnect
         return self._connect()
 
@@ -134,8 +140,11 @@ class _Lane:
     def _request(self, exchange: Request) -> list[Frame]:
         first = self._number + 1
         self._number += len(exchange.messages)
+        was_even, self._is_even = self._is_even, False
         self._send(Send(*(({**h, "r": first + n}, p) for n, (h, p) in enumerate(exchange.messages))))
-        return _checked(self._answers(len(exchange.messages)))
+        answers = self._answers(len(exchange.messages))
+        self._is_even = was_even
+        return _checked(answers)
 
     def _stream(self, exchange: Stream) -> list[Frame]:
         frames: list[Frame] = []
@@ -192,15 +201,25 @@ class _Lane:
         """The operation is complete: the connection may serve the next one."""
         self.values = None
         self._pull_count = 1
+        self._farewell, self._is_even = None, True
         if self._inbox:
             self.abandon(None)  # the next operation must not take these messages for its own
         elif self._socket is not None:
             _idle().append(self)
 
+    def end_by(self, error: BaseException, call: str | None) -> None:
+        """The operation raised. If all that was asked has been answered, the connection may serve the next one."""
+        if self._is_even and isinstance(error, Exception):
+            self.give_back()
+        else:
+            self.abandon(call)
+
     def abandon(self, call: str | None) -> None:
         """The caller gave up in between: tell the server, and do not use this connection again."""
         if self._socket is not None:
             try:
+                if self._farewell is not None:
+                    self._socket.sendall(encode(self._farewell))
                 if call is not None:
                     self._socket.sendall(encode({"t": "call.forget", "call": call}))
                 self._socket.close()

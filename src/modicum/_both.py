@@ -9,7 +9,7 @@ from modicum._types import Generic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from inspect import Signature
     from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -64,6 +64,82 @@ class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else Both(self._method.__get__(instance, owner))
+
+    @property
+    def __signature__(self) -> Signature:
+        """What `inspect.signature` and `help` show of the class."""
+        from inspect import signature
+
+        return signature(self._method)
+
+    def __call__(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        bound: Both[_P, _T] = self.__get__(instance, type(instance))
+        return bound(*args, **kwargs)
+
+    def aio(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> Coroutine[Any, Any, _T]:
+        """The same, as a coroutine."""
+        bound: Both[_P, _T] = self.__get__(instance, type(instance))
+        return bound.aio(*args, **kwargs)
+
+
+class BothIter(Generic[_P]):
+    """A bound method that iterates: `for … in m()` blocks, `async for … in m.aio()` does not."""
+
+    __slots__ = ("_operation",)
+
+    def __init__(self, operation: Callable[_P, Operation[None]]) -> None:
+        self._operation = operation
+
+    @property
+    def __signature__(self) -> Signature:
+        """What `inspect.signature` and `help` show."""
+        from inspect import signature
+
+        return signature(self._operation)
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[Any]:
+        warn_in_loop()
+        return _blocking.iterate(self._operation(*args, **kwargs), None)
+
+    def aio(self, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[Any]:
+        """The same, as an async iterator."""
+        from modicum import _async
+
+        return _async.iterate(self._operation(*args, **kwargs), None)
+
+
+class both_iter(Generic[_S, _P]):  # noqa: N801 - it is used as a decorator
+    """Decorates a method that returns an operation which gives items."""
+
+    def __init__(self, method: Callable[Concatenate[_S, _P], Operation[None]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> both_iter[_S, _P]: ...
+        @overload
+        def __get__(self, instance: _S, owner: type) -> BothIter[_P]: ...
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else BothIter(self._method.__get__(instance, owner))
+
+    @property
+    def __signature__(self) -> Signature:
+        """What `inspect.signature` and `help` show of the class."""
+        from inspect import signature
+
+        return signature(self._method)
+
+    def __call__(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[Any]:
+        bound: BothIter[_P] = self.__get__(instance, type(instance))
+        return bound(*args, **kwargs)
+
+    def aio(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[Any]:
+        """The same, as an async iterator."""
+        bound: BothIter[_P] = self.__get__(instance, type(instance))
+        return bound.aio(*args, **kwargs)
 
 
 def in_loop() -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modicum._local_files import LocalFiles
     from modicum._uploads import Progress
     from modicum.app import App
-    from modicum.image import Image
+    from modicum.image import Image, Step
 
 STEPS_BYTES_MAX = HEADER_BYTES_MAX - 4096
 """They travel in one frame's header."""
@@ -61,7 +61,7 @@ def build(
     resolutions = [image.resolve() for image in images]
     needed = [each for resolution in resolutions for each in resolution.uploads.values()]
     yield from _uploads.upload([*files, *needed], progress)
-    steps = [resolution.steps for resolution in resolutions]
+    steps = yield from _with_secrets([resolution.steps for resolution in resolutions])
     distinct = [each for place, each in enumerate(steps) if each not in steps[:place]]
     _check_size(distinct)
     header = {"t": "image.build", "app": app_id, "ignore_cache": config.flag("IGNORE_CACHE")}
@@ -71,6 +71,21 @@ def build(
     for image, image_id in found.items():
         image.set_built(image_id)
     return found
+
+
+def _with_secrets(images: list[list[Step]]) -> Operation[list[list[Step]]]:
+    """Have the server keep the secrets of steps; return the steps with ids in their place."""
+    named = [each for steps in images for step in steps for each in step.get("secrets", ())]
+    if not named:
+        return images
+    from modicum import secret
+
+    yield from secret.create(named)
+    return [[_with_ids(step) if "secrets" in step else step for step in steps] for steps in images]
+
+
+def _with_ids(step: Step) -> Step:
+    return {**step, "secrets": [each.object_id for each in step["secrets"]]}
 
 
 def _check_size(images: list[list[dict[str, Any]]]) -> None:

@@ -18,6 +18,12 @@ functions: dict[str, dict[str, Any]] = {}
 logs_errors = False
 """In a container: is what inputs raise printed, too? Who calls a deployed app may not look after it."""
 
+interactive = False
+"""In a container: may user code have the terminal of whoever runs the app?"""
+
+restricted = False
+"""In a container: may its code not use Modicum?"""
+
 shown: dict[str, Callable[[int, float], bool]] = {}
 """For each app whose output this process shows: waits until it is shown up to a cursor, so many seconds; says if so."""
 
@@ -64,6 +70,17 @@ def leave() -> None:
 def key() -> str | None:
     """Return the key (`fc-…:0`) of the input that is being processed, None outside of one."""
     return _key if _keys is None else _keys.get()
+
+
+def check_access(doing: str) -> None:
+    """Raise `PermissionDeniedError` in a container whose function has `restrict_modal_access`."""
+    if restricted:
+        from modicum.exception import PermissionDeniedError
+
+        raise PermissionDeniedError(
+            f"{doing} is not possible here: this container's function has restrict_modal_access=True, so its code "
+            "cannot use Modicum"
+        )
 
 
 def is_local() -> bool:

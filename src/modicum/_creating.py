@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from modicum import _blobs, _building
+from modicum import _blobs, _building, _remarks
 from modicum._exchange import Request
 from modicum.exception import InvalidError, SerializationError
 from modicum.wire.messages import INLINE_BYTES_MAX, SERIALIZED_BYTES_MAX
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modicum._uploads import Progress
     from modicum.app import App
     from modicum.function import Function
+    from modicum.secret import Secret
 
 SERIALIZED_BYTES_LARGE = 256 * 1024
 """Every container of a serialized function loads it: from this size on that is worth a warning."""
@@ -33,17 +34,33 @@ def create_functions(
     sources = _read_sources(functions)
     sets = [*files.values(), *(source.files for source in sources.values())]
     built = yield from _building.build(list(dict.fromkeys(images)), app_id, sets, progress)
+    secrets = yield from _create_secrets(app, functions)
     requests = []
     for function, image in zip(functions, images):
         attached = [files[each].id for each in image.attached]
         header, code = _creation(app_id, function, built[image], attached, sources)
+        header["options"] = function.options.as_dict([each.object_id for each in secrets[function]])
         if len(code) > INLINE_BYTES_MAX:
             header["code"], large, code = _blobs.new_blob(), code, b""
             yield from _blobs.put(header["code"], large)
         requests.append((header, code))
     created = yield Request(*requests)
+    _remarks.tell(header for header, _ in created)
     ids = [(function, header["function"]) for function, (header, _) in zip(functions, created)]
     return ids, len(set(built.values()))
+
+
+def _create_secrets(
+    app: App, functions: list[Function[Any, Any, Any]]
+) -> Operation[dict[Function[Any, Any, Any], list[Secret]]]:
+    """Have the server keep the secrets of functions; return those of each."""
+    found = {function: app.secrets_of(function) for function in functions}
+    named = [each for secrets in found.values() for each in secrets]
+    if named:
+        from modicum import secret  # most programs have none
+
+        yield from secret.create(named)
+    return found
 
 
 def _read_sources(functions: list[Function[Any, Any, Any]]) -> dict[str, Source]:
@@ -67,7 +84,6 @@ def _creation(
         "name": function.name,
         "image": image,
         "files": files if source is None else [*files, source.files.id],
-        "options": function.options.as_dict(),
         "spec": {
             "name": function.name,
             "module": "" if function.serialized else _module_of(function, source),

@@ -77,6 +77,15 @@ class Item:
         self.value = value
 
 
+class Farewell:
+    """If the caller gives up from here on, send this message; None: there is nothing more to say. → None"""
+
+    __slots__ = ("header",)
+
+    def __init__(self, header: Header | None) -> None:
+        self.header = header
+
+
 class Reconnect:
     """The connection was lost: make a new one, starting the server if need be. → None"""
 

@@ -31,10 +31,10 @@ def _info(options: dict[str, Any], spec: dict[str, Any], image: str | None) -> F
     placement = options.get("placement") or {}
     retries, concurrency, batching = (options.get(name) for name in ("retries", "concurrency", "batching"))
     return FunctionInfo(
-        cpu=None,
-        memory_mib=None,
-        gpus=[],
-        ephemeral_disk_mib=None,
+        cpu=_asked(options.get("cpu")),
+        memory_mib=_asked(options.get("memory")),
+        gpus=[(each["type"], each["count"]) for each in options.get("gpu") or ()],
+        ephemeral_disk_mib=options.get("ephemeral_disk"),
         image_info=FunctionInfo.ImageInfo(None, image),
         startup_timeout=options["startup_timeout"],
         timeout=options["timeout"],
@@ -47,16 +47,21 @@ def _info(options: dict[str, Any], spec: dict[str, Any], image: str | None) -> F
         batching_info=FunctionInfo.BatchingInfo(**batching) if batching else None,
         concurrency_info=FunctionInfo.ConcurrencyInfo(**concurrency) if concurrency else None,
         schedule=describe(options["schedule"]) if options.get("schedule") else None,
-        restrict_modal_access=False,
-        block_network=False,
+        restrict_modal_access=options.get("restrict_modal_access", False),
+        block_network=options.get("block_network", False),
         single_use_containers=options.get("single_use_containers", False),
         volumes={},
         cloud_bucket_mounts={},
-        secrets=[],
+        secrets=list(options.get("secrets", ())),
         web_info=None,
         method_names=list(spec["methods"]) if spec.get("class") else None,
         method_details={} if spec.get("class") else None,
     )
+
+
+def _asked(pair: list[Any] | None) -> Any:
+    """Return a request, or a request and a limit, as a decorator has it."""
+    return pair and (pair[0] if pair[1] is None else tuple(pair))
 
 
 def time_range(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:

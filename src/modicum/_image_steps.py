@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from modicum.exception import InvalidError, NotFoundError
+from modicum.secret import read as read_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,13 +107,23 @@ def version_of(name: str, version: object) -> Step:
     return {name: version} if version else {}
 
 
-def common(method: str, force_build: bool, env: Mapping[str, str | None] | None, **later: object) -> Step:
+def common(
+    method: str,
+    force_build: bool,
+    env: Mapping[str, str | None] | None,
+    secrets: object = None,
+    **later: object,
+) -> Step:
     """Return what every step may have. `later` is what cannot be had yet."""
     refuse(method, **later)
     if env is not None and not hasattr(env, "items"):
         raise InvalidError(f"{method}: `env` must map strings to strings, not {env!r}.")
     found = variables(method, "env", {name: value for name, value in (env or {}).items() if value is not None})
-    return {**({"env": found} if found else {}), **({"force_build": True} if force_build else {})}
+    return {
+        **({"env": found} if found else {}),
+        **({"secrets": read_secrets(f"{method}: secrets", secrets)} if secrets else {}),
+        **({"force_build": True} if force_build else {}),
+    }
 
 
 def refuse(method: str, **parameters: object) -> None:

@@ -16,10 +16,10 @@ def _names(words: str) -> frozenset[str]:
 
 NOT_YET = {
     "modal": _names(
-        "Client CloudBucketMount Cluster Dict Environment NetworkFileSystem Probe "
-        "Proxy Queue Sandbox SandboxSnapshot SchedulerPlacement Secret Server Tunnel Volume Workspace "
+        "Client CloudBucketMount Cluster Environment NetworkFileSystem Probe "
+        "Proxy Sandbox SandboxSnapshot SchedulerPlacement Server Tunnel Volume Workspace "
         "asgi_app billing clustered container_process experimental "
-        "fastapi_endpoint forward gpu interact io_streams sessioned web_endpoint web_server "
+        "fastapi_endpoint forward io_streams sessioned web_endpoint web_server "
         "wsgi_app"
     ),
     "modal.exception": _names(
@@ -32,9 +32,9 @@ NOT_YET = {
         "simulate_preemption"
     ),
     "modal.types": _names(
-        "AppStats BillingReportItem CloudBucketMountInfo DictInfo EnvironmentBillingSummary FileEntry FileEntryType "
+        "AppStats BillingReportItem CloudBucketMountInfo EnvironmentBillingSummary FileEntry FileEntryType "
         "FileInfo FileType FileWatchEvent FileWatchEventType LogEntry LogSource MemberTokenInfo MetricDefinition "
-        "MetricSeries MetricsSchema ObjectMetrics ProxyTokenInfo QueueInfo SandboxConnectCredentials SandboxGroupStats "
+        "MetricSeries MetricsSchema ObjectMetrics ProxyTokenInfo SandboxConnectCredentials SandboxGroupStats "
         "SandboxRuntime SandboxStats SecretInfo ServerAutoscalerSettings ServerContainerInfo ServerInfo "
         "ServerSessionCredentials ServerStats ServiceUserInfo TimeSeriesPoint TokenData VolumeCreateOptions VolumeInfo "
         "VolumeMountInfo WorkspaceBillingSummary WorkspaceMemberInfo WorkspaceSettings"
@@ -42,12 +42,15 @@ NOT_YET = {
     "App": _names("get_dashboard_url logs sandboxes server stats"),
     "Cls": _names("client get_dashboard_url"),
     "Function": _names("client get_dashboard_url logs metrics"),
+    "Dict": _names("client get_dashboard_url"),
     "FunctionCall": _names("client get_dashboard_url logs"),
     "Image": _names(
         "client from_aws_ecr from_dockerfile from_gcp_artifact_registry from_id from_name from_registry "
         "from_scratch get_dashboard_url hydrate logs micromamba micromamba_install pip_install_private_repos "
         "publish"
     ),
+    "Secret": _names("client from_name get_dashboard_url info objects update"),
+    "Queue": _names("client get_dashboard_url"),
 }
 """Names of Modal's that Modicum is to have. What has come is taken out here; a test finds what was forgotten."""
 
@@ -68,6 +71,10 @@ GONE: dict[str, dict[str, str]] = {
         "wsgi": "it is now @modal.wsgi_app(), which is not in Modicum yet",
     },
     "Cls": {},
+    "Dict": {
+        "new": "use Dict.ephemeral() or Dict.from_name(…, create_if_missing=True)",
+        "persisted": "use Dict.from_name(…, create_if_missing=True)",
+    },
     "Function": {
         "call": "use .remote(…) to run it in a container, .local(…) to run it right here",
     },
@@ -75,6 +82,10 @@ GONE: dict[str, dict[str, str]] = {
     "Image": {
         "run_inside": "use `with image.imports():`",
         "extend": "use Image.dockerfile_commands(…)",
+    },
+    "Queue": {
+        "new": "use Queue.ephemeral() or Queue.from_name(…, create_if_missing=True)",
+        "persisted": "use Queue.from_name(…, create_if_missing=True)",
     },
 }
 """Names of earlier years that cannot be kept, and what to do instead."""

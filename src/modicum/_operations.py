@@ -7,32 +7,13 @@ Each is written once and driven by `_blocking.py` or `_async.py`. The first of t
 from __future__ import annotations
 
 import os
-import traceback
 from collections import deque
 
 from modicum import _blobs, _context
 from modicum._exchange import ConnectionLost, Item, Pull, Receive, Reconnect, Request, Send
-from modicum.exception import (
-    ExecutionError,
-    FunctionTimeoutError,
-    InternalFailure,
-    NotFoundError,
-    RemoteError,
-    ResourceExhaustedError,
-    from_code,
-)
-from modicum.wire import values
-from modicum.wire.messages import (
-    AHEAD_BYTES,
-    AHEAD_PIECES,
-    EXCEPTION,
-    GENERATOR_DONE,
-    INLINE_BYTES_MAX,
-    INTERNAL,
-    SUCCESS,
-    TERMINATED,
-    TIMEOUT,
-)
+from modicum._outputs import Output, load
+from modicum.exception import ResourceExhaustedError, from_code
+from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES, INLINE_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +125,7 @@ def generate(target: Target, call: str, arguments: bytes) -> Operation[None]:
                 if header["t"] == "call.piece":
                     item = incoming.take(header, payload)
                     if item is not None:
-                        yield Item(values.loads(item))
+                        yield Item(load(item, bool(header.get("plain"))))
                     if incoming.should_acknowledge():
                         yield Send(incoming.acknowledgement())
                 elif header["t"] == "call.outputs":
@@ -416,83 +397,6 @@ class _Incoming:
         """Return the message that says how far we are."""
         self._acknowledged, self._bytes = self.next, 0
         return {"t": "call.ack", "call": self._call, "pieces": self.next}, b""
-
-
-class Output:
-    """An output that has come. The bytes of a large one have to be fetched before it has a value."""
-
-    __slots__ = ("_data", "_lost", "_status", "blob", "index")
-
-    def __init__(self, entry: Any, data: bytes) -> None:
-        self.index, self._status, _, self.blob = entry
-        self._data: bytes | bytearray = data
-        self._lost = False
-
-    def fetch(self) -> Operation[bool]:
-        """Fetch the bytes. Return False if they went with a server that was lost: the input has to run again."""
-        if self.blob is None:
-            return True
-        try:
-            self._data = yield from _blobs.get(self.blob)
-        except ConnectionLost:
-            self._lost = True
-            raise
-        except NotFoundError:
-            if self._lost:
-                return False
-            raise
-        return True
-
-    def fetch_through(self) -> Operation[None]:
-        """Fetch the bytes over as many connections as it takes. Raises `ConnectionLost` if they are no longer there."""
-        there: bool | None = None
-        while there is None:
-            try:
-                there = yield from self.fetch()
-            except ConnectionLost:
-                yield Reconnect()
-        if not there:
-            raise ConnectionLost
-
-    def value(self) -> Any:
-        """Return the value or raise what the output stands for."""
-        return _value(self._status, self._data)
-
-
-def _value(status: str, data: bytes | bytearray) -> Any:
-    if status in (SUCCESS, GENERATOR_DONE):
-        try:
-            return values.loads(data)
-        except Exception as error:
-            raise ExecutionError(
-                f"the function returned a value that cannot be loaded here: {type(error).__name__}: {error}; "
-                "are the packages that its type needs installed in this environment?"
-            ) from error
-    if status == EXCEPTION:
-        raise _exception(data)
-    text = bytes(data).decode()
-    raise {TIMEOUT: FunctionTimeoutError, INTERNAL: InternalFailure, TERMINATED: RemoteError}[status](text)
-
-
-def _exception(data: bytes | bytearray) -> BaseException:
-    error = values.load_exception(bytes(data))
-    if isinstance(error, values.Unloadable):
-        return _unloadable(error)
-    if isinstance(error, ModuleNotFoundError) and _context.is_local():
-        from modicum import _missing_modules  # it looks through the whole path
-
-        _missing_modules.advise(error)
-    if isinstance(error, Exception):
-        return error
-    # Raised here, a SystemExit or KeyboardInterrupt of the function would end the caller without a word.
-    text = "".join(traceback.format_exception(error))
-    return RemoteError(f"the function ended with {type(error).__name__}:\n{text}")
-
-
-def _unloadable(error: values.Unloadable) -> Exception:
-    if error.was_pickled:
-        return ExecutionError(f"the function raised an exception that cannot be loaded here:\n{error.text}")
-    return RemoteError(f"the function raised an exception that cannot be pickled:\n{error.text}")
 
 
 def _raise_failed(header: Header) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from modicum._exchange import ConnectionLost, Item, Reconnect, Request
-from modicum._operations import Output
+from modicum._outputs import Output
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS, TERMINATED, TIMEOUT
 
 TYPE_CHECKING = False

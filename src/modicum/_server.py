@@ -46,6 +46,7 @@ def connect() -> socket.socket:
 
     Raises `ConnectionError` when there is none and none can be started, `VersionError` when it speaks otherwise.
     """
+    _context.check_access("a request to the server")
     for _ in range(ATTEMPTS - 1):
         try:
             return _connect_once()

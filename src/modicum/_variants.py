@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._exchange import Operation
+    from modicum.secret import Secret
     from modicum.wire.frames import Header
 
 BOUND_MAX = 1000
@@ -42,8 +43,11 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
     _own: dict[str, Any]
 
     def __init__(self, base: Function[Any, Any, Any], settings: dict[str, Any], parameters: bytes = b"") -> None:
+        settings = dict(settings)
+        secrets = settings.pop("secrets", None)
         own: dict[str, Any] = {"options": settings, "parameters": b64encode(parameters).decode() or None}
         if isinstance(base, Variant):
+            secrets = secrets or base._secrets
             own["options"] = {**base._own["options"], **settings}
             own["parameters"] = own["parameters"] or base._own["parameters"]
             base = base._base
@@ -53,7 +57,7 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
         self.__dict__.pop("_find", None)
         self._base = base
         self._own = own
-        self._what = json.dumps(own, sort_keys=True)
+        self._secrets: list[Secret] = secrets or []
         self._object_id = None
         self._object_ids = []
 
@@ -63,13 +67,31 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
             self._base.is_generator,
             self._base.is_async,
         )  # one that was named is known now
-        found = _bound.get((base, self._what))
+        what = self._what()
+        found = _bound.get((base, what))
         if found is None:
-            ((answer, _),) = yield from ask({"t": "function.bind", "function": base, **self._own})
+            own = yield from self._as_sent()
+            ((answer, _),) = yield from ask({"t": "function.bind", "function": base, **own})
+            if answer.get("remarks"):
+                from modicum import _remarks
+
+                _remarks.tell((answer,))
             if len(_bound) >= BOUND_MAX:
                 _bound.clear()
-            found = _bound[base, self._what] = answer["function"]
+            found = _bound[base, what] = answer["function"]
         return found
+
+    def _what(self) -> str:
+        """Return what tells this variant from others of its function."""
+        return json.dumps([self._own, [each.identity() for each in self._secrets]], sort_keys=True)
+
+    def _as_sent(self) -> Operation[dict[str, Any]]:
+        if not self._secrets:
+            return self._own
+        from modicum import secret
+
+        ids = yield from secret.create(self._secrets)
+        return {**self._own, "options": {**self._own["options"], "secrets": ids}}
 
     def ready(self, kind: str = "") -> Operation[str]:
         """Return the variant's id. It is another whenever the function itself is another, in each run of its app."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modicum.cls import Cls, parameter
     from modicum.retries import Retries
     from modicum.schedule import Schedule
+    from modicum.secret import Secret
     from modicum.types import AppInfo
 
     P = ParamSpec("P")
@@ -65,9 +66,9 @@ class App(Explained):
         def double(x: int) -> int:
             return 2 * x
 
-    `image` is the default image of its functions, `include_source` says whether their source goes into their containers
-    by itself, `tags` are for you. Raises `InvalidError` for a name that is not 1 to 64 characters of letters, digits,
-    `.`, `_` and `-`, or that looks like an app's id.
+    `image` is the default image of its functions, `secrets` are given to all of them, `include_source` says whether
+    their source goes into their containers by itself, `tags` are for you. Raises `InvalidError` for a name that is not
+    1 to 64 characters of letters, digits, `.`, `_` and `-`, or that looks like an app's id.
     """
 
     @accepts(*options.APP_OLD_NAMES, name="modal.App")
@@ -91,6 +92,7 @@ class App(Explained):
         self.tags = options.check_tags("tags", tags)
         self.include_source = include_source
         self._image = image
+        self._secrets: list[Secret] = options.read_secrets("secrets", secrets)
         self._functions: dict[str, Function[Any, Any, Any]] = {}
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint] = {}
@@ -172,9 +174,11 @@ class App(Explained):
         than have work while there is any, and end after `scaledown_window` seconds (2 to 3600, 60 if not given) without
         work, with `single_use_containers` after one input. `timeout` limits each attempt to run an input and
         `startup_timeout` (by default the same) a container's start, in seconds; `retries` is how often an input that
-        failed runs again. `schedule`, a `modal.Cron` or a `modal.Period`, has it run by itself. `serialized` ships the
-        function itself in place of its module's file, `include_source=False` neither; `name` is its name in the app.
-        What `options.WITHOUT_EFFECT` lists is accepted and changes nothing.
+        failed runs again. `schedule`, a `modal.Cron` or a `modal.Period`, has it run by itself. `secrets` and `env`,
+        which wins, are environment variables that nobody else sees. `block_network` leaves a container no way out; with
+        `restrict_modal_access` its code cannot use Modicum, and callers take values of built-in types from it alone.
+        `serialized` ships the function itself in place of its module's file, `include_source=False` neither; `name` is
+        its name in the app. What `options.WITHOUT_EFFECT` lists is accepted and changes nothing.
 
         Raises `InvalidError` for a value that makes no sense, and for the other parameters: they are yet to come.
         """
@@ -269,8 +273,9 @@ class App(Explained):
         """Run the app while the block lasts: `with app.run():`, or `async with app.run():`.
 
         At its end all its containers are gone; with `detach=True` it lives on at the server if this program ends, until
-        what was spawned has ended. `name` is its name at the server, by default its own. Raises `InvalidError` if the
-        app runs already or this is a container.
+        what was spawned has ended. With `interactive=True` its functions may use this terminal, to be debugged by
+        `breakpoint()` or `pdb`: output must be enabled then. `name` is its name at the server, by default its own.
+        Raises `InvalidError` if the app runs already, this is a container, or there is no terminal.
         """
         from modicum._running import RunMethod  # a container runs no apps
 
@@ -364,6 +369,11 @@ class App(Explained):
         """Return the image that a function's containers are made of."""
         default = self if function.app is None else function.app
         return function.image or default._image or Image.debian_slim()
+
+    def secrets_of(self, function: Function[Any, Any, Any]) -> list[Secret]:
+        """Return the secrets of a function's containers, the later one wins: its app's, then its own."""
+        default = self if function.app is None else function.app
+        return [*default._secrets, *function.options.secrets]
 
     lookup = Both(_look_up)
 

@@ -87,6 +87,7 @@ class Function(Configurable[P, R, O]):
 
     def _id_here(self) -> str:
         """Return the id in this container, which may call functions of its own app. Names alone would find others'."""
+        _context.check_access(f"a call of {self.name!r}")
         known = _context.functions.get(self.name)
         if known is None:
             raise ExecutionError(

@@ -59,8 +59,9 @@ class Image(Explained, Packages):
         image = modicum.Image.debian_slim(python_version="3.12").pip_install("numpy", "pandas")
 
     What the methods share: `env` is set while the step runs only; `force_build` makes the step's layer anew even if it
-    is there, and whoever has the same step then gets the new one. `secrets`, `volumes` and `gpu` are not there yet.
-    All raise `InvalidError` for arguments that cannot work.
+    is there, and whoever has the same step then gets the new one. `secrets` are variables that only the step sees; it
+    runs again when they change. `volumes` and `gpu` are not there yet. All raise `InvalidError` for arguments that
+    cannot work.
     """
 
     __slots__ = ("_attached", "_failed_imports", "_object_id", "_steps")

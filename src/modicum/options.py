@@ -13,7 +13,7 @@ from modicum.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from modicum._old_names import Old
@@ -73,6 +73,7 @@ def read_overrides(owner: str, given: dict[str, Any]) -> dict[str, Any]:
     """
     kept = {each.name: each.read(owner, given[each.name]) for each in PARAMETERS if given.get(each.name) is not None}
     placement = _placement(kept)
+    kept["secrets"] = _all_secrets(kept) or None
     settings = {name: value for name, value in kept.items() if value is not None and name in Options.__slots__}
     return settings if placement is None else {**settings, "placement": placement}
 
@@ -117,6 +118,29 @@ def check_tags(name: str, value: Any) -> dict[str, str]:
             f"{name} must be a dict whose keys and values are 1 to 63 letters, digits, '.', '_' or '-', not {value!r}"
         )
     return dict(tags)
+
+
+def read_secrets(name: str, value: Any) -> Any:
+    """Return the secrets that are given, a list. Raises `InvalidError`."""
+    if not value:
+        return []
+    from modicum.secret import read
+
+    return read(name, value)
+
+
+def _env(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    from modicum.secret import read_env
+
+    return read_env(name, value)
+
+
+def _all_secrets(settings: dict[str, Any]) -> list[Any]:
+    """Return what gives a function its variables; the later one wins."""
+    env = settings.get("env")
+    return [*settings.get("secrets", ()), *([] if env is None else [env])]
 
 
 def _maybe_flag(name: str, value: Any) -> Any:
@@ -204,6 +228,24 @@ def _placement(settings: dict[str, Any]) -> dict[str, Any] | None:
     return {name: value for name, value in wishes.items() if value} or None
 
 
+def _resource(name: str, value: Any) -> Any:
+    """Return how much of a machine is asked for, as it is sent."""
+    if value is None:
+        return None
+    from modicum import _resources
+
+    return getattr(_resources, name)(name, value)
+
+
+def _gpu(name: str, value: Any) -> Any:
+    """Return the GPUs that are asked for, ranked, as they are sent."""
+    if value is None:
+        return None
+    from modicum import _gpu
+
+    return _gpu.read(name, value)
+
+
 def _single_use(inputs: Any) -> Any:
     if inputs not in (None, 1):
         raise InvalidError(f"max_inputs can only be 1, which is now single_use_containers=True, not {inputs!r}")
@@ -247,15 +289,15 @@ def _concurrently(decorator: Any, inputs: Any) -> Any:
 PARAMETERS = (
     Parameter("image", None, check_image),
     Parameter("schedule", None, _schedule),
-    Parameter("env"),
-    Parameter("secrets", None, None, (Renamed("secret", "secrets", lambda one: [one] if one else None),)),
-    Parameter("gpu"),
+    Parameter("env", None, _env),
+    Parameter("secrets", None, read_secrets, (Renamed("secret", "secrets", lambda one: [one] if one else None),)),
+    Parameter("gpu", None, _gpu),
     Parameter("serialized", False, check_flag),
     Parameter("network_file_systems", {}),
     Parameter("volumes", {}),
-    Parameter("cpu"),
-    Parameter("memory"),
-    Parameter("ephemeral_disk"),
+    Parameter("cpu", None, _resource),
+    Parameter("memory", None, _resource),
+    Parameter("ephemeral_disk", None, _resource),
     Parameter("min_containers", None, _at_least(0), (Renamed("keep_warm", "min_containers"),)),
     Parameter("max_containers", None, _at_least(1), (Renamed("concurrency_limit", "max_containers"),)),
     Parameter(
@@ -275,15 +317,15 @@ PARAMETERS = (
     Parameter(
         "enable_memory_snapshot", False, check_flag, (Renamed("checkpointing_enabled", "enable_memory_snapshot"),)
     ),
-    Parameter("block_network", False),
-    Parameter("restrict_modal_access", False),
+    Parameter("block_network", False, check_flag),
+    Parameter("restrict_modal_access", False, check_flag),
     Parameter(
         "single_use_containers", False, check_flag, (Renamed("max_inputs", "single_use_containers", _single_use),)
     ),
     Parameter("i6pn"),
     Parameter("include_source", None, _maybe_flag),
     Parameter("experimental_options"),
-    Parameter("_experimental_restrict_output", False),
+    Parameter("_experimental_restrict_output", False, check_flag),
 )
 """The parameters of `@app.function`, in the order of its signature."""
 
@@ -298,7 +340,7 @@ WITHOUT_EFFECT = {
 
 GONE = (
     Moved("allow_concurrent_inputs", "@modal.concurrent(max_inputs=…)", _concurrently),
-    Refused("interactive", "it is now `modal run -i`, which is not in Modicum yet"),
+    Refused("interactive", "it is now `modal run -i`"),
     Refused(
         "mounts",
         "local files are part of the image now: `image.add_local_dir(…)`, `image.add_local_file(…)` or "
@@ -324,8 +366,9 @@ class Options:
     """What a function asks of the platform; all of it goes to the server. Made of what `read` returns."""
 
     __slots__ = (
-        "batching", "buffer_containers", "concurrency", "max_containers", "min_containers", "placement", "retries",
-        "scaledown_window", "schedule", "single_use_containers", "startup_timeout", "timeout",
+        "batching", "block_network", "buffer_containers", "concurrency", "cpu", "ephemeral_disk", "gpu",
+        "max_containers", "memory", "min_containers", "placement", "restrict_modal_access", "restrict_output",
+        "retries", "scaledown_window", "schedule", "secrets", "single_use_containers", "startup_timeout", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -342,7 +385,15 @@ class Options:
         self.startup_timeout = self.timeout if settings["startup_timeout"] is None else settings["startup_timeout"]
         self.retries = settings["retries"]
         self.schedule = settings["schedule"]
+        self.cpu = settings["cpu"]
+        self.memory = settings["memory"]
+        self.gpu = settings["gpu"]
+        self.ephemeral_disk = settings["ephemeral_disk"]
         self.single_use_containers = settings["single_use_containers"]
+        self.block_network = settings["block_network"]
+        self.restrict_modal_access = settings["restrict_modal_access"]
+        self.restrict_output = settings["_experimental_restrict_output"]
+        self.secrets = _all_secrets(settings)
         self.placement = _placement(settings)
         self.concurrency = concurrency
         self.batching = batching
@@ -361,6 +412,6 @@ class Options:
         decorated.concurrency, decorated.batching = concurrency, batching
         return decorated
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the options as they are sent."""
-        return {name: getattr(self, name) for name in self.__slots__}
+    def as_dict(self, secrets: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the options as they are sent, with the ids of all secrets in the place of the function's own."""
+        return {**{name: getattr(self, name) for name in self.__slots__}, "secrets": list(secrets)}

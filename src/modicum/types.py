@@ -207,16 +207,36 @@ class AppInfo:
     functions: dict[str, str]
 
 
+@dataclass
+class DictInfo:
+    """A dict: its name (None for an ephemeral one), and when and by whom it was made."""
+
+    name: str | None
+    created_at: datetime
+    created_by: str | None
+
+
+@dataclass
+class QueueInfo:
+    """A queue: its name (None for an ephemeral one), and when and by whom it was made."""
+
+    name: str | None
+    created_at: datetime
+    created_by: str | None
+
+
 __all__ = [
     "AppInfo",
     "AppLifecycle",
     "AppState",
+    "DictInfo",
     "FunctionAutoscalerSettings",
     "FunctionCurrentStats",
     "FunctionInfo",
     "FunctionStats",
     "InputInfo",
     "InputStatus",
+    "QueueInfo",
     "StatsPercentile",
     "StatsPercentileDistribution",
 ]

@@ -78,10 +78,13 @@ class Link:
             self._answers[number] = []
             self.send_kept(("request", number), {**header, "r": number}, payload)
         self._want()
-        with self._answered:
-            self._answered.wait_for(lambda: all(self._answers[number] for number in numbers))
-        self.forget([("request", number) for number in numbers])
-        return [self._answers.pop(number)[0] for number in numbers]
+        try:
+            with self._answered:
+                self._answered.wait_for(lambda: all(self._answers[number] for number in numbers))
+        finally:  # also if the wait was interrupted
+            self.forget([("request", number) for number in numbers])
+            answers = [self._answers.pop(number) for number in numbers]
+        return [answer[0] for answer in answers]
 
     def receive(self) -> Frame:
         """Return the next message, reconnecting as often as needed. Only one thread may call it."""

@@ -90,6 +90,7 @@ class Agent:
         _context.socket_directory = self._directory
         _context.app = header["app"]
         _context.functions = header["functions"]
+        _context.restricted = header.get("restricted", False)
         _context.logs_errors = header.get("logs_errors", False)
         if inputs_at_once(header["function"]) > 1:
             _context.separate()
@@ -97,6 +98,12 @@ class Agent:
         else:
             output.capture()
         self._take_signals()
+        if header.get("interactive"):
+            from modicum.agent.debugging import prepare
+
+            prepare(self, header["interactive"])
+        elif not os.environ.get("PYTHONBREAKPOINT"):
+            sys.breakpointhook = _refuse_breakpoint
         self._reading.start()
         try:
             self._inside = LOADING
@@ -107,6 +114,7 @@ class Agent:
             self._inside = ""
             self._fail(error)
             return
+        output.end()
         self._loaded = True
         self.link.send({"t": "agent.loaded"})
         serve()
@@ -434,6 +442,12 @@ def inputs_at_once(spec: dict[str, Any]) -> int:
     """Return how many inputs a container of a function runs at once."""
     concurrency = spec.get("concurrency")
     return 1 if concurrency is None else int(concurrency["max_inputs"])
+
+
+def _refuse_breakpoint(*args: object, **kwargs: object) -> None:
+    from modicum.agent.endings import no_terminal
+
+    raise no_terminal("breakpoint()")
 
 
 def _failure(error: BaseException) -> tuple[str, bytes]:

@@ -11,6 +11,7 @@ from modicum import _context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 MARK_START = b"\x1e\x02"
@@ -21,6 +22,9 @@ HELD_BYTES_MAX = 1 << 16
 
 _writers: list[_MarkingWriter] = []
 _separators: list[_Separator] = []
+
+at_end: Callable[[str], None] | None = None
+"""Called before all that an input, or all of them, printed is handed over: where they may have a terminal."""
 
 
 class _MarkingWriter(io.RawIOBase):
@@ -38,11 +42,18 @@ class _MarkingWriter(io.RawIOBase):
         """Return whether the present input has written anything."""
         return bool(self.key) and self._marked == self.key
 
+    def be_plain(self, plain: bool) -> None:
+        """From here on write no mark for this input: the descriptor is a terminal. Or write it again: it is none."""
+        self._marked = self.key if plain else b""
+
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
         return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
 
     def write(self, data: object) -> int:
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
@@ -66,6 +77,7 @@ class _Separator(io.BufferedIOBase):
         self._rests: dict[bytes, bytes] = {}
         self._printed: set[bytes] = set()
         self._marked = b""
+        self._plain = False
 
     def writable(self) -> bool:
         return True
@@ -73,12 +85,16 @@ class _Separator(io.BufferedIOBase):
     def fileno(self) -> int:
         return self._descriptor
 
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
     def write(self, data: object) -> int:
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
         key = (_context.key() or "").encode()
         with self._lock:
             text = self._rests.pop(key, b"") + view
-            end = len(text) if len(text) > HELD_BYTES_MAX else text.rfind(b"\n") + 1
+            whole = self._plain or len(text) > HELD_BYTES_MAX
+            end = len(text) if whole else text.rfind(b"\n") + 1
             self._emit(key, text[:end])
             if text[end:]:
                 self._rests[key] = text[end:]
@@ -95,6 +111,12 @@ class _Separator(io.BufferedIOBase):
             self._printed.discard(key)
             return printed
 
+    def be_plain(self, plain: bool) -> None:
+        """From here on write all at once and without marks: the descriptor is a terminal. Or no longer so."""
+        with self._lock:
+            self._plain = plain
+            self._marked = b""
+
     def flush_of(self, key: bytes) -> None:
         """Let go of an input's unfinished line."""
         with self._lock:
@@ -104,7 +126,7 @@ class _Separator(io.BufferedIOBase):
         if not text:
             return
         self._printed.add(key)
-        if self._marked != key:
+        if self._marked != key and not self._plain:
             self._marked = key
             text = MARK_START + key + MARK_END + text
         view = memoryview(text)
@@ -140,11 +162,21 @@ def begin(key: str) -> None:
         writer.key = marked
 
 
+def be_plain(plain: bool) -> None:
+    """Both streams are a terminal from here on, or no longer so. What was printed before has been flushed."""
+    for writer in _writers:
+        writer.be_plain(plain)
+    for separator in _separators:
+        separator.be_plain(plain)
+
+
 def end(key: str = "") -> bool:
     """Hand all that was printed to the kernel, unfinished lines too; return whether this input printed anything.
 
     `key` is the input's, where several run at once.
     """
+    if at_end is not None:
+        at_end(key)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

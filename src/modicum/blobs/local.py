@@ -69,6 +69,15 @@ class LocalBlobs:
         path.with_name(path.name + _PARTIAL).unlink(missing_ok=True)
         self._received.pop(blob, None)
 
+    def sync(self, blob: str) -> None:
+        """Have a complete blob on the disk when this returns, whatever becomes of the machine. Takes its time."""
+        for path in (self.path(blob), self.folder):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
     def sweep(self, keep: set[str], prefix: str, older_than: float) -> None:
         """Delete blobs of a prefix that nobody names and that were written before a time (seconds since the epoch)."""
         for entry in os.scandir(self.folder):

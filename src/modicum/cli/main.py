@@ -10,9 +10,11 @@ import click
 from modicum import config as settings
 from modicum._alias import install_as_modal
 from modicum.cli import calls, logs, run_now, versions  # noqa: F401 - they add commands to the groups
+from modicum.cli.billing import billing
 from modicum.cli.completion import completion
 from modicum.cli.containers import container
 from modicum.cli.deploy import deploy_app
+from modicum.cli.dicts import dicts
 from modicum.cli.doctor import doctor
 from modicum.cli.errors import INTERRUPTED, reporting_errors
 from modicum.cli.functions import function
@@ -20,14 +22,15 @@ from modicum.cli.groups import Group
 from modicum.cli.images import image
 from modicum.cli.listing import app
 from modicum.cli.profiles import config, profile
+from modicum.cli.queues import queues
 from modicum.cli.run import run
 from modicum.cli.serve import serve
 from modicum.cli.server import server
 from modicum.cli.setup import setup
 
 _NOT_YET = frozenset({
-    "billing", "changelog", "cluster", "curl", "dashboard", "dict", "endpoint", "environment",
-    "launch", "nfs", "queue", "secret", "shell", "skills", "token", "volume", "workspace",
+    "changelog", "cluster", "curl", "dashboard", "endpoint", "environment",
+    "launch", "nfs", "secret", "shell", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
 
@@ -39,7 +42,8 @@ def cli() -> None:
 
 
 for command in (
-    run, serve, deploy_app, app, container, function, image, server, config, profile, setup, doctor, completion,
+    run, serve, deploy_app, app, container, function, image, dicts, queues, billing, server, config, profile, setup,
+    doctor, completion,
 ):  # fmt: skip
     cli.add_command(command)
 

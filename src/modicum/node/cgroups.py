@@ -15,8 +15,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from modicum.runtimes.base import Limits, Usage
+
+from . import cgroup_usage
+
 CPU_PERIOD_US = 100_000
 _WANTED = ("pids", "memory", "cpu")
+"""What limits. On version 1 CPU time is counted by another controller, `cpuacct`."""
+
 _SCAFFOLD = 2
 """The runtime and the container's init count as well, and are ours."""
 
@@ -51,10 +57,11 @@ def find_tree(home_key: str, root: Path = Path("/sys/fs/cgroup"), own: str | Non
     if (root / "cgroup.controllers").exists():
         return _unified_tree(home_key, root, own)
     groups: dict[str, Path] = {}
-    for controller in _WANTED:
+    for controller in (*_WANTED, "cpuacct"):
         group = root / controller / "modicum" / home_key
         if (root / controller / "cgroup.procs").exists() and _make(group) and _may_use(group):
-            groups[controller] = group
+            same = [other for other in groups.values() if other.samefile(group)]  # `cpu,cpuacct` is one as a rule
+            groups[controller] = same[0] if same else group
     return Tree(groups, 1, tuple(name for name in _WANTED if name not in groups))
 
 
@@ -111,26 +118,23 @@ class Slots:
             if str(pid) in _read(group / "cgroup.procs").split():
                 _try_write(group.parents[2] / "cgroup.procs", str(pid))
 
-    def limit(self, slot: str, pids: int | None, memory_bytes: int | None, cpus: float | None) -> None:
-        """Write the limits of a slot; None means none."""
+    def limit(self, slot: str, limits: Limits) -> None:
+        """Write the limits of a slot, which is used once; None means none."""
         groups = self._tree.groups
-        if pids is not None and "pids" in groups:
-            _write(groups["pids"] / slot / "pids.max", str(pids + _SCAFFOLD))
-        if cpus is not None and "cpu" in groups:
-            self._limit_cpus(groups["cpu"] / slot, cpus)
-        if memory_bytes is not None and "memory" in groups:
-            self._limit_memory(groups["memory"] / slot, memory_bytes)
+        if limits.pids is not None and "pids" in groups:
+            _write(groups["pids"] / slot / "pids.max", str(limits.pids + _SCAFFOLD))
+        if limits.cpus is not None and "cpu" in groups:
+            self._limit_cpus(groups["cpu"] / slot, limits.cpus)
+        if limits.cpus_share is not None and "cpu" in groups:
+            self._weigh(groups["cpu"] / slot, limits.cpus_share)
+        if limits.memory_bytes is not None and "memory" in groups:
+            self._limit_memory(groups["memory"] / slot, limits.memory_bytes)
 
-    def ran_out_of_memory(self, slot: str) -> bool:
-        """Whether the kernel has killed a process of the slot for memory."""
-        if "memory" not in self._tree.groups:
-            return False
-        name = "memory.events" if self._tree.version == 2 else "memory.oom_control"
-        for line in _read(self._tree.groups["memory"] / slot / name).splitlines():
-            key, _, value = line.partition(" ")
-            if key == "oom_kill":
-                return int(value) > 0
-        return False
+    def measure(self, slot: str) -> tuple[Usage, bool]:
+        """Return what a slot's processes have used, and whether the kernel has killed one of them for memory."""
+        groups = {name: group / slot for name, group in self._tree.groups.items()}
+        read = cgroup_usage.version_2 if self._tree.version == 2 else cgroup_usage.version_1
+        return read(groups)
 
     def remove(self, slot: str, within_s: float = 2.0) -> bool:
         """End whatever is left in the slot and remove it; False if the kernel still holds it after that time."""
@@ -163,6 +167,13 @@ class Slots:
         else:
             _write(group / "cpu.cfs_period_us", str(CPU_PERIOD_US))
             _write(group / "cpu.cfs_quota_us", str(quota))
+
+    def _weigh(self, group: Path, cpus: float) -> None:
+        """Both defaults, 100 and 1024, are the weight of one CPU."""
+        if self._tree.version == 2:
+            _write(group / "cpu.weight", str(min(10_000, max(1, round(cpus * 100)))))
+        else:
+            _write(group / "cpu.shares", str(min(1 << 18, max(2, round(cpus * 1024)))))
 
     def _limit_memory(self, group: Path, memory_bytes: int) -> None:
         if self._tree.version == 2:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from modicum.runtimes.base import BindMount, Limits, RuntimeFailure
+from modicum.runtimes import PROCESS
+from modicum.runtimes.base import BindMount, Exit, Limits, RuntimeFailure
 from modicum.wire.channel import RemoteFailure
 
+from .gpus.grants import Grants
+from .gpus.inventory import Inventory
 from .images.hints import with_hint
 from .launch import Launch
 from .launcher import Container, NodeLauncher
 from .layout import Layout
+from .metering import Meter
 from .outbox import Deliver, Outbox
 
 SOCKET, AGENT = "/run/modicum", "/run/modicum-agent"
@@ -37,14 +42,18 @@ class Images(Protocol):
 class _Tracked:
     """A container from its start to its acknowledged end."""
 
-    def __init__(self, container_id: str, function: str, generation: int, deliver: Deliver) -> None:
+    def __init__(self, container_id: str, spec: dict[str, Any], deliver: Deliver) -> None:
         self.id = container_id
-        self.function = function
-        self.generation = generation
+        self.function = spec.get("function", "")
+        self.generation = spec.get("generation", 0)
+        self.restricted, self.plain = bool(spec.get("restricted")), bool(spec.get("plain"))
         self.running: Container | None = None
         self.started_at = time.time()
         self.is_unwanted = False
         self.layers: set[str] = set()
+        self.devices: tuple[str, ...] = ()  # the GPUs that are its own, until its process has ended
+        self.limits = Limits()
+        self.meter = Meter({}, time.monotonic())
         self.outbox = Outbox(container_id, deliver, self._on_full)
 
     def _on_full(self, is_full: bool) -> None:
@@ -59,11 +68,14 @@ class _Tracked:
 class Containers:
     """The server's containers on this node."""
 
-    def __init__(self, layout: Layout, launcher: NodeLauncher, images: Images, deliver: Deliver) -> None:
+    def __init__(
+        self, layout: Layout, launcher: NodeLauncher, images: Images, deliver: Deliver, inventory: Inventory
+    ) -> None:
         self._layout = layout
         self._launcher = launcher
         self._images = images
         self._deliver = deliver
+        self._grants = Grants(inventory, layout.runtime != PROCESS, layout.run / "nvidia")
         self._tracked: dict[str, _Tracked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,6 +87,9 @@ class Containers:
                 "function": tracked.function,
                 "generation": tracked.generation,
                 "started_at": tracked.started_at,
+                "devices": tracked.devices,
+                "restricted": tracked.restricted,
+                "plain": tracked.plain,
             }
             for tracked in self._tracked.values()
         ]
@@ -86,8 +101,7 @@ class Containers:
         """
         if container_id in self._tracked:
             return
-        function, generation = spec.get("function", ""), spec.get("generation", 0)
-        tracked = self._tracked[container_id] = _Tracked(container_id, function, generation, self._deliver)
+        tracked = self._tracked[container_id] = _Tracked(container_id, spec, self._deliver)
         tracked.layers.update(spec.get("layers", ()))
         await asyncio.shield(self._own(self._start(tracked, spec)))
 
@@ -103,6 +117,20 @@ class Containers:
             if tracked.running is not None:
                 tracked.running.kill()
         return tracked is not None
+
+    def running(self, container_id: str) -> Container:
+        """Return one that runs. Raises `RemoteFailure` if there is none of this id."""
+        tracked = self._tracked.get(container_id)
+        if tracked is None or tracked.running is None:
+            raise RemoteFailure("not_found", f"the container {container_id} does not run any longer")
+        return tracked.running
+
+    async def usage(self) -> dict[str, dict[str, Any]]:
+        """Read what each running container has used since it began."""
+        running = {each: each.running for each in self._tracked.values() if each.running is not None}
+        read = await asyncio.gather(*(container.usage() for container in running.values()))
+        now = time.monotonic()
+        return {each.id: each.meter.read(usage, now) for each, usage in zip(running, read) if each.id in self._tracked}
 
     async def flush(self, container_ids: list[str]) -> None:
         """Return when the server has all that these have written up to now."""
@@ -138,6 +166,7 @@ class Containers:
             raise RemoteFailure("start_failed", message) from failure
         finally:
             if tracked.running is None:
+                self._grants.give_back(tracked.id)
                 del self._tracked[tracked.id]
         if tracked.is_unwanted:
             tracked.running.kill()
@@ -146,6 +175,8 @@ class Containers:
     async def _follow(self, tracked: _Tracked, running: Container) -> None:
         delivering = self._own(tracked.outbox.run())
         ended = await running.wait()
+        self._grants.give_back(tracked.id)
+        tracked.devices = ()
         tracked.outbox.end(
             {
                 "t": "node.exited",
@@ -153,7 +184,8 @@ class Containers:
                 "code": ended.code,
                 "signal": ended.signal,
                 "oom": ended.oom,
-                "detail": ended.detail,
+                "detail": _why_out_of_memory(tracked, ended) if ended.oom else ended.detail,
+                "usage": tracked.meter.end(ended.usage, time.monotonic()),
             }
         )
         await delivering
@@ -173,16 +205,48 @@ class Containers:
             async with self._images.holding_files(set_id, spec["layers"][::-1]) as folder:
                 layers.insert(0, folder)
                 tracked.layers.add(folder.name)
-        limits = spec.get("limits") or {}
+        limits, request = spec.get("limits") or {}, spec.get("request") or {}
+        _check_disk(request.get("disk_bytes") or 0, self._layout)
+        tracked.limits = Limits(
+            limits.get("pids", 4096), limits.get("memory_bytes"), limits.get("cpus"), request.get("cpus")
+        )
+        tracked.meter = Meter(request, time.monotonic())
+        grant = self._grants.grant(tracked.id, spec.get("devices", ()), environ)
+        tracked.devices = tuple(spec.get("devices", ()))
         return Launch(
             id=tracked.id,
             layers=tuple(layers),
             argv=tuple(spec["argv"]),
-            env=environ,
+            env={**environ, **grant.environ},
             on_output=tracked.outbox.add,
             cwd=spec.get("cwd", "/root"),
             hostname=spec.get("hostname", "modicum"),
-            mounts=tuple(mounts),
-            limits=Limits(limits.get("pids", 4096), limits.get("memory_bytes"), limits.get("cpus")),
+            mounts=(*mounts, *grant.mounts),
+            limits=tracked.limits,
             network=spec.get("network", True),
         )
+
+
+def _why_out_of_memory(tracked: _Tracked, ended: Exit) -> str:
+    limit, peak = tracked.limits.memory_bytes, ended.usage.memory_peak_bytes
+    had = "" if peak is None else f", peak {_mib(peak)} MiB"
+    if limit is None:
+        return f"the machine ran out of memory: it had no limit{had}; say with memory=… how much it needs"
+    return f"it ran out of memory: limit {_mib(limit)} MiB{had}; ask for more with memory=…"
+
+
+def _check_disk(wanted_bytes: int, layout: Layout) -> None:
+    """Raise `RuntimeFailure` unless there is so much room where containers write."""
+    if not wanted_bytes:
+        return
+    disk = os.statvfs(layout.containers)
+    free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    if wanted_bytes > free:
+        raise RuntimeFailure(
+            f"it asks for {_mib(wanted_bytes)} MiB of disk, and {_mib(free)} MiB of {_mib(total)} MiB are free on its "
+            "machine; ask for less with ephemeral_disk=…, or make room",
+        )
+
+
+def _mib(count: int) -> int:
+    return count >> 20

@@ -6,6 +6,7 @@ So only processes of the node's own pid namespace are parked, and no request end
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import queue
 import socket
@@ -13,6 +14,8 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from modicum.runtimes.base import Limits
 
 from . import control
 from .cgroups import Slots
@@ -121,15 +124,17 @@ class Desk:
     def _act(self, message: control.Message, descriptors: list[int]) -> control.Message:
         slot = _slot(message["slot"])
         match message["op"]:
-            case "oom":
-                return {"oom": self._slots.ran_out_of_memory(slot)}
+            case "usage":
+                usage, oom = self._slots.measure(slot)
+                return {**dataclasses.asdict(usage), "oom": oom}
             case "free":
                 self._slots.remove(slot)
             case "park" if self._has_cgroups:
                 self._park(slot, descriptors[0])
             case "limit" if self._has_cgroups:
-                pids, memory_bytes, cpus = (_limit(message[name]) for name in ("pids", "memory_bytes", "cpus"))
-                self._slots.limit(slot, _whole(pids), _whole(memory_bytes), cpus)
+                pids, memory_bytes = (_whole(_limit(message[name])) for name in ("pids", "memory_bytes"))
+                cpus, share = (_limit(message[name]) for name in ("cpus", "cpus_share"))
+                self._slots.limit(slot, Limits(pids, memory_bytes, cpus, share))
         return {}
 
     def _park(self, slot: str, pidfd: int) -> None:

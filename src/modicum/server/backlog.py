@@ -269,7 +269,9 @@ class Backlog:
         if self._deliveries.drop_unclaimed(key):
             self._drop(function, 1)
             self._deliveries.tell_waiters(
-                output.call, Output(output.status, output.payload, output.blob), output.position
+                output.call,
+                Output(output.status, output.payload, output.blob, plain=output.plain),
+                output.position,
             )
 
     def _drop(self, function: str, count: int) -> None:

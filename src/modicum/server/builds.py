@@ -15,6 +15,7 @@ from modicum.server.logs import Logs
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import ChannelClosed, RemoteFailure
+from modicum.wire.frames import ProtocolError
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.builds")
@@ -42,6 +43,7 @@ class Builds:
         self._layers: set[str] = set()
         self._building: dict[str, _Build] = {}
         self._forced: dict[str, str] = {}
+        self.variables_of: Callable[[list[str]], dict[str, str]] = lambda secrets: {}
         self.claim: Callable[[str, list[str]], None] = lambda app, layers: None
         fleet.image_of = self._images.__getitem__
 
@@ -88,11 +90,26 @@ class Builds:
             build = self._building[planned.image] = _Build(asyncio.get_running_loop().create_future())
         build.logs.append(app)
         try:
-            return await self._drive(_request(planned), build)
+            return await self._drive(self._request(planned), build)
         finally:
             build.logs.remove(app)
             if not build.logs:
                 await self._release(planned.image, build)
+
+    def _request(self, planned: Plan) -> dict[str, Any]:
+        """Return what a node is asked to build."""
+        agent = build_id()
+        layers = [
+            {
+                "id": each.id,
+                "step": each.step,
+                "configured": each.configured,
+                "agent": agent,
+                "variables": self.variables_of(each.step.get("secrets", [])),
+            }
+            for each in planned.layers
+        ]
+        return {"t": "image.build", "build": planned.image, "layers": layers, "configured": planned.configured}
 
     def images(self) -> dict[str, list[str]]:
         """Return the images that there are, and the layers of each."""
@@ -117,6 +134,10 @@ class Builds:
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             except ChannelClosed:
                 pass
+            except ProtocolError:
+                raise RemoteFailure(
+                    "invalid", f"the steps of image {image}, with the variables of their secrets, are too large"
+                ) from None
             finally:
                 lost.cancel()
             if build.finished.done():
@@ -148,12 +169,3 @@ class Builds:
         build = self._building.get(image)
         if build is not None and not build.finished.done():
             build.finished.set_exception(RemoteFailure("image_build", message))
-
-
-def _request(planned: Plan) -> dict[str, Any]:
-    """Return what a node is asked to build."""
-    agent = build_id()
-    layers = [
-        {"id": each.id, "step": each.step, "configured": each.configured, "agent": agent} for each in planned.layers
-    ]
-    return {"t": "image.build", "build": planned.image, "layers": layers, "configured": planned.configured}

@@ -325,7 +325,7 @@ class Deliveries:
             payload, blob = self._spilled(channel, output)
             if blob is not None:
                 call.blobs.append(blob)
-            yield [index, output.status, len(payload), blob], payload
+            yield entry(index, output.status, payload, blob, output.plain), payload
 
     def _spilled(self, channel: Channel, output: Output) -> tuple[bytes, str | None]:
         if len(output.payload) < SPILL_OUTPUT_BYTES or channel.buffered < SPILL_BYTES:
@@ -378,8 +378,14 @@ class Deliveries:
 def _new_output(call: str, index: int, output: Output) -> stored.NewOutput:
     container = None if output.frame is None else output.frame.container
     return stored.NewOutput(
-        call, index, output.status, output.payload, output.blob, time.time(), container, output.run_s
+        call, index, output.status, output.payload, output.blob, time.time(), container, output.run_s, output.plain
     )
+
+
+def entry(index: int, status: str | None, payload: bytes, blob: str | None, plain: bool) -> list[Any]:
+    """Return an output as its reader is told of it."""
+    told = [index, status, len(payload), blob]
+    return [*told, True] if plain else told
 
 
 def _count(counts: dict[str, int], function: str, change: int) -> None:

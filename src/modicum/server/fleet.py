@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from modicum.server import gpus, limits
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.ends import Exit
@@ -40,7 +41,9 @@ class Fleet:
         self._deliveries = deliveries
         self.on_event: Callable[[ev.Event], None] = lambda event: None
         self.on_end: Callable[[Container, ev.ExitReason, str, Exit | None], None] = lambda *end: None
+        self.on_gone: Callable[[str, str], None] = lambda container, why: None
         self.image_of: Callable[[str], tuple[list[str], dict[str, Any]]] = lambda image: ([], {})
+        self.variables_of: Callable[[Function], dict[str, str]] = lambda function: {}
         self.functions: dict[str, Function] = {}
         self.containers: dict[str, Container] = {}
         self.nodes: dict[str, Channel] = {}
@@ -61,16 +64,16 @@ class Fleet:
         node = header["node"]
         channel.name = node
         running = header["containers"]
-        reported = [ev.Reported(each["id"], each["function"], each.get("generation", 0)) for each in running]
+        reported = [_reported(each) for each in running]
         present = {each.container for each in reported}
         for each, entry in zip(reported, running):
-            self._adopt(each, node, entry.get("started_at"))
+            self._adopt(each, node, entry)
         for container in [c for c in self.containers.values() if c.node == node and c.id not in present]:
             self.exited(container.id, ev.ExitReason.NODE_LOST, "its node does not know of it any longer")
         self.nodes[node] = channel
         self.node_facts[node] = header
         memory_mib = header["memory_bytes"] >> 20
-        self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported)))
+        self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported), gpus.devices_of(header)))
         # The core knows of them before their agents can speak.
         for container in [c for c in self.containers.values() if c.node == node and c.listener is None]:
             if container.id in present:
@@ -78,16 +81,22 @@ class Fleet:
         self.node_joined.set()
         log.info("node joined", extra={"node": node, "containers": len(reported)})
 
-    def _adopt(self, reported: ev.Reported, node: str, started_at: float | None) -> None:
+    def _adopt(self, reported: ev.Reported, node: str, entry: Header) -> None:
+        """Take in a container of an earlier server; what it was kept from then it is kept from still."""
         if reported.container not in self.containers:
             function = self.functions.get(reported.function)
             app = function.app if function is not None else ""
-            adopted = Container(reported.container, reported.function, app, node, started_at=started_at)
+            adopted = Container(reported.container, reported.function, app, node, started_at=entry.get("started_at"))
+            adopted.devices = reported.devices
+            if function is not None:
+                restrict(adopted, function.options)
+            adopted.restricted |= bool(entry.get("restricted"))
+            adopted.plain |= adopted.restricted or bool(entry.get("plain"))
             self.containers[reported.container] = adopted
 
     async def _listen(self, container: Container) -> None:
         """Open a container's socket, unless the container has gone meanwhile."""
-        listener = await self._links.listen_container(container.id, self.owner)
+        listener = await self._links.listen_container(container.id, self.owner, container.restricted)
         if container.id in self.containers:
             container.listener = listener
         else:
@@ -141,11 +150,13 @@ class Fleet:
 
     # -- containers ----------------------------------------------------------------------------------------
 
-    def start(self, container_id: str, function_id: str, node: str) -> None:
-        """Begin to start a container; an exit event follows if it cannot be."""
+    def start(self, container_id: str, function_id: str, node: str, devices: tuple[str, ...] = ()) -> None:
+        """Begin to start a container that gets these GPUs; an exit event follows if it cannot be."""
         function = self.functions[function_id]
         began = time.time()
         container = Container(container_id, function_id, function.app, node, started_at=began, made_of=function)
+        container.devices = devices
+        restrict(container, function.options)
         self.containers[container_id] = container
         # Its parent is the record: it ends by itself, within the node's time to answer.
         container.starting = asyncio.ensure_future(self._start(container, function))
@@ -168,6 +179,8 @@ class Fleet:
 
     def _spec(self, container: Container, function: Function) -> dict[str, Any]:
         layers, config = self.image_of(function.definition["image"])
+        options, facts = function.options, self.node_facts[container.node]
+        cpus = facts["cpus"]
         ours = {"IS_REMOTE": "1", "TASK_ID": container.id, "IMAGE_ID": function.definition["image"]}
         reserved = {f"{brand}_{name}": value for brand in ("MODICUM", "MODAL") for name, value in ours.items()}
         return {
@@ -175,12 +188,26 @@ class Fleet:
             "generation": function.generation,
             "layers": layers[::-1],
             "files": function.definition["files"],
-            "env": {**config.get("env", {}), **reserved, "MODICUM_BUILD": build_id()},
+            "env": {
+                **limits.thread_variables(options, cpus),
+                **config.get("env", {}),
+                **self.variables_of(function),
+                **reserved,
+                "MODICUM_BUILD": build_id(),
+            },
             "argv": [*config.get("entrypoint", ()), *AGENT_COMMAND],
             "cwd": config.get("workdir", SOURCE_ROOT),
             "hostname": "modicum",
-            "limits": {"pids": 4096, "memory_bytes": None, "cpus": None},
+            "limits": limits.limits(options, cpus),
+            "request": {
+                **limits.request(options, cpus),
+                "gpus": gpus.number_by_type(facts, container.devices),
+            },
+            "devices": list(container.devices),
             "link": True,
+            "network": not function.options.get("block_network"),
+            "restricted": container.restricted,
+            "plain": container.plain,
         }
 
     def tell(self, container_id: str, header: Header, payload: bytes = b"") -> None:
@@ -245,6 +272,7 @@ class Fleet:
             return
         log.info("exited", extra={"container": container_id, "why": f"{reason.value}: {detail}"})
         self._remove(container)
+        self.on_gone(container_id, detail)
         self.on_event(ev.ContainerExited(container_id, reason, detail))
         self.on_end(container, reason, detail, left)
 
@@ -273,3 +301,14 @@ class Fleet:
         for container in self._links.containers():
             if container not in self.containers:
                 self._links.remove(container)
+
+
+def restrict(container: Container, options: Mapping[str, Any]) -> None:
+    """Note what a function's options keep its container from."""
+    container.restricted = bool(options.get("restrict_modal_access"))
+    container.plain = container.restricted or bool(options.get("restrict_output"))
+
+
+def _reported(told: dict[str, Any]) -> ev.Reported:
+    """Return a container that a node runs, as the core takes it."""
+    return ev.Reported(told["id"], told["function"], told.get("generation", 0), tuple(told.get("devices", ())))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from modicum.server.api.fields import container_id
 from modicum.wire.channel import Channel, Handler
+from modicum.wire.messages import CONTAINER, HOSTILE, NODE, RESTRICTED, USER
 
 CONNECTIONS_MAX = 64
 """One container may have so many: the agent's, and one for each thread of user code that calls other functions."""
@@ -28,15 +29,16 @@ class Links:
 
     async def listen_user(self) -> asyncio.Server:
         """Listen for the user's own processes."""
-        return await self._listen(self._home / "sock", "user", "user", None)
+        return await self._listen(self._home / "sock", USER, USER, None)
 
     async def listen_node(self, owner: int) -> asyncio.Server:
         """Listen for the node; `owner` is the user id that it has outside."""
-        return await self._listen(self._home / "links" / "node", "node", "node", owner)
+        return await self._listen(self._home / "links" / "node", NODE, NODE, owner)
 
-    async def listen_container(self, container: str, owner: int) -> asyncio.Server:
-        """Listen for one container."""
-        return await self._listen(self._home / "links" / container_id(container), "container", container, owner)
+    async def listen_container(self, container: str, owner: int, restricted: bool = False) -> asyncio.Server:
+        """Listen for one container; of a restricted one only what its agent has to say is taken."""
+        principal = RESTRICTED if restricted else CONTAINER
+        return await self._listen(self._home / "links" / container_id(container), principal, container, owner)
 
     def containers(self) -> list[str]:
         """Return the containers that have a socket directory."""
@@ -82,13 +84,13 @@ class Links:
         channel = Channel(self._handler, self._closed)
         channel.principal = principal
         channel.name = name
-        if principal == "container":
+        if principal in HOSTILE:
             self._open[name] += 1
             channel.refused = self._open[name] > CONNECTIONS_MAX
         return channel
 
     def _closed(self, channel: Channel) -> None:
-        if channel.principal == "container":
+        if channel.principal in HOSTILE:
             self._open[channel.name] -= 1
             if not self._open[channel.name]:
                 del self._open[channel.name]

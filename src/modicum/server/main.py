@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -43,23 +44,32 @@ from modicum.server.controller import Controller
 from modicum.server.core import events as ev
 from modicum.server.core.state import State
 from modicum.server.deliveries import Deliveries
+from modicum.server.dicts import Dicts
 from modicum.server.ends import Ends
+from modicum.server.execs import Execs
 from modicum.server.filesets import FileSets
 from modicum.server.fleet import Fleet
 from modicum.server.history import History
 from modicum.server.links import Links
 from modicum.server.logging import configure
 from modicum.server.logs import Logs
+from modicum.server.objects import Objects
 from modicum.server.parts import Parts
 from modicum.server.publishing import Publishing
+from modicum.server.queues import Queues
 from modicum.server.records import App, Call
+from modicum.server.requests import Requests
 from modicum.server.schedules import Schedules
+from modicum.server.secrets import Secrets, named_by
 from modicum.server.settings import Settings
+from modicum.server.usage import Usage
 from modicum.server.variants import Variants
 from modicum.stores import calls as stored_calls
 from modicum.stores import ends as stored_ends
+from modicum.stores import objects as stored_objects
 from modicum.stores import queries, versions
 from modicum.stores import schedules as stored_schedules
+from modicum.stores import secrets as stored_secrets
 from modicum.stores.database import Database
 from modicum.stores.queries import StoredApp
 from modicum.wire.channel import Channel
@@ -101,10 +111,18 @@ def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
         if arguments.detached:
             leave_clients_cgroups()
         configure()
+        _leave_no_core()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Server(settings, engine(settings.home, settings.runtime)).run())
     except (OSError, ValueError, EngineFailure, OperationalError) as error:
         _end_with_reason(error)
+
+
+def _leave_no_core() -> None:
+    """What a crash leaves of our memory, or of the node's, may hold secrets. (Why 1: see `runtimes/oci/config.py`.)"""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def _end_with_reason(error: Exception) -> NoReturn:
@@ -155,7 +173,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         node_listener, user_listener = await self._begin(parts)
-        self._tasks = [asyncio.create_task(self._recover(parts)), asyncio.create_task(self._keep_house(parts))]
+        work = (self._recover(parts), self._keep_house(parts), parts.usage.run())
+        self._tasks = [asyncio.create_task(each) for each in work]
         log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
         try:
             everything = await parts.stop
@@ -172,6 +191,8 @@ class Server:
         self._links.remove_sockets()
         await asyncio.sleep(0)  # lets the answer to the stop request leave
         parts.deliveries.store()
+        with contextlib.suppress(OperationalError):  # a full disk: what was used of late goes uncounted
+            await parts.usage.write()
         parts.database.close()
         (self._settings.home / "server.json").unlink(missing_ok=True)
         log.info("server stopped")
@@ -213,9 +234,17 @@ class Server:
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
         ends.pauses_s = state.pauses_s
+        execs = Execs()
+        execs.on_interaction = lambda container, on: controller.handle(ev.InteractionChanged(container, on))
         fleet.on_end = ends.ended
+        fleet.on_gone = execs.container_ended
+        secrets = Secrets(home, database)
+        fleet.variables_of = lambda function: secrets.variables(named_by({"options": function.options}))
         builds = Builds(database, fleet, logs)
         builds.claim = apps.claim
+        builds.variables_of = secrets.variables
+        objects = Objects(database, blobs, settings.client_grace_s, settings.reattach_grace_s)
+        requests = Requests(database)
         stop = asyncio.get_running_loop().create_future()
         parts = Parts(
             settings=settings,
@@ -232,7 +261,14 @@ class Server:
             schedules=schedules,
             variants=variants,
             history=history,
+            secrets=secrets,
+            usage=Usage(database, apps.by_id, fleet.functions),
             builds=builds,
+            execs=execs,
+            objects=objects,
+            dicts=Dicts(database, objects, blobs),
+            queues=Queues(database, objects, requests, settings.client_grace_s),
+            requests=requests,
             engine=self._engine,
             stop=stop,
         )
@@ -248,6 +284,7 @@ class Server:
         stored = await parts.database.submit(queries.everything)
         if not parts.settings.isolated:
             _refuse_isolated(stored.apps)
+        parts.secrets.restore(await parts.database.submit(stored_secrets.everything))
         images = await parts.database.submit(versions.images_kept)
         for app in stored.apps:
             kept = images.get(app.id, set())
@@ -259,7 +296,10 @@ class Server:
         for image in stored.images:
             parts.builds.restore(*image)
         parts.builds.restore_forced(stored.forced)
+        await parts.usage.restore()
         waiting = await parts.database.submit(stored_calls.waiting)
+        await parts.objects.restore()
+        await parts.queues.restore()
         parts.backlog.restore(await parts.database.submit(stored_calls.last_number), waiting)
 
     async def _recover(self, parts: Parts) -> None:
@@ -281,8 +321,8 @@ class Server:
 
     async def _keep_house(self, parts: Parts) -> None:
         for sweeps in count():
-            chores = [self._expire, self._sweep_values, self._write_history]
-            for chore in [self._sweep_logs, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
+            chores = [self._expire, self._expire_shared, self._sweep_values, self._write_history]
+            for chore in [self._sweep_logs, self._sweep_secrets, *chores] if sweeps % LOGS_SWEPT_EACH == 0 else chores:
                 try:
                     await chore(parts)
                 except Exception:  # a full disk, say: the next one may make room, and this one works another time
@@ -293,14 +333,19 @@ class Server:
         await parts.logs.sweep()
         await parts.database.submit(stored_ends.forget(time.time() - parts.settings.logs_kept_s))
 
+    async def _sweep_secrets(self, parts: Parts) -> None:
+        drafted = [each for app in parts.apps.by_id.values() for each in app.drafted.values()]
+        await parts.secrets.sweep([*parts.fleet.functions.values(), *drafted])
+
     async def _sweep_values(self, parts: Parts) -> None:
-        stored = await parts.database.submit(stored_calls.blobs)
+        stored = await parts.database.submit(stored_calls.blobs) | await parts.database.submit(stored_objects.blobs)
         parts.blobs.sweep(stored | parts.deliveries.blobs_in_use(), "bl-", time.time() - BLOB_ORPHANED_S)
         await asyncio.to_thread(parts.files.contents.sweep, time.time() - BLOB_ORPHANED_S)
 
     async def _write_history(self, parts: Parts) -> None:
         await parts.history.write()
         await parts.history.forget()
+        await parts.usage.forget(parts.settings.usage_kept_s)
 
     async def _expire(self, parts: Parts) -> None:
         """Forget outputs after their time, and much later that there were any."""
@@ -312,6 +357,12 @@ class Server:
             self._forget_calls_at = time.monotonic() + FORGET_CALLS_EVERY_S
             await parts.database.submit(stored_calls.forget_calls(time.time() - kept_s - CALLS_KNOWN_S))
         await parts.database.submit(queries.forget_ended(time.time() - kept_s - CALLS_KNOWN_S))
+
+    async def _expire_shared(self, parts: Parts) -> None:
+        """Forget what dicts, queues and requests were to keep for their time."""
+        await parts.dicts.expire()
+        await parts.queues.expire()
+        await parts.requests.expire(parts.blobs)
 
     async def _end_everything(self, parts: Parts) -> None:
         """End all apps but deployed ones, and the engine, which ends whatever containers there are still."""
@@ -329,6 +380,7 @@ class Server:
         """A connection has ended: what hung on it gets its grace."""
         parts = self._router.parts
         assert parts is not None
+        parts.execs.closed(channel)
         if channel.principal == NODE:
             parts.fleet.node_leaves(channel)
             self._engine.check()
@@ -337,6 +389,7 @@ class Server:
         if container is not None and container.channel is channel:
             container.channel = None
         parts.apps.detach(channel)
+        parts.queues.left(channel)
         orphans = [call for call in parts.deliveries.calls.values() if call.channel is channel]
         for call in orphans:
             call.channel = None

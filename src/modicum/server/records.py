@@ -82,6 +82,7 @@ class Output:
     blob: str | None
     frame: Sent | None = None  # the agent's frame that brought it; None if the server made it
     run_s: float | None = None
+    plain: bool = False  # hostile code may have made it: its readers take only values of built-in types
 
 
 @dataclass(slots=True, eq=False)
@@ -130,6 +131,9 @@ class Container:
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
     started_at: float | None = None  # seconds since the epoch; None if its node does not say
     made_of: Function | None = None  # what its function was when it was started; not known of an adopted one
+    restricted: bool = False  # its code may not use Modicum
+    plain: bool = False  # what it returns may have been made by hostile code
+    devices: tuple[str, ...] = ()  # the GPUs that are its own, as its node names them
 
 
 @dataclass(slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modicum.server import gpus, limits
 from modicum.server.core import events as ev
 from modicum.server.records import Function
 
@@ -16,9 +17,13 @@ def spec_of(function: Function) -> ev.FunctionSpec:
     slots = concurrency.get("max_inputs", 1) * together
     target = (concurrency.get("target_inputs") or concurrency.get("max_inputs", 1)) * together
     single_use = bool(options.get("single_use_containers"))
+    asked = limits.asked(options)
     return ev.FunctionSpec(
         id=function.id,
         app=function.app,
+        cpu=asked.cpus,
+        memory_mib=asked.memory_mib,
+        gpus=gpus.wishes(options),
         slots=1 if single_use else slots,
         target=1 if single_use else target,
         min_containers=options["min_containers"],

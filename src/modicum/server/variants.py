@@ -14,6 +14,7 @@ from typing import Any
 from modicum.server.apps import Apps
 from modicum.server.core import events as ev
 from modicum.server.fleet import Fleet
+from modicum.server.gpus import check_known
 from modicum.server.records import Function
 from modicum.server.specs import spec_of
 from modicum.stores import variants as stored_variants
@@ -71,6 +72,7 @@ class Variants:
                 f"the function {base.name!r} has {VARIANTS_MAX} variants, each with settings or parameters of its own; "
                 "pass what differs as arguments",
             )
+        check_known(base.name, settings.get("gpu"), self._fleet.node_facts.values())
         definition = vary(base.definition, settings, parameters)
         variant = Function(
             variant_id(base.id, settings, parameters),

@@ -74,6 +74,7 @@ class NewOutput(NamedTuple):
     now: float
     container: str | None
     run_s: float | None
+    plain: bool = False
 
 
 class StoredOutput(NamedTuple):
@@ -83,6 +84,7 @@ class StoredOutput(NamedTuple):
     status: str | None
     payload: bytes
     blob: str | None
+    plain: bool = False
 
 
 class Facts(NamedTuple):
@@ -122,6 +124,7 @@ _OUTPUT = (
         finished_at=bindparam("b_now"),
         container=bindparam("b_container"),
         run_s=bindparam("b_run_s"),
+        plain=bindparam("b_plain"),
         payload=b"",
         blob=None,
     )
@@ -269,7 +272,7 @@ def outputs(call: str, first: int, count: int, bytes_max: int) -> Callable[[Conn
     If that is the first of all, it is returned alone, with the status None, or nothing is.
     """
     statement = (
-        select(inputs.c.position, inputs.c.status, inputs.c.output, inputs.c.output_blob)
+        select(inputs.c.position, inputs.c.status, inputs.c.output, inputs.c.output_blob, inputs.c.plain)
         .where(inputs.c.call == call, inputs.c.position >= first)
         .order_by(inputs.c.position)
         .limit(count)
@@ -279,12 +282,12 @@ def outputs(call: str, first: int, count: int, bytes_max: int) -> Callable[[Conn
         found: list[StoredOutput] = []
         size = 0
         with connection.execute(statement) as rows:
-            for index, status, payload, blob in rows:
+            for index, status, payload, blob, plain in rows:
                 size += len(payload or b"")
                 ends = index != first + len(found) or status is None or size > bytes_max
                 if ends and (found or index != first):
                     break
-                found.append(StoredOutput(index, status, payload or b"", blob))
+                found.append(StoredOutput(index, status, payload or b"", blob, plain))
                 if ends:
                     break
         return found

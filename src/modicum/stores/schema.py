@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -122,6 +123,69 @@ forced_layers = Table(
 )
 """Layers that somebody had built anew: what is hashed into their ids since."""
 
+_LARGE = BigInteger().with_variant(Integer, "sqlite")
+"""A number that outgrows 32 bits; to SQLite the row's own."""
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", String),
+    Column("contents", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String, nullable=False),
+)
+"""What programs share: dicts and queues, by name; those without a name are ephemeral. `contents` is what their rows are
+found by: whoever clears one gives it another number."""
+
+Index("objects_by_name", objects.c.kind, objects.c.name, unique=True, **_only(objects.c.name.is_not(None)))
+
+discarded = Table("discarded", metadata, Column("contents", Integer, primary_key=True, autoincrement=False))
+"""Contents that are nobody's any longer; their rows go little by little."""
+
+dict_entries = Table(
+    "dict_entries",
+    metadata,
+    Column("contents", Integer, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("blob", String),
+    Column("used_at", Float, nullable=False),
+    Index("dict_entries_by_use", "used_at"),
+)
+"""Entries of dicts, by the SHA-256 of their key. A large value is the blob `blob`, and `value` is empty."""
+
+Index("dict_entries_with_blobs", dict_entries.c.blob, **_only(dict_entries.c.blob.is_not(None)))
+
+queue_items = Table(
+    "queue_items",
+    metadata,
+    Column("number", _LARGE, primary_key=True, autoincrement=False),
+    Column("contents", Integer, nullable=False),
+    Column("partition", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("queue_items_in_order", "contents", "partition", "number", "size"),
+    Index("queue_items_by_expiry", "expires_at"),
+)
+"""Items of queues. `number`, which the server gives, orders all of them. `expires_at` of a partition's last item is
+that of the partition."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("request", String, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("blob", String),
+    Index("answers_by_time", "at"),
+)
+"""What requests that must not be done twice were answered with: whoever has lost his server asks the next one again."""
+
 calls = Table(
     "calls",
     metadata,
@@ -154,9 +218,11 @@ inputs = Table(
     Column("finished_at", Float),
     Column("container", String),
     Column("run_s", Float),
+    Column("plain", Boolean, nullable=False, server_default=false()),
     Index("inputs_by_call", "call", "position", unique=True),
 )
-"""Spawned inputs; `status` is null until they have an output. `number`, which the server gives, orders all of them."""
+"""Spawned inputs; `status` is null until they have an output, which is `plain` if hostile code may have made it.
+`number`, which the server gives, orders all of them."""
 
 Index("inputs_waiting", inputs.c.function, inputs.c.number, **_only(inputs.c.status.is_(None)))
 Index("inputs_finished", inputs.c.finished_at, **_only(inputs.c.finished_at.is_not(None)))
@@ -198,3 +264,41 @@ ended_containers = Table(
     Index("ended_containers_by_time", "ended_at"),
 )
 """Containers that have ended, and why; they outlive their apps, so names stand beside ids."""
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, unique=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("asked_at", Float, nullable=False),
+)
+"""Environment variables, encrypted. One without a `name` belongs to the functions that name its id; `asked_at` is when
+somebody last wanted it kept."""
+
+usage_hours = Table(
+    "usage_hours",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("function", String, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("resource", String, primary_key=True),
+    Column("used", Float, nullable=False),
+    Column("billed", Float, nullable=False),
+    Column("app_name", String, nullable=False),
+    Column("function_name", String, nullable=False),
+    Column("tags", Text, nullable=False),
+    Index("usage_hours_by_hour", "hour"),
+)
+"""What functions' containers used in each hour since the epoch, in seconds of a core, a MiB or a GPU of a type. They
+outlive their apps, so names and tags stand beside ids. `billed` is what they used, or what was kept for them if that
+was more."""
+
+usage_readings = Table(
+    "usage_readings",
+    metadata,
+    Column("container", String, primary_key=True),
+    Column("reading", Text, nullable=False),
+    Column("read_at", Float, nullable=False),
+)
+"""Up to where containers' meters are counted in `usage_hours`."""

@@ -9,6 +9,7 @@ import pytest
 
 from modicum.node import cgroups
 from modicum.node.cgroups import Slots, Tree, find_tree
+from modicum.runtimes.base import Limits, Usage
 
 
 def v1(root: Path, *controllers: str) -> Path:
@@ -92,12 +93,13 @@ def test_limits_of_version_1(tmp_path: Path) -> None:
     for group in tree.groups.values():
         (group / "1").mkdir()
     (tree.groups["memory"] / "1/memory.memsw.limit_in_bytes").touch()
-    Slots(tree).limit("1", pids=10, memory_bytes=1 << 20, cpus=0.5)
+    Slots(tree).limit("1", Limits(pids=10, memory_bytes=1 << 20, cpus=0.5, cpus_share=0.125))
     written = {path.name: path.read_text() for group in tree.groups.values() for path in (group / "1").iterdir()}
     assert written == {
         "pids.max": "12",  # 10 + the runtime + the init
         "cpu.cfs_period_us": "100000",
         "cpu.cfs_quota_us": "50000",
+        "cpu.shares": "128",  # of 1024 for a whole one
         "memory.limit_in_bytes": "1048576",
         "memory.memsw.limit_in_bytes": "1048576",
     }
@@ -107,9 +109,9 @@ def test_limits_of_version_2(tmp_path: Path, written: list[tuple[Path, str]]) ->
     tree = find_tree("home", v2(tmp_path, "cpu memory pids"))
     slot = tree.groups["cpu"] / "1"
     slot.mkdir()
-    Slots(tree).limit("1", pids=None, memory_bytes=1 << 20, cpus=0.001)
+    Slots(tree).limit("1", Limits(pids=None, memory_bytes=1 << 20, cpus=0.001, cpus_share=4.0))
     certain = {path.name: path.read_text() for path in slot.iterdir()}
-    assert certain == {"cpu.max": "1000 100000", "memory.max": "1048576"}
+    assert certain == {"cpu.max": "1000 100000", "cpu.weight": "400", "memory.max": "1048576"}
     assert written[-1] == (slot / "memory.swap.max", "0")  # absent where swap is not accounted
 
 
@@ -121,7 +123,39 @@ def test_memory_ran_out(tmp_path: Path, text: str, expected: bool) -> None:
     slot = tree.groups["memory"] / "1"
     slot.mkdir()
     (slot / "memory.oom_control").write_text(text)
-    assert Slots(tree).ran_out_of_memory("1") is expected
+    assert Slots(tree).measure("1") == (Usage(), expected)
+
+
+def test_usage_of_version_1(tmp_path: Path) -> None:
+    tree = find_tree("home", v1(tmp_path, "pids", "memory", "cpu", "cpuacct"))
+    assert tree.sentence == "limits enforced on cgroup v1"  # the fourth only counts
+    for group in set(tree.groups.values()):
+        (group / "1").mkdir()
+    (tree.groups["cpuacct"] / "1/cpuacct.usage").write_text("1500000000\n")
+    memory = tree.groups["memory"] / "1"
+    (memory / "memory.usage_in_bytes").write_text("5000\n")
+    (memory / "memory.max_usage_in_bytes").write_text("9000\n")
+    (memory / "memory.stat").write_text("cache 4000\nrss 1000\ntotal_inactive_file 3000\n")
+    (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
+    assert Slots(tree).measure("1") == (Usage(1.5, 2000, 9000), False)  # 5000 - 3000 that can be had back
+
+
+def test_cpu_time_is_counted_beside_the_limits_where_both_are_one(tmp_path: Path) -> None:
+    v1(tmp_path, "pids", "memory", "cpu")
+    (tmp_path / "cpuacct").symlink_to("cpu")
+    tree = find_tree("home", tmp_path)
+    assert tree.groups["cpuacct"] == tree.groups["cpu"]
+
+
+def test_usage_of_version_2(tmp_path: Path, written: list[tuple[Path, str]]) -> None:
+    tree = find_tree("home", v2(tmp_path, "cpu memory pids"))
+    slot = tree.groups["cpu"] / "1"
+    slot.mkdir()
+    (slot / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    (slot / "memory.current").write_text("5000\n")
+    (slot / "memory.stat").write_text("anon 1000\ninactive_file 3000\n")
+    (slot / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 1\n")
+    assert Slots(tree).measure("1") == (Usage(2.5, 2000), True)  # a kernel before 5.19 counts no peak
 
 
 def test_a_sweep_removes_every_slot(tmp_path: Path) -> None:

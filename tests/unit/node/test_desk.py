@@ -96,21 +96,22 @@ def test_who_got_the_number_of_one_that_ended_is_let_go(counter: Counter, monkey
 
 SLOTS: tuple[object, ...] = ("-1", "../x", "", "1" * 11, 1, -1, 1e400, float("nan"), None, {}, "²")
 LIMITS: tuple[object, ...] = (float("inf"), float("nan"), -1, 0, 1 << 99, "max", [], True)
-NO_LIMITS = {"op": "limit", "slot": "1", "pids": None, "memory_bytes": None, "cpus": None}
+NO_LIMITS = {"op": "limit", "slot": "1", "pids": None, "memory_bytes": None, "cpus": None, "cpus_share": None}
+UNUSED = {"cpu_s": None, "memory_bytes": None, "memory_peak_bytes": None, "oom": False}
 BAD: list[dict[str, Any]] = [
     {},
     {"op": "park"},
     {"op": "park", "slot": "1"},
     {"op": [[]], "slot": {}, "r": [1]},
     *({"op": "free", "slot": slot} for slot in SLOTS),
-    *({**NO_LIMITS, name: value} for name in ("pids", "memory_bytes", "cpus") for value in LIMITS),
+    *({**NO_LIMITS, name: value} for name in ("pids", "memory_bytes", "cpus", "cpus_share") for value in LIMITS),
 ]
 
 
 @pytest.mark.parametrize("message", BAD, ids=str)
 def test_what_makes_no_sense_is_an_error(counter: Counter, message: dict[str, Any]) -> None:
     assert "error" in counter.ask(message)
-    assert counter.ask({"op": "oom", "slot": "1", "r": 2}) == {"oom": False, "r": 2}
+    assert counter.ask({"op": "usage", "slot": "1", "r": 2}) == {**UNUSED, "r": 2}
     assert counter.ask({"op": "free", "slot": "1", "r": 3}) == {"r": 3}
 
 
@@ -120,7 +121,7 @@ def test_what_is_no_message_is_ignored(counter: Counter, sleeper: int, data: byt
     counter.end.sendmsg([data], [rights])
     assert counter.desk.answer()
     assert _copies(sleeper) == 1  # none of those that came with the message has stayed
-    assert counter.ask({"op": "oom", "slot": "1", "r": 2}) == {"oom": False, "r": 2}
+    assert counter.ask({"op": "usage", "slot": "1", "r": 2}) == {**UNUSED, "r": 2}
 
 
 def _copies(descriptor: int) -> int:

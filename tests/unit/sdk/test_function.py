@@ -130,6 +130,14 @@ def test_options_by_default() -> None:
         "placement": None,
         "concurrency": None,
         "batching": None,
+        "block_network": False,
+        "restrict_modal_access": False,
+        "restrict_output": False,
+        "secrets": [],
+        "cpu": None,
+        "memory": None,
+        "ephemeral_disk": None,
+        "gpu": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9

@@ -14,9 +14,12 @@ from modicum import _missing
 from modicum.app import App
 from modicum.call import FunctionCall
 from modicum.cls import Cls
+from modicum.dict import Dict
 from modicum.exception import DeprecationError, InvalidError
 from modicum.function import Function
 from modicum.image import Image
+from modicum.queue import Queue
+from modicum.secret import Secret
 
 OWNERS: dict[str, Any] = {
     "modal": modicum,
@@ -24,9 +27,12 @@ OWNERS: dict[str, Any] = {
     "modal.types": modicum.types,
     "App": App,
     "Cls": Cls,
+    "Dict": Dict,
     "Function": Function,
     "FunctionCall": FunctionCall,
     "Image": Image,
+    "Secret": Secret,
+    "Queue": Queue,
 }
 
 LISTED = [(owner, name) for owner, names in _missing.NOT_YET.items() for name in sorted(names)]
@@ -52,8 +58,10 @@ def test_modules_say_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     modicum.install_as_modal()
-    with pytest.raises(ModuleNotFoundError, match=r"No module named 'modal\.gpu': modal\.gpu is not in Modicum yet"):
-        importlib.import_module("modal.gpu")
+    with pytest.raises(
+        ModuleNotFoundError, match=r"No module named 'modal\.experimental': modal\.experimental is not in Modicum yet"
+    ):
+        importlib.import_module("modal.experimental")
     with pytest.raises(ModuleNotFoundError, match=r"^No module named 'modal\.nothing'$"):
         importlib.import_module("modal.nothing")
 

@@ -81,7 +81,7 @@ class ImageBuilder:
         return self._store.path(layer_id)
 
     async def build(self, build_id: str, layers: Sequence[Layer], configured: Sequence[Layer] = ()) -> None:
-        """Make those of `layers` (`{"id", "step", "configured", "agent"}`, the base first) that are missing.
+        """Make the missing ones of `layers` (`{"id", "step", "configured", "agent", "variables"}`), the base first.
 
         `configured` are the steps that only configure, of the image and of each layer those before it. Sends
         `build.output` as it comes, then `build.done` with the image's configuration (`env`, `workdir`, `entrypoint`,
@@ -169,7 +169,16 @@ class ImageBuilder:
 
     async def _make(self, flight: Flight, scratch: Path, layer: Layer, below: tuple[str, ...], position: str) -> None:
         configured = tuple(layer.get("configured", ()))
-        job = Job(layer["step"], configured, below, layer.get("agent", ""), scratch, position, layer["id"])
+        job = Job(
+            layer["step"],
+            configured,
+            below,
+            layer.get("agent", ""),
+            scratch,
+            position,
+            layer["id"],
+            layer.get("variables", {}),
+        )
         try:
             config = await self._stepper.run(job, flight, self._store.path(layer["id"]))
             self._store.add(layer["id"], job.layer, config)

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ class StepFailed(Exception):
 class Job:
     """A step to be run on the layers `below`, the base first; `configured` are the configuring steps before it.
 
-    `agent` names the build of our code that it may run. `scratch` is a directory to work in, in which `layer` becomes
-    the new layer.
+    `variables` are of its secrets. `agent` names the build of our code that it may run. `scratch` is a directory to
+    work in, in which `layer` becomes the new layer.
     """
 
     step: Mapping[str, Any]
@@ -52,6 +52,7 @@ class Job:
     scratch: Path
     position: str
     layer_id: str
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def layer(self) -> Path:
@@ -122,7 +123,7 @@ class Stepper:
                     id=f"bu-{uuid.uuid4().hex[:16]}",
                     layers=layers,
                     argv=("/bin/sh", "-c", _TOGETHER, "step", *command.argv),
-                    env={"HOME": "/root", **view.environ, **config["env"], **command.environ},
+                    env={"HOME": "/root", **view.environ, **config["env"], **job.variables, **command.environ},
                     on_output=lambda _, data: flight.show(data),
                     cwd=config["workdir"],
                     upper=job.layer,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-from modicum.runtimes.base import Limits
+from modicum.runtimes.base import Limits, Usage
+
+
+class Beside(Protocol):
+    """A program that runs beside the parked process, in the same cgroup."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, also that of its session; meaningless once it has ended."""
+
+    async def wait(self) -> int:
+        """Return the exit status as `subprocess` gives it, when it has ended."""
 
 
 class Slot(Protocol):
@@ -25,14 +36,17 @@ class Slot(Protocol):
     def run(self, command: str) -> None:
         """Have the parked shell execute this one line. Raises `OSError` if it is gone."""
 
+    async def run_beside(self, argv: tuple[str, ...], descriptors: tuple[int, int, int]) -> Beside:
+        """Run another program of the node's in the cgroup. Raises `OSError`, also if the slot has been released."""
+
     async def wait(self) -> int:
         """Return the exit status of the parked process, as `subprocess` gives it, when it has ended."""
 
     def kill(self) -> None:
         """SIGKILL every process in the user namespace, and the parked process if there is none."""
 
-    async def ran_out_of_memory(self) -> bool:
-        """Whether the kernel killed a process of the slot for memory."""
+    async def measure(self) -> tuple[Usage, bool]:
+        """Return what the slot's processes have used, and whether the kernel has killed one of them for memory."""
 
     async def release(self) -> None:
         """Give everything back; whatever still lives in it is killed."""

@@ -71,13 +71,25 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     app = parts.apps.by_id.get(function.app)
     answer = {
         "function": agent_spec(function),
+        "restricted": container.restricted,
         "parameters": function.definition.get("parameters"),
-        "functions": {name: _callable(each) for name, each in parts.apps.callable_from(function).items()},
+        "functions": {} if container.restricted else _callables(parts, function),
         "app": function.app,
         "logs_errors": app is not None and app.deployed,
         "code": len(function.serialized),
+        "interactive": _term(parts, function.app),
     }
     return answer, function.serialized[:PAYLOAD_BYTES_MAX]
+
+
+def _callables(parts: Parts, function: Function) -> dict[str, dict[str, str]]:
+    return {name: _callable(each) for name, each in parts.apps.callable_from(function).items()}
+
+
+def _term(parts: Parts, app: str) -> str | None:
+    """Return the kind of terminal that an app's functions may use, None if they have none."""
+    terminal = parts.execs.terminal_of(app)
+    return None if terminal is None else str(terminal["term"])
 
 
 def _callable(function: Function) -> dict[str, str]:
@@ -106,7 +118,7 @@ def loaded(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
 def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Inputs have ended. What they printed is on its way through the node: it comes first."""
     container = _container(parts, channel)
-    arrived, ended = _outputs(header, payload)
+    arrived, ended = _outputs(header, payload, container.plain)
     sent = parts.deliveries.announce(container, whole(header["seq"]))
     if header.get("printed") or container.flushing is not None:
         after = _after_output(parts, container, container.flushing, sent, arrived, ended)
@@ -116,7 +128,7 @@ def outputs(parts: Parts, channel: Channel, header: Header, payload: bytes) -> A
     return None
 
 
-def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[ev.Output, ...]]:
+def _outputs(header: Header, payload: bytes, plain: bool) -> tuple[dict[str, Output], tuple[ev.Output, ...]]:
     arrived: dict[str, Output] = {}
     ended: list[ev.Output] = []
     values = cut(payload, [entry[4] for entry in header["outputs"]])
@@ -124,7 +136,7 @@ def _outputs(header: Header, payload: bytes) -> tuple[dict[str, Output], tuple[e
         if status not in STATUSES:
             raise ValueError(f"an agent cannot know of an input that it ended as {status!r}")
         took_s = patience(run_s, RUN_S_MAX)
-        arrived[key] = Output(status, value, value_blob(blob), run_s=took_s)
+        arrived[key] = Output(status, value, value_blob(blob), run_s=took_s, plain=plain)
         ended.append(ev.Output(key, attempt, status != EXCEPTION, took_s))
     return arrived, tuple(ended)
 
@@ -167,7 +179,7 @@ def failed(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     why = " ".join(str(header.get("why", "")).split())[:WHY_CHARS_MAX]
     message = f"its function could not be loaded: {why}" if why else "its function could not be loaded"
     container.failed = True
-    parts.fleet.start_errors[message] = Output(EXCEPTION, payload, None)
+    parts.fleet.start_errors[message] = Output(EXCEPTION, payload, None, plain=container.plain)
     parts.controller.handle(ev.StartFailed(container.id, message))
     parts.fleet.start_errors.pop(message, None)
     parts.deliveries.settle()
@@ -178,7 +190,11 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     """A generator made something; its caller's credit is the generator's window."""
     container = _container(parts, channel)
     call_id, _ = split_key(header["key"])
-    fields = {"piece": whole(header["piece"]), "end": bool(header["end"])}
+    fields = {
+        "piece": whole(header["piece"]),
+        "end": bool(header["end"]),
+        **({"plain": True} if container.plain else {}),
+    }
     call = parts.deliveries.calls.get(call_id)
     if call is not None and call.channel is not None and call.container == container.id:
         call.begun = True

@@ -11,12 +11,12 @@ from modicum.server.api.files import stored
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
-from modicum.wire.messages import CONTAINER, RESTRICTED
+from modicum.wire.messages import HOSTILE, RESTRICTED
 
 
 def put(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Awaitable[Answer] | Answer:
     """Take in a chunk. Containers make values only: the content of a file would be another app's code."""
-    if channel.principal in (CONTAINER, RESTRICTED):
+    if channel.principal in HOSTILE:
         value_blob(header["blob"])
     if LocalContents.owns(header["blob"]):
         return _put_content(parts, header, payload)
@@ -35,7 +35,7 @@ async def _put_content(parts: Parts, header: Header, payload: bytes) -> Answer:
 
 def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Give a chunk. A container gets what its inputs name, or what it may know as a caller: names cannot be guessed."""
-    if channel.principal in (CONTAINER, RESTRICTED) and not header["blob"].startswith("bl-"):
+    if channel.principal in HOSTILE and not _may_read(parts, channel, header["blob"]):
         raise RemoteFailure("permission_denied", "a container may not read that blob")
     read = parts.files.contents.read if LocalContents.owns(header["blob"]) else parts.blobs.read
     try:
@@ -43,6 +43,16 @@ def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answe
     except BlobMissing:
         raise RemoteFailure("not_found", f"the value {header['blob']} is not kept any longer") from None
     return {"total": total}, chunk
+
+
+def _may_read(parts: Parts, channel: Channel, blob: str) -> bool:
+    """A restricted container reads what its inputs name, and is no caller."""
+    if not blob.startswith("bl-") or channel.principal != RESTRICTED:
+        return blob.startswith("bl-")
+    container = parts.fleet.containers.get(channel.name)
+    held = frozenset[str]() if container is None else container.held
+    named = ((key, each) for key, each in parts.deliveries.inputs.items() if each.blob == blob)
+    return any(each.container == channel.name or key in held for key, each in named)
 
 
 def free(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modicum.server.api.options import check_secrets
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
@@ -17,6 +18,9 @@ async def build(parts: Parts, channel: Channel, header: Header, payload: bytes) 
     absent = next((files for files in needed if files is not None and not parts.files.has(files)), None)
     if absent is not None:
         raise ValueError(f"the file set {absent} is not here")
+    for step in header["steps"]:
+        check_secrets(step.get("secrets", []))
+        parts.secrets.check(step.get("secrets", []))
     image = await parts.builds.build(header["steps"], header["app"], bool(header.get("ignore_cache")))
     return {"image": image, "log": [header["app"], parts.logs.end(header["app"])]}
 

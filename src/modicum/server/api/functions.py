@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modicum.server.admission import remarks
 from modicum.server.api import options
 from modicum.server.api.calls import check_same_app
 from modicum.server.parts import Parts
@@ -44,14 +45,23 @@ def _by_name(parts: Parts, named: str) -> Function:
     return parts.fleet.functions[having[0].functions[name]]
 
 
+def shown(channel: Channel, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a function's options; not to a container the ids of its secrets: who knows one can have its values."""
+    if channel.principal == USER:
+        return options
+    return {name: value for name, value in options.items() if name != "secrets"}
+
+
 async def bind(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Give the variant of a function with some settings."""
     function = find(parts, channel, header["function"])
     settings = options.check_settings(header["options"])
+    parts.secrets.check(settings.get("secrets", ()))
     if settings.get("retries") is not None and function.definition["spec"]["generator"]:
         raise RemoteFailure("invalid", f"{function.name!r} is a generator function: it cannot have retries")
     bound = await parts.variants.bind(function, settings, options.check_parameters(header.get("parameters")))
-    return {"function": bound.id, "spec": bound.definition["spec"], "options": bound.options}
+    answer = {"function": bound.id, "spec": bound.definition["spec"], "options": shown(channel, bound.options)}
+    return {**answer, "remarks": await remarks(parts.fleet, parts.controller.state, bound) if settings else []}
 
 
 async def configure(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
@@ -90,7 +100,7 @@ def info(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answ
         "app_name": parts.apps.by_id[function.app].name,
         "parent": function.parent,
         "image": function.definition["image"],
-        "options": function.options,
+        "options": shown(channel, function.options),
         "spec": function.definition["spec"],
     }
 

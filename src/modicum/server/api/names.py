@@ -9,6 +9,7 @@ from typing import Any
 from modicum.server import lookups
 from modicum.server.api.calls import may_reach
 from modicum.server.api.fields import whole
+from modicum.server.api.functions import shown
 from modicum.server.parts import Parts
 from modicum.server.records import App, Function
 from modicum.stores import versions
@@ -106,7 +107,7 @@ async def look_up_function(parts: Parts, channel: Channel, header: Header, paylo
         function = parts.fleet.functions.get(header["function"])
         if function is None or not _may_see(parts, channel, function.app):
             raise RemoteFailure("not_found", f"there is no function with the id {header['function']}")
-        return _described(function)
+        return _described(channel, function)
     app, name = _app_to_call(parts, channel, str(header["app"])), str(header["name"])
     version = header.get("version")
     if version is None:
@@ -116,12 +117,12 @@ async def look_up_function(parts: Parts, channel: Channel, header: Header, paylo
     else:
         functions = await parts.publishing.pin(app, whole(version))
     if name in functions:
-        return _described(functions[name])
+        return _described(channel, functions[name])
     model, _, method = name.rpartition(".")
     owner = functions.get(f"{model}.*")
     if owner is None or method not in owner.definition["spec"].get("methods", ()):
         raise lookups.no_function(app, name, functions, version)
-    return {**_described(owner), "method": method}
+    return {**_described(channel, owner), "method": method}
 
 
 def _app_to_call(parts: Parts, channel: Channel, wanted: str) -> App:
@@ -143,13 +144,13 @@ def _own_version(parts: Parts, channel: Channel, app: App) -> int | None:
     return function.pinned if function is not None and function.app == app.id else None
 
 
-def _described(function: Function) -> dict[str, Any]:
+def _described(channel: Channel, function: Function) -> dict[str, Any]:
     return {
         "function": function.id,
         "app": function.app,
         "name": function.name,
         "spec": function.definition["spec"],
-        "options": function.definition["options"],
+        "options": shown(channel, function.definition["options"]),
     }
 
 

@@ -29,7 +29,7 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     reason = ExitReason.CRASHED
     container = parts.fleet.containers.get(header["container"])
     if header["oom"]:
-        reason, detail = ExitReason.OOM, "it ran out of memory"
+        reason, detail = ExitReason.OOM, header["detail"] or "it ran out of memory"
     elif container is not None and container.killed:
         reason = ExitReason.START_FAILED if container.failed else ExitReason.KILLED
         detail = container.killed
@@ -41,6 +41,17 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         container.flushing.add_done_callback(lambda _: parts.fleet.exited(container.id, reason, detail, left))
     else:
         parts.fleet.exited(header["container"], reason, detail, left)
+    if container is not None and "usage" in header:
+        parts.usage.told(container, header["usage"], ended=True)
+    return None
+
+
+def usage(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
+    """So much have containers used up to now."""
+    for each, used in header["containers"].items():
+        container = parts.fleet.containers.get(each)
+        if container is not None and container.node == channel.name:
+            parts.usage.told(container, used)
     return None
 
 
@@ -67,4 +78,4 @@ def _entries(container: Container, header: Header, payload: bytes) -> Iterator[E
         start += size
 
 
-HANDLERS = {"node.hello": hello, "node.exited": exited, "node.output": output}
+HANDLERS = {"node.hello": hello, "node.exited": exited, "node.output": output, "node.usage": usage}

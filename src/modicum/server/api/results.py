@@ -9,6 +9,7 @@ from modicum.server.api.calls import check_same_app
 from modicum.server.api.fields import patience, whole
 from modicum.server.api.functions import find
 from modicum.server.core import events as ev
+from modicum.server.deliveries import entry
 from modicum.server.parts import Parts
 from modicum.server.records import Output, Waiter, key_of
 from modicum.stores import calls as stored
@@ -40,7 +41,7 @@ async def get(parts: Parts, channel: Channel, header: Header, payload: bytes) ->
         parts.deliveries.stop_waiting(call, waiter)
     if not outputs:
         return {"outputs": [], "why": _why(parts, call, waiter)}
-    entries = [[each.position, each.status, len(each.payload), each.blob] for each in outputs]
+    entries = [entry(*each) for each in outputs]
     return {"outputs": entries}, b"".join(each.payload for each in outputs)
 
 
@@ -75,7 +76,7 @@ async def _first(waiter: Waiter, wait_s: float) -> list[StoredOutput]:
             output = await waiter.output
     except TimeoutError:
         return []
-    return [StoredOutput(waiter.index, output.status, output.payload, output.blob)]
+    return [StoredOutput(waiter.index, output.status, output.payload, output.blob, output.plain)]
 
 
 def _why(parts: Parts, call: str, waiter: Waiter) -> str:

@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable
 from modicum.server.api import (
     agents,
     apps,
+    billing,
     blobs,
     builds,
     call_graph,
     calls,
     deploys,
+    dicts,
+    execs,
     files,
     functions,
     history,
@@ -21,14 +24,17 @@ from modicum.server.api import (
     logs,
     names,
     nodes,
+    objects,
+    queues,
     results,
     schedules,
+    secrets,
     status,
 )
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
-from modicum.wire.messages import CONTAINER, MAY_SEND, RESTRICTED
+from modicum.wire.messages import HOSTILE, MAY_SEND, RESTRICTED
 
 log = logging.getLogger("modicum.api")
 
@@ -37,11 +43,14 @@ Handler = Callable[[Parts, Channel, Header, bytes], "Awaitable[Answer] | Answer"
 HANDLERS: dict[str, Handler] = {
     **agents.HANDLERS,
     **apps.HANDLERS,
+    **billing.HANDLERS,
     **blobs.HANDLERS,
     **builds.HANDLERS,
     **call_graph.HANDLERS,
     **calls.HANDLERS,
     **deploys.HANDLERS,
+    **execs.HANDLERS,
+    **dicts.HANDLERS,
     **files.HANDLERS,
     **functions.HANDLERS,
     **history.HANDLERS,
@@ -50,16 +59,17 @@ HANDLERS: dict[str, Handler] = {
     **logs.HANDLERS,
     **names.HANDLERS,
     **nodes.HANDLERS,
+    **objects.HANDLERS,
+    **queues.HANDLERS,
     **results.HANDLERS,
     **schedules.HANDLERS,
+    **secrets.HANDLERS,
     **status.HANDLERS,
 }
 
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 """What a handler raises when a field is missing or makes no sense."""
 
-
-HOSTILE = frozenset({CONTAINER, RESTRICTED})
 
 UNREAD_BYTES_MAX = 64 << 20
 WORKING_MAX = 256
@@ -81,7 +91,7 @@ class Router:
         if channel.principal not in MAY_SEND.get(kind, ()):
             if kind not in MAY_SEND:
                 raise RemoteFailure("unimplemented", f"this server does not know the message {kind!r}")
-            raise RemoteFailure("permission_denied", f"a {channel.principal} may not send {kind!r}")
+            raise RemoteFailure("permission_denied", _not_allowed(channel, kind))
         if channel.principal in HOSTILE:
             _restrain(channel)
         try:
@@ -89,6 +99,13 @@ class Router:
         except MALFORMED as error:
             raise _refusal(channel, kind, error) from None
         return _later(channel, kind, result) if isinstance(result, Awaitable) else result
+
+
+def _not_allowed(channel: Channel, kind: str) -> str:
+    """Say why; whoever made the function of a restricted container may read this in its log."""
+    if channel.principal == RESTRICTED:
+        return f"a restricted container may not send {kind!r}: its function has restrict_modal_access=True"
+    return f"a {channel.principal} may not send {kind!r}"
 
 
 async def _later(channel: Channel, kind: str, result: Awaitable[Answer]) -> Answer:

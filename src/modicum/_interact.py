@@ -1,0 +1,36 @@
+"""How a function asks for the terminal of whoever runs its app: `modal.interact()`."""
+
+from __future__ import annotations
+
+from modicum import _context
+from modicum.exception import InvalidError
+
+
+class _Interact:
+    """Take the user's terminal in the place of this input's stdin, stdout and stderr, until the input has ended.
+
+    For programs that want a terminal from their beginning, such as `IPython.embed()` or a shell; `breakpoint()`,
+    `pdb.set_trace()` and `input()` take it by themselves. While another container has it, this waits.
+
+    Raises `InvalidError` outside of a function's container, and where the app does not run in interactive mode, as it
+    does by `modicum run -i` and `app.run(interactive=True)`.
+    """
+
+    def __call__(self) -> None:
+        if _context.is_local():
+            raise InvalidError(
+                "Interactivity only works inside a Modal Function's container: call modal.interact() in a function "
+                "that `modicum run -i` runs"
+            )
+        from modicum.agent.debugging import interact
+
+        interact("modal.interact()")
+
+    async def aio(self) -> None:
+        """The same, while the event loop goes on."""
+        import asyncio
+
+        await asyncio.to_thread(self)
+
+
+interact = _Interact()

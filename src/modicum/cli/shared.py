@@ -1,0 +1,35 @@
+"""What do the commands for dicts and queues have in common?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from modicum._blocking import run
+from modicum._object import NamedObject, ask
+from modicum.cli import tables
+
+PAGE = 100
+
+COLUMNS = {"name": "Name", "created_at": "Created at", "created_by": "Created by"}
+
+allow_missing = click.option("--allow-missing", is_flag=True, help="It is no error if there is none.")
+
+
+def listed(kind: type[NamedObject], **more: Any) -> list[dict[str, Any]]:
+    """Return what the server knows of all objects that have names, the newest first."""
+    found: list[dict[str, Any]] = []
+    before = None
+    while True:
+        answer, _ = run(ask({"t": "object.list", "kind": kind.kind, "count": PAGE, "before": before, **more}))
+        found += answer["objects"]
+        if len(answer["objects"]) < PAGE:
+            return found
+        before = answer["objects"][-1]["created_at"]
+
+
+def row(facts: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    """Return the columns that both lists have."""
+    written = tables.iso if as_json else tables.moment
+    return {"name": facts["name"], "created_at": written(facts["created_at"]), "created_by": facts["created_by"]}
