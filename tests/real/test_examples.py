@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.real.installation import ROOT, Installation
+from tests.typist import Typist
 
 EXAMPLES = ROOT / "examples"
 
@@ -24,6 +25,7 @@ CASES = {
     "guide/classes_with_lifecycle.py": ["gpt2 is loaded", "Hello, world! I am a stand-in for gpt2."],
     "guide/llm_code_execution.py": ["2 + 2 = 4", "Error: [Errno 101] Network is unreachable", "left behind: 1 1"],
     "guide/secrets_management.py": ["API_KEY DB_PASSWORD SERVICE_TOKEN"],
+    "guide/requesting_gpus.py": ["It has 1 GPU", "They returned [None, None, None]"],
     "model.py": [
         "Loading french",
         "Bonjour, Ada!",
@@ -83,10 +85,31 @@ def test_prints_what_it_should(installation: Installation, case: str) -> None:
         assert done.stderr.count(warning) == 1, done.stderr
 
 
-DEPLOYED = {"guide/job_queue.py"}
-"""It is not run but deployed, which `test_deployed.py` does."""
+INTERACTIVE = {"guide/interactive_debugging.py"}
+"""It is run on a terminal."""
+
+
+@pytest.mark.timeout(600)  # the first one builds its image
+@pytest.mark.parametrize("case", INTERACTIVE)
+def test_is_debugged_on_a_terminal(installation: Installation, case: str) -> None:
+    program = str(installation.copy(EXAMPLES / case))
+    typist = Typist(installation.argv("run", "-i", program), rows=33, cols=101, cwd="/")
+    try:
+        typist.until("has the terminal until its input ends")
+        typist.until("(Pdb) ")
+        typist.type("import os;;os.get_terminal_size()\r")
+        typist.until("os.terminal_size(columns=101, lines=33)")
+        typist.type("c\r")
+        assert typist.end() == 0, typist.seen
+        assert typist.is_restored
+    finally:
+        typist.close()
+
+
+DEPLOYED = {"guide/job_queue.py", "guide/scheduling.py"}
+"""They are not run but deployed, which `test_deployed.py` does."""
 
 
 def test_every_example_is_run() -> None:
     there = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.glob("**/*.py")}
-    assert there - DEPLOYED == {case.split()[0].split("::")[0] for case in CASES}
+    assert there - DEPLOYED - INTERACTIVE == {case.split()[0].split("::")[0] for case in CASES}
