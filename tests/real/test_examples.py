@@ -23,6 +23,9 @@ CASES = {
     "guide/container_configuration.py": ["{'five at once'}"],
     "guide/cpu_and_memory.py": ["4 CPUs and 8 GB were asked for", "1 CPUs and 2 GB were asked for"],
     "guide/classes_with_lifecycle.py": ["gpt2 is loaded", "Hello, world! I am a stand-in for gpt2."],
+    "guide/llm_code_execution.py": ["2 + 2 = 4", "Error: [Errno 101] Network is unreachable", "left behind: 1 1"],
+    "guide/secrets_management.py": ["API_KEY DB_PASSWORD SERVICE_TOKEN"],
+    "guide/requesting_gpus.py": ["It has 1 GPU", "They returned [None, None, None]"],
     "model.py": [
         "Loading french",
         "Bonjour, Ada!",
@@ -45,6 +48,9 @@ CASES = {
     "pipeline.py": ["1 of 4 failed: ValueError('nothing to count')", "The most frequent word is 'the': 3 times"],
 }
 
+# the same → files beside it
+BESIDE = {"guide/secrets_management.py": {".env": "SERVICE_TOKEN=zzz\n"}}
+
 # the same → older names that it uses, each of which it must be told once
 OLDER = {
     "guide/container_configuration.py": {
@@ -66,7 +72,10 @@ def test_prints_what_it_should(installation: Installation, case: str) -> None:
     # Whoever runs it may be unable to read this checkout: he gets the program itself.
     path, _, function = program.partition("::")
     copy = installation.copy(EXAMPLES / path)
-    done = installation.run("run", f"{copy}::{function}" if function else str(copy), *arguments)
+    for name, text in BESIDE.get(case, {}).items():
+        (copy.parent / name).write_text(text)
+    reference = f"{copy}::{function}" if function else str(copy)
+    done = installation.run("run", reference, *arguments, folder=copy.parent)
     # What runs here and what runs there print independently of each other.
     assert sorted(CASES[case]) == sorted(line for line in done.stdout.splitlines() if line in CASES[case]), done.stdout
     for old, new in OLDER.get(case, {}).items():
@@ -97,8 +106,8 @@ def test_is_debugged_on_a_terminal(installation: Installation, case: str) -> Non
         typist.close()
 
 
-DEPLOYED = {"guide/job_queue.py"}
-"""It is not run but deployed, which `test_deployed.py` does."""
+DEPLOYED = {"guide/job_queue.py", "guide/scheduling.py"}
+"""They are not run but deployed, which `test_deployed.py` does."""
 
 
 def test_every_example_is_run() -> None:

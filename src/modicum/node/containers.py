@@ -118,6 +118,13 @@ class Containers:
                 tracked.running.kill()
         return tracked is not None
 
+    def running(self, container_id: str) -> Container:
+        """Return one that runs. Raises `RemoteFailure` if there is none of this id."""
+        tracked = self._tracked.get(container_id)
+        if tracked is None or tracked.running is None:
+            raise RemoteFailure("not_found", f"the container {container_id} does not run any longer")
+        return tracked.running
+
     async def usage(self) -> dict[str, dict[str, Any]]:
         """Read what each running container has used since it began."""
         running = {each: each.running for each in self._tracked.values() if each.running is not None}

@@ -26,6 +26,7 @@ from modicum.wire.version import build_id
 
 from . import control
 from .containers import Containers
+from .execs import Execs
 from .gpus import inventory
 from .gpus.inventory import Inventory
 from .images.builder import ImageBuilder
@@ -51,6 +52,8 @@ class Node:
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
         self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, self._link, outfit.ground)
         self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver, inventory)
+        self._execs = Execs(self._link.send)
+        self._link.on_lost = self._execs.hang_up
         self._pruner = self._images.pruner(self._containers.layers)
         self._builds: dict[asyncio.Task[None], str] = {}
         self._stopped = asyncio.Event()
@@ -84,6 +87,7 @@ class Node:
         for build in list(self._builds):
             build.cancel()
         await asyncio.gather(*self._builds, return_exceptions=True)
+        await self._execs.close()
         await self._containers.close()
         await self._outfit.close()
         await self._outfit.launcher.close()
@@ -112,6 +116,11 @@ class Node:
                 return self._answer(self._containers.start(header["container"], header["spec"]))
             case "container.kill":
                 return {"known": self._containers.kill(header["container"])}
+            case "exec.start":
+                host = self._containers.running(header["container"])
+                return self._answer(self._execs.start(host, header))
+            case "exec.input" | "exec.resize" | "exec.signal" | "exec.ack" | "exec.ended":
+                self._execs.take(header, payload)
             case "logs.flush":
                 return self._answer(self._containers.flush(header["containers"]))
             case "image.build":

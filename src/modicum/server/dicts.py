@@ -149,9 +149,13 @@ class Dicts:
             self._blobs.delete(blob)
         if isinstance(change, Pop):
             self._cache.drop((contents, change.key))
-        elif not change.skip or result.created:
-            for entry in change.entries:
+            return
+        known = not change.skip or (result.created and len(change.entries) == 1)  # else some are set, some are not
+        for entry in change.entries:
+            if known:
                 self._cache.put((contents, entry.key), Held(entry, now))
+            else:
+                self._cache.drop((contents, entry.key))
 
     async def expire(self) -> None:
         """Delete what was not used for its time."""

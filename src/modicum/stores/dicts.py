@@ -127,7 +127,8 @@ def _read(connection: Connection, contents: int, changes: Sequence[Put | Pop], n
     read = {}
     if popped:
         wanted = [row.digest for row in rows if by_digest[row.digest] in popped]
-        read = dict(connection.execute(_VALUES, {"contents_": contents, "digests": wanted}).tuples().all())
+        found = connection.execute(_VALUES, {"contents_": contents, "digests": wanted})
+        read = {row.digest: row.value for row in found}
     for row in rows:
         key = by_digest[row.digest]
         there = row.used_at > now - KEPT_S

@@ -10,8 +10,8 @@ import pytest
 
 from modicum.runtimes.base import BindMount, ContainerSpec, Exit, Limits
 from modicum.runtimes.oci import seccomp
+from modicum.runtimes.oci.binary import Binary, close_door, exit_of
 from modicum.runtimes.oci.config import build_config, open_files_for
-from modicum.runtimes.oci.runtime import Binary, close_door, exit_of
 
 SPEC = ContainerSpec("ta-1", Path("/r"), ("python3",), {"A": "b=c"}, "/root", "box", 1, 2)
 

@@ -31,6 +31,7 @@ class Scene:
         self.user, self.node, self.agent = Wire(USER), Wire(NODE, "no-1"), Wire(CONTAINER, BOX)
         parts.fleet.nodes["no-1"], parts.fleet.node_facts["no-1"] = self.node, {}
         parts.fleet.containers[BOX] = Container(BOX, "fu-1", "ap-1", "no-1", channel=self.agent)
+        parts.fleet.node_joined.set()
         parts.apps.by_id["ap-1"] = App("ap-1", "app", "key")
 
     async def start(self, **fields: Any) -> Any:

@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from modicum.runtimes.base import BindMount, ContainerSpec
+from modicum.runtimes.base import BindMount, Command, ContainerSpec
 
 INIT = "/run/modicum-init"
 """Where the init that reaps and forwards signals stands in a container."""
@@ -42,7 +42,7 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-_OOM_SCORE = 300
+OOM_SCORE = 300
 """Above everybody's 0: where no limit can be set, the kernel ends a container before the user's own programs."""
 
 OPEN_FILES_MAX = 4096
@@ -95,6 +95,20 @@ def build_config(
     }
 
 
+def build_process(spec: ContainerSpec, command: Command, open_files: int) -> dict[str, Any]:
+    """Return what the runtime is told of a command to be executed in a container: its rights are the container's."""
+    process = {
+        **_process(spec, open_files),
+        "args": list(command.argv),
+        "env": [f"{name}={value}" for name, value in {**spec.env, **command.env}.items()],
+        "cwd": command.cwd or spec.cwd,
+    }
+    if command.terminal is not None:
+        rows, columns = command.terminal
+        process |= {"terminal": True, "consoleSize": {"height": rows, "width": columns}}
+    return process
+
+
 def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
     granted = list(CAPABILITIES)
     return {
@@ -104,7 +118,7 @@ def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
         "env": [f"{name}={value}" for name, value in spec.env.items()],
         "cwd": spec.cwd,
         "noNewPrivileges": True,
-        "oomScoreAdj": _OOM_SCORE,
+        "oomScoreAdj": OOM_SCORE,
         "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
         "rlimits": [_limit("RLIMIT_NOFILE", open_files), _limit("RLIMIT_CORE", _core_bytes())],
     }

@@ -44,6 +44,9 @@ async def start(parts: Parts, channel: Channel, header: Header, payload: bytes) 
 
 async def _running(parts: Parts, container: str) -> Container:
     found = parts.fleet.containers.get(container)
+    if found is None and not parts.fleet.node_joined.is_set():
+        await parts.fleet.any_node()  # a server that has just started does not know yet what runs
+        found = parts.fleet.containers.get(container)
     if found is not None and found.starting is not None:
         await asyncio.shield(found.starting)
         found = parts.fleet.containers.get(container)

@@ -65,6 +65,10 @@ class State:
             return "the server has just started and waits for its machines to report"
         return self.autoscaler.explain(pool, self._now)
 
+    def why_impossible(self, spec: events.FunctionSpec) -> str:
+        """Why no machine could hold a container of this function; nothing if one could, or none is there to ask."""
+        return self.autoscaler.why_impossible(spec)
+
     def pauses_s(self, function: str) -> float:
         """How long no container of a function is started, because the last ones failed."""
         pool = self.pools.get(function)
