@@ -111,17 +111,17 @@ class ReadySlot:
         if not kill_namespace(self._identity):
             self._child.kill()
 
-    async def measure(self) -> tuple[Usage, bool]:
-        """Return what the slot's processes have used, and whether the kernel has killed one of them for memory."""
+    async def measure(self) -> Usage:
+        """Return what the slot's processes have used."""
         try:
             answer, _ = await self._pool.keeper.ask({"op": "usage", "slot": self.name})
         except (Refused, ConnectionError):
-            return Usage(), False
-        counted = Usage(*(answer[name] for name in ("cpu_s", "memory_bytes", "memory_peak_bytes")))
+            return Usage()
+        counted = Usage(**{each.name: answer[each.name] for each in dataclasses.fields(Usage)})
         if counted.cpu_s is None or counted.memory_bytes is None:
             seen = self._child.used if self._child.ended.done() else usage_of(_processes_in(self._identity))
             counted = counted.completed_by(seen)
-        return counted, answer["oom"]
+        return counted
 
     async def release(self) -> None:
         """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""
