@@ -23,6 +23,7 @@ BENCHMARKS = (
     "burst",
     "spawning",
     "queue_of_a_million",
+    "shared_state",
     "payloads",
     "whole_process",
     "upload",
