@@ -80,7 +80,7 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """Keep the connection for the next one: a pool's takes longer than a commit. After a failure there is another."""
+        """Keep the connection for the next one: a pool's takes longer than a commit. After a failure, take another."""
         if self._writer is None:
             self._writer = self._engine.connect()
         try:
