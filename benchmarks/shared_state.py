@@ -38,10 +38,10 @@ def measure(setting: Setting) -> Report:
         for count in CLIENTS
     ]
     limits = (
-        "Each client is a process with keys and partitions of its own, and waits for each operation; a put and a get of a "
-        "Queue count as two. What is put is on the disk when `put` returns, and what is got has left the disk. So it is "
-        f"with {DURABLE} (`appendfsync always`), while Redis as it comes writes later. An operation alone waits for one "
-        "sync of the disk; what comes at once shares one. Gets of a Dict are answered from memory."
+        "Each client is a process with keys and partitions of its own, and waits for each operation; a put and a get "
+        "of a Queue count as two. What is put is on the disk when `put` returns, and what is got has left the disk; so "
+        f"it is with {DURABLE} (`appendfsync always`), while Redis as it comes writes later. An operation alone waits "
+        "for one sync of the disk; what comes at once shares one. Gets of a Dict are answered from memory."
     )
     return Report("Dicts and queues, operations per second", ["What", "Clients", *there], rows, _figures(rates), limits)
 
