@@ -74,6 +74,10 @@ class Setting:
         found = self.peers_python and shutil.which("redis-server")
         return Side(self.peers_python, SIDES / "celery_side.py") if self.peers_python and found else None
 
+    def schedules(self) -> Side:
+        """Start our side for functions that run by themselves."""
+        return Side(self.python, SIDES / "schedule_side.py")
+
     def clients(self) -> Side:
         """Start our side for many clients."""
         return Side(self.python, SIDES / "clients_side.py")

@@ -112,10 +112,10 @@ if not TYPE_CHECKING:  # a type checker sees that other names are not there
 
             say("modal.Stub", "modal.App")
             return App
-        if name == "functions":  # `modal.functions.gather` needed no import of its own
+        if name in ("functions", "gpu"):  # `modal.functions.gather` needed no import of its own
             import importlib
 
-            return importlib.import_module("modicum.functions")
+            return importlib.import_module(f"modicum.{name}")
         if name.startswith("_"):  # the import system asks for submodules so before it looks for their files
             raise AttributeError(f"module 'modicum' has no attribute {name!r}")
         from modicum._missing import from_module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from modicum import _blobs, _building
+from modicum import _blobs, _building, _remarks
 from modicum._exchange import Request
 from modicum.exception import InvalidError, SerializationError
 from modicum.wire.messages import INLINE_BYTES_MAX, SERIALIZED_BYTES_MAX
@@ -45,6 +45,7 @@ def create_functions(
             yield from _blobs.put(header["code"], large)
         requests.append((header, code))
     created = yield Request(*requests)
+    _remarks.tell(header for header, _ in created)
     ids = [(function, header["function"]) for function, (header, _) in zip(functions, created)]
     return ids, len(set(built.values()))
 

@@ -33,6 +33,7 @@ class Display(LinePrinter):
         self._built = False
         self._waiting = _Waiting()
         self._status: StatusLine | None = None
+        self._is_raw = False
         self._rests = True  # the cursor stands at the beginning of an empty line, as far as we know
         if not quiet and _terminal.is_live(sys.stderr):
             self._status = StatusLine(sys.stderr, self._lock, self._text)
@@ -76,6 +77,31 @@ class Display(LinePrinter):
         self._say(f"{is_now}: {made}" if changed else f"{name} is unchanged{number}")
         self._stage = None
 
+    def remarked(self, remark: str) -> None:
+        """The server has something to say of what is asked for."""
+        self._say(f"warning: {remark}", "! ", _terminal.YELLOW)
+
+    def interactive(self) -> None:
+        """Functions may use the terminal from here on: nothing that moves may stand on it."""
+        if self._status is not None:
+            self._status.close()
+            self._status = None
+
+    def interaction_begins(self, function: str, container: str) -> None:
+        """A function has the terminal next."""
+        with self._lock:
+            self.rest()
+            self._say(f"{function} in container {container} has the terminal until its input ends")
+
+    def becomes_raw(self, is_raw: bool) -> None:
+        """The terminal no longer begins a line where one ends, or does so again."""
+        with self._lock:
+            self._is_raw = is_raw
+
+    def interaction_ends(self, why: str) -> None:
+        """A function has lost the terminal."""
+        self._say(f"The interaction has ended: {why}")
+
     def ended(self, app: str | None) -> None:
         """The app has ended; None is one that never began."""
         self._stage = None
@@ -103,17 +129,16 @@ class Display(LinePrinter):
     def _write(self, stream: str, data: bytes) -> None:
         if self._status is not None:
             self._status.clear()
-        super()._write(stream, data)
+        super()._write(stream, data.replace(b"\n", b"\r\n") if self._is_raw else data)
         self._rests = data.endswith(b"\n")
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, mark: str = "✓ ", colour: str = _terminal.GREEN) -> None:
         if self._quiet:
             return
-        mark = "✓ "
         with self._lock:
             self._end_line()
             if _terminal.has_colour(sys.stderr) and _terminal.can_print(mark, sys.stderr):
-                sentence = _terminal.coloured(mark, _terminal.GREEN, sys.stderr) + sentence
+                sentence = _terminal.coloured(mark, colour, sys.stderr) + sentence
             self._write("stderr", f"{sentence}\n".encode())
 
     def _text(self) -> str:

@@ -33,7 +33,7 @@ def _info(options: dict[str, Any], spec: dict[str, Any], image: str | None) -> F
     return FunctionInfo(
         cpu=_asked(options.get("cpu")),
         memory_mib=_asked(options.get("memory")),
-        gpus=[],
+        gpus=[(each["type"], each["count"]) for each in options.get("gpu") or ()],
         ephemeral_disk_mib=options.get("ephemeral_disk"),
         image_info=FunctionInfo.ImageInfo(None, image),
         startup_timeout=options["startup_timeout"],

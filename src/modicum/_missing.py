@@ -19,7 +19,7 @@ NOT_YET = {
         "Client CloudBucketMount Cluster Environment NetworkFileSystem Probe "
         "Proxy Sandbox SandboxSnapshot SchedulerPlacement Server Tunnel Volume Workspace "
         "asgi_app billing clustered container_process experimental "
-        "fastapi_endpoint forward gpu io_streams sessioned web_endpoint web_server "
+        "fastapi_endpoint forward io_streams sessioned web_endpoint web_server "
         "wsgi_app"
     ),
     "modal.exception": _names(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum._exchange import Operation
+    from modicum._interactions import Interactions
     from modicum._session import Session, Sink
     from modicum.app import App
     from modicum.function import Function
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 class Run:
     """A running app, as a context manager of either kind."""
 
-    def __init__(self, app: App, name: str, sink: Sink | None = None, *, detach: bool = False) -> None:
+    def __init__(
+        self, app: App, name: str, sink: Sink | None = None, *, detach: bool = False, interactive: bool = False
+    ) -> None:
         self._app = app
         self._name = name
         self._sink = sink
         self._detach = detach
+        self._interactive = interactive
+        self._interactions: Interactions | None = None
         self._session: Session | None = None
         self._is_running = False
         self._hydrated: list[tuple[Function[Any, Any, Any], str]] = []
@@ -37,6 +42,10 @@ class Run:
     def __enter__(self) -> App:
         self._check()
         self._sink = self._sink or output.current
+        if self._interactive:
+            from modicum._interactions import check
+
+            check(output.current)
         self._tell("begins", "waiting for the server")
         try:
             _blocking.run(self._start())
@@ -91,6 +100,8 @@ class Run:
                 if self._session is None:
                     self._session = Session(header["app"], self._sink)
                     self._session.start()
+                    if self._interactive:
+                        self._take_interactions(header["app"])
                 self._tell("builds")
                 images = yield from self._create_functions(header["app"])
                 self._is_running = True
@@ -98,6 +109,14 @@ class Run:
                 return
             except ConnectionLost:
                 yield Reconnect()
+
+    def _take_interactions(self, app_id: str) -> None:
+        from modicum._interactions import Interactions
+
+        assert output.current is not None
+        output.current.interactive()
+        self._interactions = Interactions(app_id, output.current)
+        self._interactions.start()
 
     def _creation(self) -> dict[str, Any]:
         return {"name": self._name, "detached": self._detach, "tags": self._app.tags}
@@ -131,6 +150,9 @@ class Run:
                 yield Reconnect()
 
     def _end(self, output_within_s: float = 10.0) -> None:
+        interactions, self._interactions = self._interactions, None
+        if interactions is not None:
+            interactions.close()
         self._tell("ended", self._app.app_id)
         self._app.set_running(None)
         self._dehydrate()
@@ -152,8 +174,8 @@ class Run:
 class _ShownRun(Run):
     """A running app whose output is shown while it runs: programs of earlier years ask for it by `show_progress`."""
 
-    def __init__(self, app: App, name: str, *, detach: bool = False) -> None:
-        super().__init__(app, name, detach=detach)
+    def __init__(self, app: App, name: str, *, detach: bool = False, interactive: bool = False) -> None:
+        super().__init__(app, name, detach=detach, interactive=interactive)
         self._showing = output.show_on()
 
     def __enter__(self) -> App:
@@ -194,9 +216,10 @@ class RunMethod:
             raise InvalidError(f"{name!r} is no name for an app: 1 to 64 letters, digits, '.', '_' or '-'")
         if environment_name not in (None, "", "main"):
             raise InvalidError(f"there is no environment {environment_name!r}: all apps are in one, `main`")
-        refuse("app.run", client=client, interactive=interactive)
+        refuse("app.run", client=client)
         kind = _ShownRun if _show else Run
-        return kind(self._app, name or self._app.name or "app", detach=check_flag("detach", detach))
+        how = {"detach": check_flag("detach", detach), "interactive": check_flag("interactive", interactive)}
+        return kind(self._app, name or self._app.name or "app", **how)
 
     def aio(self, **parameters: Any) -> Run:
         """The same: `async with app.run.aio():`"""

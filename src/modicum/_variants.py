@@ -72,6 +72,10 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
         if found is None:
             own = yield from self._as_sent()
             ((answer, _),) = yield from ask({"t": "function.bind", "function": base, **own})
+            if answer.get("remarks"):
+                from modicum import _remarks
+
+                _remarks.tell((answer,))
             if len(_bound) >= BOUND_MAX:
                 _bound.clear()
             found = _bound[base, what] = answer["function"]

@@ -66,7 +66,7 @@ class App(Explained):
         def double(x: int) -> int:
             return 2 * x
 
-    `image` is the default image of its functions, `secrets` are given to all of them. `include_source` says whether
+    `image` is the default image of its functions, `secrets` are given to all of them, `include_source` says whether
     their source goes into their containers by itself, `tags` are for you. Raises `InvalidError` for a name that is not
     1 to 64 characters of letters, digits, `.`, `_` and `-`, or that looks like an app's id.
     """
@@ -273,8 +273,9 @@ class App(Explained):
         """Run the app while the block lasts: `with app.run():`, or `async with app.run():`.
 
         At its end all its containers are gone; with `detach=True` it lives on at the server if this program ends, until
-        what was spawned has ended. `name` is its name at the server, by default its own. Raises `InvalidError` if the
-        app runs already or this is a container.
+        what was spawned has ended. With `interactive=True` its functions may use this terminal, to be debugged by
+        `breakpoint()` or `pdb`: output must be enabled then. `name` is its name at the server, by default its own.
+        Raises `InvalidError` if the app runs already, this is a container, or there is no terminal.
         """
         from modicum._running import RunMethod  # a container runs no apps
 

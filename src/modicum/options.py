@@ -237,6 +237,15 @@ def _resource(name: str, value: Any) -> Any:
     return getattr(_resources, name)(name, value)
 
 
+def _gpu(name: str, value: Any) -> Any:
+    """Return the GPUs that are asked for, ranked, as they are sent."""
+    if value is None:
+        return None
+    from modicum import _gpu
+
+    return _gpu.read(name, value)
+
+
 def _single_use(inputs: Any) -> Any:
     if inputs not in (None, 1):
         raise InvalidError(f"max_inputs can only be 1, which is now single_use_containers=True, not {inputs!r}")
@@ -282,7 +291,7 @@ PARAMETERS = (
     Parameter("schedule", None, _schedule),
     Parameter("env", None, _env),
     Parameter("secrets", None, read_secrets, (Renamed("secret", "secrets", lambda one: [one] if one else None),)),
-    Parameter("gpu"),
+    Parameter("gpu", None, _gpu),
     Parameter("serialized", False, check_flag),
     Parameter("network_file_systems", {}),
     Parameter("volumes", {}),
@@ -331,7 +340,7 @@ WITHOUT_EFFECT = {
 
 GONE = (
     Moved("allow_concurrent_inputs", "@modal.concurrent(max_inputs=…)", _concurrently),
-    Refused("interactive", "it is now `modal run -i`, which is not in Modicum yet"),
+    Refused("interactive", "it is now `modal run -i`"),
     Refused(
         "mounts",
         "local files are part of the image now: `image.add_local_dir(…)`, `image.add_local_file(…)` or "
@@ -357,9 +366,9 @@ class Options:
     """What a function asks of the platform; all of it goes to the server. Made of what `read` returns."""
 
     __slots__ = (
-        "batching", "block_network", "buffer_containers", "concurrency", "cpu", "ephemeral_disk", "max_containers",
-        "memory", "min_containers", "placement", "restrict_modal_access", "restrict_output", "retries",
-        "scaledown_window", "schedule", "secrets", "single_use_containers", "startup_timeout", "timeout",
+        "batching", "block_network", "buffer_containers", "concurrency", "cpu", "ephemeral_disk", "gpu",
+        "max_containers", "memory", "min_containers", "placement", "restrict_modal_access", "restrict_output",
+        "retries", "scaledown_window", "schedule", "secrets", "single_use_containers", "startup_timeout", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -378,6 +387,7 @@ class Options:
         self.schedule = settings["schedule"]
         self.cpu = settings["cpu"]
         self.memory = settings["memory"]
+        self.gpu = settings["gpu"]
         self.ephemeral_disk = settings["ephemeral_disk"]
         self.single_use_containers = settings["single_use_containers"]
         self.block_network = settings["block_network"]

@@ -169,11 +169,11 @@ def read(name: str, value: Any) -> list[Secret]:
     """Return what the parameter `secrets` is given. Raises `InvalidError` for what are no secrets."""
     given = [] if value is None else value
     if isinstance(given, (str, Secret)) or not hasattr(given, "__iter__"):
-        raise InvalidError(f"{name} must be a list of modicum.Secret, not {_kind(given)}")
+        raise InvalidError(f"{name} must be a list of modicum.Secret, not of type {_kind(given)}")
     found = list(given)
-    wrong = next((each for each in found if not isinstance(each, Secret)), None)
-    if wrong is not None:
-        raise InvalidError(f"{name} must be a list of modicum.Secret; there is {_kind(wrong)} in it")
+    for each in found:
+        if not isinstance(each, Secret):
+            raise InvalidError(f"{name} must be a list of modicum.Secret; one of them is of type {_kind(each)}")
     return found
 
 
@@ -182,7 +182,7 @@ def read_env(name: str, value: Any) -> Secret | None:
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise InvalidError(f"{name} must be a dict of names to values, not {_kind(value)}")
+        raise InvalidError(f"{name} must be a dict of names to values, not of type {_kind(value)}")
     return Secret.from_dict(value) if value else None
 
 
@@ -224,7 +224,7 @@ def _check_variable(name: str, value: str) -> None:
 
 def _read_dotenv(path: Any, filename: str) -> dict[str, str]:
     try:
-        from dotenv import dotenv_values
+        from dotenv import dotenv_values  # few programs have such a file
     except ImportError:
         raise ImportError(
             "Need the `dotenv` package installed. You can install it by running `pip install python-dotenv`."
@@ -256,7 +256,7 @@ def _find_above(start: str, filename: str) -> str | None:
 
 def _kind(value: object) -> str:
     """Name what was given by its type: it may hold what nobody is to see."""
-    return f"a {type(value).__name__}"
+    return repr(type(value).__name__)
 
 
 __all__ = ["Secret"]

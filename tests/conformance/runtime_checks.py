@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
+import termios
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,18 @@ from modicum.node.layout import Layout
 from modicum.node.namespaces import CONTROL_FD
 from modicum.node.overlay import Overlays
 from modicum.node.slots import SlotPool
-from modicum.runtimes.base import BindMount, Capabilities, ContainerSpec, Exit, Runtime, RuntimeFailure
+from modicum.runtimes.base import (
+    BindMount,
+    Capabilities,
+    Command,
+    ContainerSpec,
+    Executed,
+    Exit,
+    Limits,
+    Process,
+    Runtime,
+    RuntimeFailure,
+)
 from modicum.runtimes.oci import OciRuntime, choose
 from modicum.runtimes.process import ProcessRuntime
 from modicum.runtimes.process.descendants import adopt_orphans, descendants
@@ -68,6 +82,22 @@ async def check_exit_status_and_output(case: Case) -> None:
 async def check_a_signal_is_told_apart(case: Case) -> None:
     ended, _ = await case.run("sh", "-c", "kill -TERM $$")
     assert (ended.code, ended.signal, ended.oom) == (143, 15, False), ended
+
+
+async def check_what_it_uses_is_counted(case: Case) -> None:
+    busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
+    ended, _ = await case.run("sh", "-c", f"sh -c '{busy}' & wait")
+    assert ended.usage.cpu_s, ended.usage
+    assert ended.usage.memory_peak_bytes, ended.usage
+    read_end, write_end = os.pipe()
+    process = await case.runtime.start(case.spec(("sleep", "100"), write_end))
+    os.close(write_end)
+    usage = await process.usage()
+    process.kill()
+    await process.wait()
+    os.close(read_end)
+    assert usage.cpu_s is not None, usage
+    assert usage.memory_bytes, usage
 
 
 async def check_environment_and_folder(case: Case) -> None:
@@ -172,18 +202,216 @@ async def check_hardening(case: Case) -> None:
     assert (await case.run("unshare", "--user", "true"))[0].code != 0
 
 
+@dataclass
+class Box:
+    """A container in which commands are executed."""
+
+    process: Process
+    count: int = 0
+
+    def pipes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Return the near and the far ends of three pipes."""
+        (in_read, in_write), (out_read, out_write), (error_read, error_write) = (os.pipe() for _ in range(3))
+        return (in_write, out_read, error_read), (in_read, out_write, error_write)
+
+    async def start(self, *argv: str, **fields: Any) -> Executed:
+        """Begin to execute a command."""
+        self.count += 1
+        return await self.process.execute(Command(f"ex-{id(self)}-{self.count}", argv, **fields))
+
+    async def run(self, *argv: str, given: bytes = b"", **fields: Any) -> tuple[Exit, str, str]:
+        """Execute a command to its end; return that and both of its outputs."""
+        near, far = self.pipes()
+        try:
+            executed = await self.start(*argv, descriptors=far, **fields)
+        finally:
+            for descriptor in far:
+                os.close(descriptor)
+        os.write(near[0], given)
+        os.close(near[0])
+        said = [await asyncio.to_thread(_read_all, descriptor) for descriptor in near[1:]]
+        return await executed.wait(), said[0], said[1]
+
+
+def _read_all(descriptor: int) -> str:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read().decode()
+
+
+@contextlib.asynccontextmanager
+async def box(case: Case, script: str = "exec sleep 1000", **fields: Any) -> AsyncIterator[Box]:
+    """Give a container that is ended at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    process = await case.runtime.start(case.spec(("sh", "-c", script), nowhere, **fields))
+    os.close(nowhere)
+    try:
+        yield Box(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def check_a_command_is_executed_in_a_container(case: Case) -> None:
+    async with box(case, env={"PATH": "/usr/bin", "A": "a", "B": "b"}, cwd="/tmp") as inside:
+        script = "cat; echo $A $B >&2; pwd >&2; exit 7"
+        ended, out, error = await inside.run("sh", "-c", script, given=b"hello", env={"B": "other"})
+        assert (ended, out) == (Exit(7), "hello"), (ended, out, error)
+        assert error.startswith("a other\n"), error
+        assert error.endswith("/tmp\n"), error
+        ended, out, _ = await inside.run("sh", "-c", "pwd", cwd="/")
+        assert ended == Exit(0), ended
+
+
+async def check_a_command_that_cannot_be_executed(case: Case) -> None:
+    async with box(case) as inside:
+        ended, _, _ = await inside.run("not-there")
+        assert ended.code == 127, ended
+        assert "not-there" in ended.detail, ended
+        ended, _, _ = await inside.run("/tmp")
+        assert ended.code == 126, ended
+        assert ended.detail
+        ended, _, _ = await inside.run("sh", "-c", "exit 127")
+        assert ended == Exit(127), ended
+
+
+async def check_signals_reach_a_command_and_all_of_its_session(case: Case) -> None:
+    async with box(case) as inside:
+        near, far = inside.pipes()
+        executed = await inside.start("sh", "-c", "sleep 1000 & echo ready; wait", descriptors=far)
+        for descriptor in far:
+            os.close(descriptor)
+        assert await asyncio.to_thread(os.read, near[1], 100) == b"ready\n"
+        executed.signal(signal.SIGTERM)
+        ended = await executed.wait()
+        assert (ended.code, ended.signal) == (143, 15), ended
+        assert await asyncio.to_thread(os.read, near[1], 1) == b"", "its child would hold the pipe open"
+        executed.signal(signal.SIGTERM)
+        for descriptor in near:
+            os.close(descriptor)
+        assert (await inside.run("true"))[0] == Exit(0)
+
+
+async def check_a_command_ends_with_its_container(case: Case) -> None:
+    async with box(case) as inside:
+        near, far = inside.pipes()
+        executed = await inside.start("sh", "-c", "setsid sleep 1000 & echo ready; wait", descriptors=far)
+        for descriptor in far:
+            os.close(descriptor)
+        assert await asyncio.to_thread(os.read, near[1], 100) == b"ready\n"
+        inside.process.kill()
+        await asyncio.wait_for(inside.process.wait(), 5)
+        ended = await asyncio.wait_for(executed.wait(), 5)
+        assert (ended.code, ended.signal) == (137, 9), ended
+        assert os.read(near[1], 1) == b"", "the end of its output says that no process is left"
+        for descriptor in near:
+            os.close(descriptor)
+        with pytest.raises(RuntimeFailure):
+            await inside.start("true", descriptors=(0, 1, 2))
+
+
+_AT_TERMINAL = """
+import os, signal, sys
+def size():
+    return os.get_terminal_size().lines, os.get_terminal_size().columns
+print(os.ttyname(0), *size(), os.environ["TERM"], flush=True)
+typed = input()
+try:
+    print(*size(), typed, flush=True)
+    signal.pause()
+except KeyboardInterrupt:
+    sys.exit(5)
+"""
+
+
+async def check_a_command_gets_a_terminal(case: Case) -> None:
+    async with box(case) as inside:
+        command = ("python3", "-S", "-c", _AT_TERMINAL)
+        if case.runtime.name == "runc":
+            with pytest.raises(RuntimeFailure, match="install the package crun"):
+                await inside.start(*command, terminal=(30, 90))
+            return
+        executed = await inside.start(*command, terminal=(30, 90), env={"TERM": "xterm"})
+        near = executed.terminal
+        said = await _read_until(near, "30 90 xterm")
+        assert "/dev/pts/" in said, said
+        termios.tcsetwinsize(near, (40, 100))
+        os.write(near, b"typed\n")
+        await _read_until(near, "40 100 typed")
+        os.write(near, b"\x03")
+        assert await executed.wait() == Exit(5)
+        os.close(near)
+        executed = await inside.start("sh", "-c", "echo ready; sleep 1000; true", terminal=(30, 90))
+        await _read_until(executed.terminal, "ready")
+        os.close(executed.terminal)  # that hangs up
+        assert (await asyncio.wait_for(executed.wait(), 5)).signal == signal.SIGHUP
+
+
+async def _read_until(descriptor: int, words: str) -> str:
+    said = ""
+    while words not in said:
+        said += (await asyncio.to_thread(os.read, descriptor, 4096)).decode()
+    return said
+
+
+async def check_many_commands_at_once(case: Case) -> None:
+    async with box(case) as inside:
+        ended = await asyncio.gather(*(inside.run("sh", "-c", f"exit {number}") for number in range(4)))
+        assert [each[0].code for each in ended] == list(range(4))
+
+
+async def check_a_command_has_the_rights_of_its_container(case: Case) -> None:
+    spaces = "import os; print(*(os.readlink('/proc/self/ns/' + name) for name in sorted(os.listdir('/proc/self/ns'))))"
+    tell = f'cat /proc/self/status /proc/self/oom_score_adj; ulimit -n; python3 -S -c "{spaces}"'
+    async with box(case, f"({tell}) >/dev/shm/new; cat /dev/shm/new >/dev/shm/first; exec sleep 1000") as inside:
+        _, of_first, _ = await inside.run(
+            "sh", "-c", "while ! [ -s /dev/shm/first ]; do sleep 0.01; done; cat /dev/shm/first"
+        )
+        _, own, _ = await inside.run("sh", "-c", tell)
+        first, second = (_facts(said) for said in (of_first, own))
+        for name in ("Seccomp", "Seccomp_filters", "NoNewPrivs", "CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb"):
+            assert first[name] == second[name], (name, first[name], second[name])
+        assert (second["Seccomp"], second["NoNewPrivs"]) == ("2", "1"), second
+        limits, others = ([line for line in said.splitlines() if "\t" not in line] for said in (of_first, own))
+        assert len(limits) == 3, of_first
+        assert limits[-1].count(":[") >= 8, limits
+        assert limits == others, (limits, others)
+        assert (await inside.run("unshare", "--user", "true"))[0].code != 0
+
+
+def _facts(said: str) -> dict[str, str]:
+    return dict(line.split(":\t") for line in said.splitlines() if ":\t" in line)
+
+
+async def check_a_command_counts_as_its_containers(case: Case) -> None:
+    """Limits hold for what is executed, where the keeper can set any."""
+    async with box(case, limits=Limits(pids=40)) as inside:
+        script = "i=0; while [ $i -lt 80 ]; do sleep 100 >/dev/null 2>&1 & i=$((i+1)); done; echo all"
+        ended, out, error = await inside.run("sh", "-c", script)
+        assert "all" not in out, "there were more processes than the limit allows"
+        assert ended.code != 0 or "fork" in error, (ended, error)
+
+
 Checks = list[Callable[[Case], Awaitable[None]]]
 
 CHECKS: Checks = [
     check_exit_status_and_output,
     check_a_signal_is_told_apart,
+    check_what_it_uses_is_counted,
     check_environment_and_folder,
     check_mounts_are_found_by_their_targets,
     check_a_kill_ends_all_and_may_be_repeated,
     check_what_it_leaves_running_ends_with_it,
     check_many_at_once,
+    check_a_command_is_executed_in_a_container,
+    check_a_command_that_cannot_be_executed,
+    check_signals_reach_a_command_and_all_of_its_session,
+    check_a_command_ends_with_its_container,
+    check_a_command_gets_a_terminal,
+    check_many_commands_at_once,
 ]
 ISOLATED: Checks = [
+    check_a_command_has_the_rights_of_its_container,
+    check_a_command_counts_as_its_containers,
     check_host_name,
     check_read_only_mounts,
     check_without_network,
@@ -254,11 +482,12 @@ async def _isolated(layout: Layout, name: str, root: Path) -> None:
     print(json.dumps(["nothing is left", _left(bundles)]), flush=True)
 
 
-KEPT = ("state", "probe-root")
+KEPT = ("state", "execs", "probe-root")
 
 
 def _left(bundles: Path) -> str | None:
-    left = [str(path) for path in (*bundles.iterdir(), *(bundles / "state").iterdir()) if path.name not in KEPT]
+    folders = (bundles, bundles / "state", bundles / "execs")
+    left = [str(path) for folder in folders for path in folder.iterdir() if path.name not in KEPT]
     return f"files: {left}" if left else None
 
 

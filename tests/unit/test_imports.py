@@ -20,7 +20,7 @@ SERVERS = [
 ]
 
 # What only the user's own process needs, where all of the package is installed.
-LOCAL = {"_dockerfile.py": {"dockerfile_parse"}}
+LOCAL = {"_dockerfile.py": {"dockerfile_parse"}, "secret.py": {"dotenv"}}
 
 # What takes milliseconds to import. An agent does without it until its first input needs it. (`socket` and `json` bring
 # `enum` and `re`, which cost 4 ms.)

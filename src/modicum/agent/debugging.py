@@ -14,7 +14,7 @@ import threading
 
 from modicum import _context
 from modicum.agent import output
-from modicum.agent.terminal import Terminal
+from modicum.agent.terminal import Terminal, Way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from modicum.agent.loop import Agent
-    from modicum.wire.frames import Header
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _WAITING = tuple(os.path.join(os.path.dirname(os.__file__), name) for name in ("asyncio/", "selectors", "threading"))
@@ -69,17 +68,11 @@ class Debugging:
         self._agent = agent
         self._process = os.getpid()
         self._lock = threading.RLock()
+        self._streams = threading.Lock()
         self._terminal: Terminal | None = None
-        self._session = ""
+        self._way: Way | None = None
         self._inputs: set[str] = set()
         self._saved: tuple[int, ...] = ()
-        agent.handle("exec.input", self._on_input)
-        agent.handle("exec.resize", self._on_resize)
-        agent.handle("exec.ack", self._on_ack)
-        agent.handle("exec.ended", self._on_ended)
-        agent.on_hello = self._on_hello
-
-    # -- the way to the user -------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Have the terminal; waits while another container has it. Raises `InvalidError` if there is none."""
@@ -91,7 +84,7 @@ class Debugging:
 
             raise interrupted()
         with self._lock:
-            if not self._session:
+            if self._way is None:
                 self._open(key)
             self._inputs.add(key)
 
@@ -101,89 +94,41 @@ class Debugging:
             return  # without waiting for one that is about to begin
         with self._lock:
             self._inputs = self._inputs - {key} if key else set()
-            if self._session and not self._inputs:
-                self._close()
+            if self._way is not None and not self._inputs:
+                self._close(self._way)
 
     def _open(self, key: str) -> None:
         _flush()
+        way = Way(str(_context.socket_directory), key)
         if self._terminal is None:
-            self._terminal = Terminal(self._agent.link)
-        # What he types may come before we go on.
-        self._session = self._terminal.begin(f"ex-{os.urandom(8).hex()}")
-        try:
-            tty = self._ask(key)
-        except BaseException:
-            self._session = ""
-            self._terminal.end()
-            raise
-        self._terminal.resize(tty["rows"], tty["cols"])
+            self._terminal = Terminal(self._restore)
+        if threading.get_ident() == threading.main_thread().ident:
+            signal.signal(signal.SIGINT, _interrupt)  # pdb leaves one of its own
+        self._terminal.begin(way)
         self._saved = tuple(os.dup(descriptor) for descriptor in (0, 1, 2))
         for descriptor in (0, 1, 2):
             os.dup2(self._terminal.slave, descriptor)
         output.be_plain(True)
+        self._way = way
 
-    def _ask(self, key: str) -> dict[str, int]:
-        """Return the size of the user's window, when it is this container's turn."""
-        asked: Header = {"t": "agent.interact", "exec": self._session, "input": key}
-        try:
-            ((answer, _),) = self._agent.link.request(((asked, b""),))
-        except BaseException:
-            self._tell_end(1)  # nobody waits for it any longer
-            raise
-        if answer["t"] == "error":
-            from modicum.exception import from_code
-
-            raise from_code(answer["code"], answer["message"])
-        tty: dict[str, int] = answer["tty"]
-        return tty
-
-    def _close(self) -> None:
+    def _close(self, way: Way) -> None:
         assert self._terminal is not None
         _flush()
         self._restore()
-        self._terminal.end()
+        self._terminal.end(way)
         if self._terminal.hung_up:
             self._terminal.close()
             self._terminal = None
-        else:
-            self._tell_end(0)
-        self._session = ""
-
-    def _tell_end(self, code: int) -> None:
-        self._agent.link.send({"t": "exec.ended", "exec": self._session, "code": code})
+        self._way = None
 
     def _restore(self) -> None:
-        output.be_plain(False)
-        for descriptor, saved in enumerate(self._saved):
-            os.dup2(saved, descriptor)
-            os.close(saved)
-        self._saved = ()
-
-    # -- what the server sends, on the reading thread ------------------------------------------------------
-
-    def _on_input(self, header: Header, payload: bytes) -> None:
-        if self._terminal is not None and payload:
-            self._terminal.type(header["exec"], payload)
-        if header.get("eof"):
-            self._on_ended(header, b"")
-
-    def _on_resize(self, header: Header, payload: bytes) -> None:
-        if self._terminal is not None and header["exec"] == self._session and self._saved:
-            self._terminal.resize(header["rows"], header["cols"])
-
-    def _on_ack(self, header: Header, payload: bytes) -> None:
-        if self._terminal is not None:
-            self._terminal.acknowledge(header["exec"], header["bytes"])
-
-    def _on_ended(self, header: Header, payload: bytes) -> None:
-        """The user has gone."""
-        if self._terminal is not None and header["exec"] == self._session:
-            self._terminal.hang_up()
-
-    def _on_hello(self) -> None:
-        """The server that knew the way to him has gone. What is still to begin is asked of the next one."""
-        if self._terminal is not None and self._saved:
-            self._terminal.hang_up()
+        """Have the streams as they were; also as soon as the user has gone."""
+        with self._streams:
+            output.be_plain(False)
+            for descriptor, saved in enumerate(self._saved):
+                os.dup2(saved, descriptor)
+                os.close(saved)
+            self._saved = ()
 
 
 class _Keyboard(io.RawIOBase):

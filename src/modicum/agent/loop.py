@@ -69,7 +69,6 @@ class Agent:
         self.on_work: Callable[[], None] = self._reading.give
         self.on_cancel: Callable[[str], None] = self.interrupt
         self.on_stop: Callable[[], None] = lambda: None
-        self.on_hello: Callable[[], None] = lambda: None
         self._handlers: dict[str, Callable[[Header, bytes], None]] = {
             "run": self._on_run,
             "take_back": self._on_take_back,
@@ -433,12 +432,7 @@ class Agent:
         """Whether inputs wait here."""
         return bool(self._queue)
 
-    def handle(self, kind: str, handler: Callable[[Header, bytes], None]) -> None:
-        """Have `handler` take in messages of this kind, on the reading thread."""
-        self._handlers[kind] = handler
-
     def _hello(self) -> Header:
-        self.on_hello()
         holding = [[key, attempt] for key, attempt in self._held.items()]
         build = os.environ.get("MODICUM_BUILD", "")
         return {"t": "agent.hello", "r": 1, "build": build, "holding": holding, "loaded": self._loaded}

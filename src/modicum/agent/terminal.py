@@ -1,4 +1,4 @@
-"""How a container has the user's terminal: a pty of its own, and a thread that relays it over the agent's link.
+"""How a container has the user's terminal: a pty of its own, and a thread that relays it over a connection of its own.
 
 What one side sends the other acknowledges when it has been taken, which is the credit for more. The pty outlives an
 interaction: to take a terminal away from processes that it controls would end them.
@@ -9,40 +9,143 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import signal
+import socket
 import struct
 import termios
 import threading
+import time
+from collections import deque
 
+from modicum.agent.link import RECONNECT_EVERY_S
 from modicum.agent.output import MARK_END, MARK_START
-from modicum.wire.messages import EXEC_PAYLOAD_BYTES, EXEC_WINDOW_BYTES
+from modicum.exception import ConnectionError, Error, from_code
+from modicum.wire.frames import Decoder, encode
+from modicum.wire.sockets import connect_in
+from modicum.wire.terminals import CHUNK_BYTES, STDOUT, WINDOW_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from modicum.agent.link import Link
+    from collections.abc import Callable
+    from typing import Any
+
+    from modicum.wire.frames import Frame, Header
 
 SEEN_WITHIN_S = 2.0
 """An interaction's end does not wait longer than this for its last words to be on the user's terminal."""
 
 
-class Terminal:
-    """A pty that controls this process, and who it is relayed to: one session after the other, or nobody."""
+AGAIN_WITHIN_S = 30.0
+"""When the server is lost, the next one and the user have so long to come back."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+
+class Way:
+    """A connection to the user's terminal. Whoever closes it has ended the interaction."""
+
+    def __init__(self, directory: str, key: str) -> None:
+        """Ask for his terminal for an input; returns when it is this one's turn. Raises what the server answers."""
+        self._directory = directory
+        self._key = key
+        self.id = ""
+        self.mark = MARK_START + os.urandom(8).hex().encode() + MARK_END
+        self.is_marked = False
+        self.is_given_up = False
+        self.over = threading.Event()
+        self.open()
+
+    def open(self) -> None:
+        """Ask, a first time or the next server."""
+        self.id = f"ex-{os.urandom(8).hex()}"
+        self.link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._decoder = Decoder()
+        self.inbox: deque[Frame] = deque()
+        self.unacknowledged = 0
+        self.typed = bytearray()
+        self.held = b""
+        try:
+            connect_in(self.link, self._directory)
+            self.tty: dict[str, Any] = self._ask({"t": "agent.interact", "exec": self.id, "input": self._key})["tty"]
+        except BaseException:
+            self.link.close()  # nobody waits for it any longer
+            raise
+
+    def open_again(self) -> None:
+        """Ask the next server, when it is there and the user as well. Raises `_Gone` if that takes too long."""
+        self.link.close()
+        deadline = time.monotonic() + AGAIN_WITHIN_S
+        while not self.is_given_up and time.monotonic() < deadline:
+            try:
+                self.open()
+                return
+            except (OSError, Error):
+                time.sleep(RECONNECT_EVERY_S)
+        raise _Gone
+
+    def give_up(self) -> None:
+        """Nobody wants it any longer."""
+        self.is_given_up = True
+        try:
+            self.link.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is closed
+
+    def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
+        """Send a message of this session. Raises `OSError`."""
+        self.link.sendall(encode({"t": kind, "exec": self.id, **fields}, payload))
+
+    def receive(self) -> None:
+        """Take in what has come, waiting for something. Raises `OSError`, also when the connection has ended."""
+        data = self.link.recv(1 << 18)
+        if not data:
+            raise ConnectionResetError
+        self.inbox.extend(self._decoder.feed(data))
+
+    def _ask(self, header: Header) -> Header:
+        self.link.sendall(encode({**header, "r": 1}))
+        while not self.inbox:
+            try:
+                self.receive()
+            except ConnectionResetError:
+                raise ConnectionError("the server was lost before the terminal was there") from None
+        answer, _ = self.inbox.popleft()
+        if answer["t"] == "error":
+            raise from_code(answer["code"], answer["message"])
+        return answer
+
+    # -- what of the pty's output is the user's --------------------------------------------------------------
+
+    @property
+    def credit(self) -> int:
+        """How much may be read for him now."""
+        return min(CHUNK_BYTES, WINDOW_BYTES - self.unacknowledged)
+
+    def before_mark(self, data: bytes) -> bytes:
+        """Return what he is to see of what was written: not the mark, nor what may turn out to be one."""
+        data = self.held + data
+        place = data.find(self.mark)
+        if place >= 0:
+            self.is_marked, self.held = True, b""
+            return data[:place]
+        lengths = range(min(len(self.mark), len(data)), -1, -1)
+        kept = len(data) - next(n for n in lengths if data.endswith(self.mark[:n]))
+        self.held = data[kept:]
+        return data[:kept]
+
+
+class Terminal:
+    """A pty that controls this process, and who it is relayed to: one way after the other, or nobody."""
+
+    def __init__(self, on_hang_up: Callable[[], None]) -> None:
+        self._on_hang_up = on_hang_up
         self._master, self.slave = os.openpty()
         os.set_blocking(self._master, False)
         # A description of its own, so that nobody else's writes stop waiting.
         self._marker = os.open(os.ttyname(self.slave), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
         self._fresh = termios.tcgetattr(self.slave)
         self._woken, self._wake = os.pipe()
-        for end in (self._woken, self._wake):
-            os.set_blocking(end, False)
-        self._moved = threading.Condition()
-        self._session = ""
-        self._unacknowledged = 0
-        self._typed = bytearray()
-        self._mark = b""
-        self._held = b""
+        self._way: Way | None = None
+        self._next: Way | None = None
+        self._is_lost = False
         self.hung_up = False
         fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
         self._thread = threading.Thread(target=self._relay, name="modicum-terminal", daemon=True)
@@ -50,39 +153,28 @@ class Terminal:
 
     # -- what the interaction does -------------------------------------------------------------------------
 
-    def begin(self, session: str) -> str:
-        """Relay to this session from now on; the pty is as a new one. Returns the session."""
+    def begin(self, way: Way) -> None:
+        """Relay to this one from now on; the pty is as a new one."""
         termios.tcsetattr(self.slave, termios.TCSANOW, self._fresh)
         termios.tcflush(self.slave, termios.TCIFLUSH)
         _take_foreground(self.slave)
-        with self._moved:
-            self._session, self._unacknowledged = session, 0
-            self._typed.clear()
-        self._wake_up()
-        return session
+        self._resize(way.tty)
+        self._next = way
+        os.write(self._wake, b"!")
 
-    def resize(self, rows: int, cols: int) -> None:
-        """The user's window has another size; the kernel tells the foreground so."""
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-
-    def end(self) -> None:
+    def end(self, way: Way) -> None:
         """Relay what has been written up to now, and to nobody from then on; returns when the user has seen it.
 
         How far that is a mark in the stream shows: the kernel takes its time with what is written.
         """
-        mark = MARK_START + self._session.encode() + MARK_END
-        with self._moved:
-            self._mark = mark
         try:
             termios.tcflow(self.slave, termios.TCOON)
-            os.write(self._marker, mark)
-            with self._moved:
-                self._moved.wait_for(lambda: self.hung_up or (not self._mark and not self._owes), SEEN_WITHIN_S)
+            os.write(self._marker, way.mark)
+            way.over.wait(SEEN_WITHIN_S)
         except (OSError, termios.error):
             pass  # its buffer is full, and nobody reads; or it was hung up
-        with self._moved:
-            self._session, self._mark, self._held = "", b"", b""
-        self._wake_up()
+        way.give_up()
+        way.over.wait(SEEN_WITHIN_S)
 
     def close(self) -> None:
         """It was hung up, and nobody uses it any longer."""
@@ -90,109 +182,124 @@ class Terminal:
         for descriptor in (self._marker, self.slave, self._woken, self._wake):
             os.close(descriptor)
 
-    @property
-    def _owes(self) -> bool:
-        return bool(self._session) and self._unacknowledged > 0
-
-    # -- what comes from the user --------------------------------------------------------------------------
-
-    def type(self, session: str, data: bytes) -> None:
-        """He typed something."""
-        with self._moved:
-            if session == self._session:
-                self._typed += data
-        self._wake_up()
-
-    def acknowledge(self, session: str, count: int) -> None:
-        """So many bytes more are on his terminal."""
-        with self._moved:
-            if session == self._session:
-                self._unacknowledged = max(0, self._unacknowledged - count)
-                self._moved.notify_all()
-        self._wake_up()
-
-    def hang_up(self) -> None:
-        """He has gone: whoever reads from the terminal finds its end, and all that run on it are told."""
-        with self._moved:
-            self.hung_up, self._session = True, ""
-            self._moved.notify_all()
-        self._wake_up()
+    def _resize(self, size: dict[str, Any]) -> None:
+        """The user's window has another size; the kernel tells the foreground so."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", size["rows"], size["cols"], 0, 0))
 
     # -- the relaying thread -------------------------------------------------------------------------------
 
     def _relay(self) -> None:
-        poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
+        """Relay until the user has gone: then whoever reads from the terminal finds its end."""
         while not self.hung_up:
-            poll.register(self._master, self._wanted())
-            for descriptor, events in poll.poll():
-                if descriptor == self._woken:
-                    os.read(self._woken, 4096)
-                if descriptor == self._master and events & select.POLLIN:
-                    self._read()
-                if descriptor == self._master and events & select.POLLOUT:
-                    self._write()
+            try:
+                if self._is_lost:
+                    self._go_on()
+                for descriptor, events in self._poll().poll():
+                    self._act(descriptor, events)
+            except _Gone:
+                self._drop()
+            except OSError:
+                self._is_lost = True
         os.close(self._master)
 
-    def _wanted(self) -> int:
-        with self._moved:
-            return (select.POLLIN if self._credit else 0) | (select.POLLOUT if self._typed else 0)
+    def _go_on(self) -> None:
+        """The connection has ended, the user has not: another server may know the way to him."""
+        way, self._is_lost = self._way, False
+        if way is None or way.is_marked:
+            raise _Gone
+        way.open_again()
+        self._resize(way.tty)
+        self._take()
 
-    @property
-    def _credit(self) -> int:
-        """How much may be read now. What nobody is to see is read too, so that its writers do not wait for ever."""
-        room = EXEC_WINDOW_BYTES - self._unacknowledged if self._session else EXEC_PAYLOAD_BYTES
-        return min(EXEC_PAYLOAD_BYTES, room)
+    def _drop(self) -> None:
+        """The way has ended. Unless the interaction was over, the user has gone."""
+        way, self._way = self._way, None
+        if way is not None:
+            way.link.close()
+            self.hung_up = not way.is_marked
+            if self.hung_up:
+                self._on_hang_up()
+            way.over.set()
+
+    def _poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        way = self._way
+        if way is None:
+            poll.register(self._master, select.POLLIN)  # so that its writers do not wait for ever
+            return poll
+        poll.register(way.link, select.POLLIN)
+        poll.register(self._master, (select.POLLIN if way.credit else 0) | (select.POLLOUT if way.typed else 0))
+        return poll
+
+    def _act(self, descriptor: int, events: int) -> None:
+        if descriptor == self._woken:
+            os.read(self._woken, 1)
+            self._drop()  # one that did not end in time
+            self._way, self._next = self._next, None
+            self._take()
+        elif self._way is not None and descriptor == self._way.link.fileno():
+            self._way.receive()
+            self._take()
+        elif descriptor != self._master:
+            pass  # it has just been closed
+        elif events & select.POLLIN:
+            self._read()
+        elif events & select.POLLOUT:
+            self._type()
+
+    def _take(self) -> None:
+        """Do what the user's side asks for."""
+        way = self._way
+        while way is not None and way.inbox:
+            header, payload = way.inbox.popleft()
+            if header["t"] == "exec.input":
+                way.typed += payload
+            elif header["t"] == "exec.resize":
+                self._resize(header)
+            elif header["t"] == "exec.ack":
+                way.unacknowledged -= header["bytes"]
+            if header["t"] == "exec.ended" or header.get("eof"):
+                raise _Gone
+        self._finish()
 
     def _read(self) -> None:
+        way = self._way
         try:
-            data = os.read(self._master, self._credit)
-        except OSError:
-            return  # somebody was faster, or all have closed it
-        with self._moved:
-            session = self._session
-            data = self._before_mark(data)
-            self._unacknowledged += len(data)
-            self._moved.notify_all()
-        if session and data:
-            self._link.send({"t": "exec.output", "exec": session, "stream": "stdout"}, data)
+            data = os.read(self._master, CHUNK_BYTES if way is None else way.credit)
+        except BlockingIOError:
+            return
+        if way is not None and not way.is_marked and (data := way.before_mark(data)):
+            way.unacknowledged += len(data)
+            way.send("exec.output", data, stream=STDOUT)
+        self._finish()
 
-    def _before_mark(self, data: bytes) -> bytes:
-        """Return what of it is the user's: the mark is not, nor is what may turn out to be one."""
-        if not self._mark:
-            return data
-        data = self._held + data
-        place = data.find(self._mark)
-        if place >= 0:
-            self._mark, self._held = b"", b""
-            return data[:place]
-        kept = next(n for n in range(min(len(self._mark), len(data)), -1, -1) if data.endswith(self._mark[:n]))
-        self._held = data[len(data) - kept :]
-        return data[: len(data) - kept]
-
-    def _write(self) -> None:
-        with self._moved:
-            session, typed = self._session, bytes(self._typed)
+    def _type(self) -> None:
+        way = self._way
+        assert way is not None
         try:
-            count = os.write(self._master, typed)
-        except OSError:
-            return  # it is full
-        with self._moved:
-            del self._typed[:count]
-        if session:
-            self._link.send({"t": "exec.ack", "exec": session, "bytes": count})
+            count = os.write(self._master, way.typed)
+        except BlockingIOError:
+            return
+        del way.typed[:count]
+        way.send("exec.ack", bytes=count)
 
-    def _wake_up(self) -> None:
-        try:
-            os.write(self._wake, b"!")
-        except OSError:
-            pass  # it is awake, or has ended
+    def _finish(self) -> None:
+        """End the way if it has seen all that it is to see."""
+        way = self._way
+        if way is not None and way.is_marked and way.unacknowledged <= 0:
+            try:
+                way.send("exec.ended", code=0)
+            finally:
+                self._drop()
+
+
+class _Gone(Exception):
+    """The user is not there any longer."""
 
 
 def _take_foreground(terminal: int) -> None:
     """Be whom the terminal speaks to, whatever a shell that ran on it has left."""
-    import signal
-
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         os.tcsetpgrp(terminal, os.getpgrp())

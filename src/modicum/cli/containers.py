@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +10,15 @@ import click
 
 from modicum.cli import options, tables
 from modicum.cli.asking import ask, ask_if_running
+from modicum.cli.executing import execute, wants_terminal
 from modicum.cli.groups import Group
 
 Moment = Callable[[float], str]
 
 
-@click.group(cls=Group, not_yet=frozenset({"exec"}))
+@click.group(cls=Group)
 def container() -> None:
-    """Look at containers, and stop them."""
+    """Look at containers, go into them, and stop them."""
 
 
 @container.command("list")
@@ -71,6 +73,35 @@ def _ended_row(each: dict[str, Any], moment: Moment) -> dict[str, Any]:
     reason = f"{each['reason']}: {each['detail']}" if each["detail"] else each["reason"]
     told = {"ended_at": row["state_since"], "reason": reason, "exit_code": each["exit_code"], "signal": each["signal"]}
     return row | told
+
+
+# Options stand before the command: what comes behind it is its own.
+@container.command("exec", context_settings={"allow_interspersed_args": False}, no_args_is_help=True)
+@click.option(
+    "--pty/--no-pty", default=None, help="Give the command a terminal, or none; by default, if this is one itself."
+)
+@click.argument("container", metavar="CONTAINER")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_in_container(container: str, command: tuple[str, ...], pty: bool | None) -> None:
+    """Execute a command in a running container, beside what it runs: `modicum container exec ta-… bash`.
+
+    It has the container's files, variables, rights and limits, and our input and output. Ends with its exit code, 128 +
+    n if signal n ended it; with its container it ends, too.
+    """
+    pty, command = _options_behind(command, pty)
+    if not command:
+        raise click.UsageError("Missing argument 'COMMAND...'.")
+    sys.exit(execute(container, command, terminal=wants_terminal(pty)))
+
+
+def _options_behind(words: tuple[str, ...], pty: bool | None) -> tuple[bool | None, tuple[str, ...]]:
+    """Take the options that stand between the container and the command; no program is called so."""
+    while words and words[0] in ("--pty", "--no-pty", "--"):
+        first, words = words[0], words[1:]
+        if first == "--":
+            break
+        pty = first == "--pty"
+    return pty, words
 
 
 @container.command("stop")

@@ -77,6 +77,9 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "App": facts["app"],
         "Image": facts["image_info"]["image_id"],
         "Methods": facts["method_names"] and ", ".join(facts["method_names"]),
+        "CPUs": _asked(facts["cpu"]),
+        "Memory": _asked(facts["memory_mib"], " MiB"),
+        "Disk": _asked(facts["ephemeral_disk_mib"], " MiB"),
         "Containers": f"{_word(facts['min_containers'])} / {_word(facts['max_containers'])} / "
         f"{_word(facts['buffer_containers'])} (min / max / buffer)",
         "Scaledown window": f"{facts['scaledown_window']} s",
@@ -86,6 +89,9 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "Batching": batching and f"{batching['max_batch_size']} inputs, {batching['wait_ms']} ms",
         "Schedule": facts["schedule"],
         "Single use": "yes" if facts["single_use_containers"] else None,
+        "Network": "blocked" if facts["block_network"] else None,
+        "Use of Modicum": "restricted" if facts["restrict_modal_access"] else None,
+        "Secrets": ", ".join(facts["secrets"]) or None,
         "Regions": facts["regions"] and ", ".join(facts["regions"]),
         "Cloud": facts["cloud"],
         "Now": _now(now),
@@ -94,6 +100,14 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
     for name, value in rows.items():
         if value is not None:
             click.echo(f"{name:<16} {value}")
+
+
+def _asked(value: Any, unit: str = "") -> str | None:
+    """Return a request, or a request and a limit."""
+    if value is None:
+        return None
+    request, limit = value if isinstance(value, (tuple, list)) else (value, None)
+    return f"{request:g}{unit}" + ("" if limit is None else f", at most {limit:g}{unit}")
 
 
 def _now(now: dict[str, Any]) -> str:

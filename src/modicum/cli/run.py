@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import inspect
 import os
@@ -14,9 +15,9 @@ import click
 from modicum import config
 from modicum._running import Run
 from modicum.app import App, LocalEntrypoint
-from modicum.cli import entrypoints, options, tracebacks
+from modicum.cli import entrypoints, from_stdin, options, tracebacks
 from modicum.cli.errors import wants_traceback
-from modicum.cli.reference import Method, Target, choose, load
+from modicum.cli.reference import Method, Reference, Target, choose, load
 from modicum.exception import Error, InvalidError
 from modicum.function import Function
 from modicum.output import show_on
@@ -31,6 +32,7 @@ from modicum.output import show_on
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show only what the program itself prints.")
 @click.option("-d", "--detach", is_flag=True, help="Let the app run on when this command ends or loses its terminal.")
+@click.option("-i", "--interactive", is_flag=True, help="Let functions use this terminal: breakpoint(), pdb, input().")
 @click.option("-n", "--name", metavar="NAME", help="Call the app so, in place of its own name.")
 @click.option("-m", "module", is_flag=True, help="REF names a module (pkg.mod), not a file.")
 @click.option("--timestamps", is_flag=True, help="Put the time before each line of output.")
@@ -41,6 +43,7 @@ def run(
     write_result: str | None,
     quiet: bool,
     detach: bool,
+    interactive: bool,
     name: str | None,
     module: bool,
     timestamps: bool,
@@ -56,20 +59,27 @@ def run(
     modicum run my_app.py::process --x 5
     modicum run my_app.py::Model.generate --prompt hello
     modicum run -m my_package.my_module --help
+    cat my_app.py | modicum run -
     """
     if write_result is not None:
         _check_writable(write_result)
-    found = load(reference, module)
+    found = _found(reference, module)
     target = choose(found)
     call = calling(target, list(arguments), found.command(target.name), detach)
     app_name = App(name).name if name is not None else found.app.name  # the App checks the name
-    running = Run(found.app, app_name or "app", detach=detach)
+    running = Run(found.app, app_name or "app", detach=detach, interactive=interactive)
     with _user_errors_shown(), show_on(quiet=quiet, timestamps=timestamps), running as app:
         if detach and not quiet:
             click.echo(f"Detached: it runs on without this command; `{_stopping(app)}` ends it", err=True)
         result = call()
         if write_result is not None:
             _write(result, write_result, target.name)
+
+
+def _found(reference: str, module: bool) -> Reference:
+    if not from_stdin.is_meant(reference):
+        return load(reference, module)
+    return dataclasses.replace(load(from_stdin.saved(reference, module), module), where=from_stdin.STDIN)
 
 
 def _stopping(app: App) -> str:

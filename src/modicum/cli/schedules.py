@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from modicum._display import counted
 from modicum.cli import tables
 from modicum.cli.asking import ask
 from modicum.schedule import describe
@@ -52,7 +53,7 @@ def _last(each: dict[str, Any]) -> str:
     if last is None:
         return ""
     begun = "" if last["created_at"] is None else f" {tables.moment(last['created_at'])}"
-    skipped = f", due {each['skipped']} times since and not run" if each["skipped"] else ""
+    skipped = f", {counted(each['skipped'], 'time')} due since and not run" if each["skipped"] else ""
     return f", last{begun} {STATES.get(last['state'], last['state'])} ({last['call']}){skipped}"
 
 

@@ -66,9 +66,16 @@ def _show(facts: dict[str, Any]) -> None:
     click.echo(f"runtime    {facts['runtime'] or '-'}")
     click.echo(f"limits     {facts['limits'] or '-'}")
     click.echo(f"network    {facts.get('network') or '-'}")
+    click.echo(f"gpus       {_gpus(facts)}")
     click.echo(f"socket     {facts['socket']}")
     click.echo(f"apps       {', '.join(app['name'] for app in facts['apps']) or 'none'}")
     click.echo(f"containers {len(facts['containers'])}")
+
+
+def _gpus(facts: dict[str, Any]) -> str:
+    each = [f"{gpu['type']}:{gpu['count']} ({gpu['free']} free)" for gpu in facts.get("gpus") or ()]
+    note = facts.get("gpus_note")
+    return f"{', '.join(each) or 'none'}{f'; {note}' if note else ''}"
 
 
 def _why_not(facts: dict[str, Any]) -> str:

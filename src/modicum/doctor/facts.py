@@ -58,4 +58,8 @@ class Facts:
     devices: frozenset[str] = frozenset()
     """Device files that this user may open: /dev/kvm, /dev/fuse, /dev/net/tun, /dev/nvidia…"""
     gpus: tuple[str, ...] = ()
-    """The GPUs that nvidia-smi names."""
+    """The types of those that functions can have, and how many of each, as in `H100:8`."""
+    gpus_note: str = ""
+    """What there is to say of them; where they are declared, that they are."""
+    gpus_problem: str = ""
+    """Why containers would not find theirs."""

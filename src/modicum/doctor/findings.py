@@ -216,4 +216,8 @@ def _extras(facts: Facts) -> Iterator[Finding]:
             name, "note", f"{device} can be opened" if can else f"{device} is not there, or closed to this user"
         )
     nodes = sorted(device for device in facts.devices if device.startswith("/dev/nvidia"))
-    yield Finding("gpu", "note", "; ".join(facts.gpus) or (", ".join(nodes) if nodes else "none found"))
+    there = ", ".join(facts.gpus) or (f"none found, only {', '.join(nodes)}" if nodes else "none found")
+    if facts.gpus_problem and facts.runtime != PROCESS:
+        yield Finding("gpu", "warning", f"{there}; functions that ask for one fail: {facts.gpus_problem}")
+    else:
+        yield Finding("gpu", "note", f"{there}; {facts.gpus_note}" if facts.gpus_note else there)

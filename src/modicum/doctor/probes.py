@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from modicum.engines.local import keeper_environment
+from modicum.node.gpus import grants, inventory
 from modicum.node.ids import NoSubordinateIds, id_maps
 from modicum.node.images import host
 from modicum.node.images.bases import SUITES
@@ -69,7 +71,9 @@ def probe(home: Path, runtime: str, minors: Sequence[str], offline: bool = False
             behind_s=_behind_s(),
             packages=packages.result(),
             devices=frozenset(device for device in _DEVICES if os.access(device, os.R_OK | os.W_OK)),
-            gpus=gpus.result(),
+            gpus=gpus.result()[0],
+            gpus_note=gpus.result()[1],
+            gpus_problem=gpus.result()[2],
         )
 
 
@@ -192,12 +196,13 @@ def _unreachable(uv: Path | None) -> str | None:
     return "" if done.returncode == 0 else _last_line(done.stderr)
 
 
-def _gpus() -> tuple[str, ...]:
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_COMMAND_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return tuple(line.split(" (UUID")[0] for line in done.stdout.splitlines() if line.startswith("GPU"))
+def _gpus(environ: Mapping[str, str] = os.environ) -> tuple[tuple[str, ...], str, str]:
+    """Return the GPUs by type, what there is to say of them, and why containers would not find them."""
+    found = inventory.take(environ)
+    counts = Counter(gpu.type for gpu in found.gpus)
+    driver = grants.find(found.gpus, environ) if found.gpus else None
+    problem = driver.problem if driver is not None else ""
+    return tuple(f"{kind}:{count}" for kind, count in counts.items()), found.note, problem
 
 
 def _system() -> str:

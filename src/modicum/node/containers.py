@@ -9,9 +9,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from modicum.runtimes import PROCESS
 from modicum.runtimes.base import BindMount, Exit, Limits, RuntimeFailure
 from modicum.wire.channel import RemoteFailure
 
+from .gpus.grants import Grants
+from .gpus.inventory import Inventory
 from .images.hints import with_hint
 from .launch import Launch
 from .launcher import Container, NodeLauncher
@@ -48,6 +51,7 @@ class _Tracked:
         self.started_at = time.time()
         self.is_unwanted = False
         self.layers: set[str] = set()
+        self.devices: tuple[str, ...] = ()  # the GPUs that are its own, until its process has ended
         self.limits = Limits()
         self.meter = Meter({}, time.monotonic())
         self.outbox = Outbox(container_id, deliver, self._on_full)
@@ -64,11 +68,14 @@ class _Tracked:
 class Containers:
     """The server's containers on this node."""
 
-    def __init__(self, layout: Layout, launcher: NodeLauncher, images: Images, deliver: Deliver) -> None:
+    def __init__(
+        self, layout: Layout, launcher: NodeLauncher, images: Images, deliver: Deliver, inventory: Inventory
+    ) -> None:
         self._layout = layout
         self._launcher = launcher
         self._images = images
         self._deliver = deliver
+        self._grants = Grants(inventory, layout.runtime != PROCESS, layout.run / "nvidia")
         self._tracked: dict[str, _Tracked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -80,6 +87,7 @@ class Containers:
                 "function": tracked.function,
                 "generation": tracked.generation,
                 "started_at": tracked.started_at,
+                "devices": tracked.devices,
                 "restricted": tracked.restricted,
                 "plain": tracked.plain,
             }
@@ -109,6 +117,13 @@ class Containers:
             if tracked.running is not None:
                 tracked.running.kill()
         return tracked is not None
+
+    def running(self, container_id: str) -> Container:
+        """Return one that runs. Raises `RemoteFailure` if there is none of this id."""
+        tracked = self._tracked.get(container_id)
+        if tracked is None or tracked.running is None:
+            raise RemoteFailure("not_found", f"the container {container_id} does not run any longer")
+        return tracked.running
 
     async def usage(self) -> dict[str, dict[str, Any]]:
         """Read what each running container has used since it began."""
@@ -151,6 +166,7 @@ class Containers:
             raise RemoteFailure("start_failed", message) from failure
         finally:
             if tracked.running is None:
+                self._grants.give_back(tracked.id)
                 del self._tracked[tracked.id]
         if tracked.is_unwanted:
             tracked.running.kill()
@@ -159,6 +175,8 @@ class Containers:
     async def _follow(self, tracked: _Tracked, running: Container) -> None:
         delivering = self._own(tracked.outbox.run())
         ended = await running.wait()
+        self._grants.give_back(tracked.id)
+        tracked.devices = ()
         tracked.outbox.end(
             {
                 "t": "node.exited",
@@ -193,15 +211,17 @@ class Containers:
             limits.get("pids", 4096), limits.get("memory_bytes"), limits.get("cpus"), request.get("cpus")
         )
         tracked.meter = Meter(request, time.monotonic())
+        grant = self._grants.grant(tracked.id, spec.get("devices", ()), environ)
+        tracked.devices = tuple(spec.get("devices", ()))
         return Launch(
             id=tracked.id,
             layers=tuple(layers),
             argv=tuple(spec["argv"]),
-            env=environ,
+            env={**environ, **grant.environ},
             on_output=tracked.outbox.add,
             cwd=spec.get("cwd", "/root"),
             hostname=spec.get("hostname", "modicum"),
-            mounts=tuple(mounts),
+            mounts=(*mounts, *grant.mounts),
             limits=tracked.limits,
             network=spec.get("network", True),
         )
@@ -216,14 +236,13 @@ def _why_out_of_memory(tracked: _Tracked, ended: Exit) -> str:
 
 
 def _check_disk(wanted_bytes: int, layout: Layout) -> None:
-    """Raise `RemoteFailure` unless there is so much room where containers write."""
+    """Raise `RuntimeFailure` unless there is so much room where containers write."""
     if not wanted_bytes:
         return
     disk = os.statvfs(layout.containers)
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if wanted_bytes > free:
-        raise RemoteFailure(
-            "start_failed",
+        raise RuntimeFailure(
             f"it asks for {_mib(wanted_bytes)} MiB of disk, and {_mib(free)} MiB of {_mib(total)} MiB are free on its "
             "machine; ask for less with ephemeral_disk=…, or make room",
         )

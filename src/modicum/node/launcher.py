@@ -7,7 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from modicum.runtimes.base import BindMount, ContainerSpec, Exit, Process, Runtime, RuntimeFailure, Usage
+from modicum.runtimes.base import (
+    BindMount,
+    Command,
+    ContainerSpec,
+    Executed,
+    Exit,
+    Process,
+    Runtime,
+    RuntimeFailure,
+    Usage,
+)
 
 from .launch import Launch
 from .pipes import OutputPipe
@@ -110,6 +120,10 @@ class Container:
     async def wait(self) -> Exit:
         """Return when it has ended, its output has been delivered and its mounts are gone."""
         return await asyncio.shield(self._end)
+
+    async def execute(self, command: Command) -> Executed:
+        """Execute a command in it. Raises `RuntimeFailure`."""
+        return await self._process.execute(command)
 
     async def usage(self) -> Usage:
         """Return what it has used up to now."""

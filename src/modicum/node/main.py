@@ -26,6 +26,9 @@ from modicum.wire.version import build_id
 
 from . import control
 from .containers import Containers
+from .execs import Execs
+from .gpus import inventory
+from .gpus.inventory import Inventory
 from .images.builder import ImageBuilder
 from .layout import Layout
 from .metering import EVERY_S
@@ -42,12 +45,15 @@ CLOSE_S = 4.0
 class Node:
     """The parts of a node, and which message goes to which."""
 
-    def __init__(self, layout: Layout, outfit: Outfit, grace_s: float) -> None:
+    def __init__(self, layout: Layout, outfit: Outfit, grace_s: float, inventory: Inventory) -> None:
         self._outfit = outfit
+        self._inventory = inventory
         self._name = f"no-{uuid.uuid4().hex[:12]}"
         self._link = ServerLink(layout.links / "node", self._handle, self._greeting, grace_s)
         self._images = ImageBuilder(outfit.launcher, layout.node, self._link.send, self._link, outfit.ground)
-        self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver)
+        self._containers = Containers(layout, outfit.launcher, self._images, self._link.deliver, inventory)
+        self._execs = Execs(self._link.send)
+        self._link.on_lost = self._execs.hang_up
         self._pruner = self._images.pruner(self._containers.layers)
         self._builds: dict[asyncio.Task[None], str] = {}
         self._stopped = asyncio.Event()
@@ -81,6 +87,7 @@ class Node:
         for build in list(self._builds):
             build.cancel()
         await asyncio.gather(*self._builds, return_exceptions=True)
+        await self._execs.close()
         await self._containers.close()
         await self._outfit.close()
         await self._outfit.launcher.close()
@@ -96,6 +103,8 @@ class Node:
             "containers": self._containers.report(),
             "builds": sorted(set(self._builds.values())),
             "layers": self._images.layers(),
+            "gpus": self._inventory.told(),
+            "gpus_note": self._inventory.note,
             "limits": self._outfit.limits,
             "network": self._outfit.network,
             "runtime": self._outfit.runtime,
@@ -107,6 +116,11 @@ class Node:
                 return self._answer(self._containers.start(header["container"], header["spec"]))
             case "container.kill":
                 return {"known": self._containers.kill(header["container"])}
+            case "exec.start":
+                host = self._containers.running(header["container"])
+                return self._answer(self._execs.start(host, header))
+            case "exec.input" | "exec.resize" | "exec.signal" | "exec.ack" | "exec.ended":
+                self._execs.take(header, payload)
             case "logs.flush":
                 return self._answer(self._containers.flush(header["containers"]))
             case "image.build":
@@ -154,7 +168,7 @@ async def _main(layout: Layout, make: Callable[[], Awaitable[Outfit]], keeper: s
     leftovers = tuple(layout.containers.iterdir())
     outfit = await make()
     control.send(keeper, {"op": "ready", "uses": outfit.runtime, "network": outfit.network})
-    node = Node(layout, outfit, grace_s)
+    node = Node(layout, outfit, grace_s, await asyncio.to_thread(inventory.take))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.stop)
     sweeping = asyncio.ensure_future(asyncio.to_thread(_remove, leftovers))
     try:

@@ -23,6 +23,8 @@ class ServerLink:
         self._handler = handler
         self._greeting = greeting
         self._grace_s = grace_s
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called whenever a server has gone that had taken our greeting."""
         self._channel: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
@@ -82,6 +84,7 @@ class ServerLink:
         def on_closed(_: Channel) -> None:
             if self._channel.done():
                 self._channel = asyncio.get_running_loop().create_future()
+                self.on_lost()
             if not closed.done():
                 closed.set_result(None)
 

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Awaitable
 
 from modicum.runtimes.base import Limits, RuntimeFailure, Usage
+from modicum.runtimes.oci.config import OOM_SCORE
+from modicum.runtimes.process_usage import usage_of
 
 from .children import Child
 from .control import Caller, Message, Refused
@@ -75,6 +77,28 @@ class ReadySlot:
         finally:
             self._close_stdin()
 
+    async def run_beside(self, argv: tuple[str, ...], descriptors: tuple[int, int, int]) -> Child:
+        """Run another program in the cgroup. A shell waits at a gate until it is there, and becomes the program."""
+        if self._released:
+            raise OSError("the container has ended")
+        gate, opener = os.pipe2(os.O_CLOEXEC)
+        try:
+            child = Child(_at_gate(argv, descriptors, gate))
+        except BaseException:
+            os.close(opener)
+            raise
+        finally:
+            os.close(gate)
+        try:
+            await self._pool.tell_keeper({"op": "park", "slot": self.name}, (child.pidfd,))
+            os.write(opener, b"\n")
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            os.close(opener)
+        return child
+
     async def wait(self) -> int:
         """Return the process' exit status when it has ended."""
         return await self._child.wait()
@@ -90,7 +114,11 @@ class ReadySlot:
             answer, _ = await self._pool.keeper.ask({"op": "usage", "slot": self.name})
         except (Refused, ConnectionError):
             return Usage(), False
-        return Usage(*(answer[name] for name in ("cpu_s", "memory_bytes", "memory_peak_bytes"))), answer["oom"]
+        counted = Usage(*(answer[name] for name in ("cpu_s", "memory_bytes", "memory_peak_bytes")))
+        if counted.cpu_s is None or counted.memory_bytes is None:
+            seen = self._child.used if self._child.ended.done() else usage_of(_processes_in(self._identity))
+            counted = counted.completed_by(seen)
+        return counted, answer["oom"]
 
     async def release(self) -> None:
         """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""
@@ -155,9 +183,9 @@ class SlotPool:
             self._making.add(task)  # cancelled by close()
             task.add_done_callback(self._making.discard)
 
-    def tell_keeper(self, message: Message) -> Awaitable[None]:
+    def tell_keeper(self, message: Message, descriptors: tuple[int, ...] = ()) -> Awaitable[None]:
         """Send the keeper a request now; await that it was done. Raises `OSError` if not."""
-        asked = self.keeper.ask(message)
+        asked = self.keeper.ask(message, descriptors)
 
         async def done() -> None:
             try:
@@ -232,6 +260,23 @@ class SlotPool:
             pass  # the keeper sweeps when the node ends
         if slot.number is not None:
             self._free_numbers.append(slot.number)
+
+
+def _at_gate(argv: tuple[str, ...], descriptors: tuple[int, int, int], gate: int) -> subprocess.Popen[bytes]:
+    """Start a shell, in a session of its own, that becomes the program when a line comes through the gate.
+
+    What it executes in the container inherits its score; the runtime sets none.
+    """
+    stdin, stdout, stderr = descriptors
+    shell = (
+        "/bin/sh",
+        "-c",
+        f'read -r c </proc/self/fd/{gate} && echo {OOM_SCORE} >/proc/self/oom_score_adj && exec "$@"',
+        "sh",
+    )
+    return subprocess.Popen(
+        [*shell, *argv], stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(gate,), start_new_session=True
+    )
 
 
 def kill_namespace(identity: str) -> int:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class BindMount:
-    """A directory or file of the node that the container sees."""
+    """A directory or file of the node that the container sees. A device can be written to although it is read-only."""
 
     source: Path
     target: str
     read_only: bool = True
+    is_device: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class Usage:
     memory_bytes: int | None = None
     memory_peak_bytes: int | None = None
 
+    def completed_by(self, other: Usage) -> Usage:
+        """Return this with what the other one knows in place of what is not known."""
+        mine, theirs = (astuple(each) for each in (self, other))
+        return Usage(*(one if one is not None else two for one, two in zip(mine, theirs)))
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
@@ -43,7 +49,7 @@ class ContainerSpec:
     id: str
     root: Path
     argv: tuple[str, ...]
-    env: dict[str, str]
+    env: dict[str, str] = field(repr=False)  # with the values of secrets
     cwd: str
     hostname: str
     stdout: int
@@ -62,7 +68,7 @@ class Exit:
     signal: int | None = None
     oom: bool = False
     detail: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=Usage, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,44 @@ class Capabilities:
     `network=False` is refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to be executed in a running container, beside what runs there: in its place, with its rights and limits.
+
+    `env` comes on top of the container's variables; `cwd` is the container's own if None. It gets the descriptors, or a
+    terminal of its own with so many rows and columns.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    descriptors: tuple[int, int, int] = (-1, -1, -1)
+    terminal: tuple[int, int] | None = None
+
+
+class Executed(Protocol):
+    """A command that is executed in a container. It ends with that at the latest."""
+
+    terminal: int
+    """The near side of its terminal, which its caller closes; -1 if it has none."""
+
+    async def wait(self) -> Exit:
+        """Return when it has ended; what it started may go on. May be called any number of times.
+
+        One that could not be executed ends with code 126, or 127 if there is no such program, and `detail` says why,
+        as does its standard error.
+        """
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it and to all of its session. Harmless when it has ended."""
+
+
 class Process(Protocol):
     """A started container."""
+
+    async def execute(self, command: Command) -> Executed:
+        """Execute a command in it. Raises `RuntimeFailure` if that cannot be, as when it has ended."""
 
     async def wait(self) -> Exit:
         """Return when it has ended and everything of it is gone. May be called any number of times."""

@@ -108,7 +108,7 @@ class Controller:
 
     def _start_container(self, action: act.StartContainer) -> None:
         log.info("start", extra={"container": action.container, "function": action.function, "why": action.reason})
-        self._fleet.start(action.container, action.function, action.node)
+        self._fleet.start(action.container, action.function, action.node, action.devices)
 
     def _send(self, action: act.Send) -> None:
         for entries, payload in batches(self._entries(action)):

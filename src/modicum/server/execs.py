@@ -8,6 +8,7 @@ sees to it that neither sends more, so nothing piles up here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,8 @@ class Execs:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
         self._attached: dict[str, Attached] = {}
+        self.on_interaction: Callable[[str, bool], None] = lambda container, is_going_on: None
+        """Told when a container begins to wait for its user, and when its interaction is over."""
 
     # -- how sessions begin --------------------------------------------------------------------------------
 
@@ -78,24 +81,37 @@ class Execs:
             raise RemoteFailure("conflict", f"another terminal takes the interactions of {app}")
         self._attached[app] = Attached(channel, terminal)
 
-    async def interact(self, session_id: str, app: str, agent: Channel, container: str, function: str) -> Terminal:
+    def terminal_of(self, app: str) -> Terminal | None:
+        """Return the terminal of whoever takes an app's interactions, None if nobody does."""
+        attached = self._attached.get(app)
+        return None if attached is None else attached.terminal
+
+    async def interact(
+        self, session_id: str, app: str, agent: Channel, container: str, facts: Callable[[], Header]
+    ) -> Terminal:
         """Begin an interaction of a container's agent once it is its turn; return the user's terminal.
 
-        Raises `RemoteFailure` if nobody takes the app's interactions.
+        `facts` is what the user is told then. Raises `RemoteFailure` if nobody takes the app's interactions.
         """
         attached = self._attached.get(app)
         if attached is None:
             raise _not_interactive()
-        await attached.turn.acquire()
+        self.on_interaction(container, True)
+        try:
+            await attached.turn.acquire()
+        except BaseException:
+            self.on_interaction(container, False)
+            raise
         try:
             if attached.channel.closed:
                 raise _not_interactive()
             session = self.open(session_id, attached.channel, agent, container)
         except BaseException:
             attached.turn.release()
+            self.on_interaction(container, False)
             raise
         session.attached = attached
-        opened = {"t": "exec.opened", "exec": session_id, "container": container, "function": function}
+        opened = {"t": "exec.opened", "exec": session_id, "container": container, **facts()}
         attached.channel.send(opened)
         return attached.terminal
 
@@ -158,6 +174,7 @@ class Execs:
         del self._sessions[session.id]
         if session.attached is not None:
             session.attached.turn.release()
+            self.on_interaction(session.container, False)
         return True
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modicum.server import limits
+from modicum.server import gpus, limits
 from modicum.server.core import events as ev
 from modicum.server.deliveries import Deliveries
 from modicum.server.ends import Exit
@@ -64,7 +64,7 @@ class Fleet:
         node = header["node"]
         channel.name = node
         running = header["containers"]
-        reported = [ev.Reported(each["id"], each["function"], each.get("generation", 0)) for each in running]
+        reported = [_reported(each) for each in running]
         present = {each.container for each in reported}
         for each, entry in zip(reported, running):
             self._adopt(each, node, entry)
@@ -73,7 +73,7 @@ class Fleet:
         self.nodes[node] = channel
         self.node_facts[node] = header
         memory_mib = header["memory_bytes"] >> 20
-        self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported)))
+        self.on_event(ev.NodeJoined(node, header["cpus"], memory_mib, tuple(reported), gpus.devices_of(header)))
         # The core knows of them before their agents can speak.
         for container in [c for c in self.containers.values() if c.node == node and c.listener is None]:
             if container.id in present:
@@ -87,6 +87,7 @@ class Fleet:
             function = self.functions.get(reported.function)
             app = function.app if function is not None else ""
             adopted = Container(reported.container, reported.function, app, node, started_at=entry.get("started_at"))
+            adopted.devices = reported.devices
             if function is not None:
                 restrict(adopted, function.options)
             adopted.restricted |= bool(entry.get("restricted"))
@@ -149,11 +150,12 @@ class Fleet:
 
     # -- containers ----------------------------------------------------------------------------------------
 
-    def start(self, container_id: str, function_id: str, node: str) -> None:
-        """Begin to start a container; an exit event follows if it cannot be."""
+    def start(self, container_id: str, function_id: str, node: str, devices: tuple[str, ...] = ()) -> None:
+        """Begin to start a container that gets these GPUs; an exit event follows if it cannot be."""
         function = self.functions[function_id]
         began = time.time()
         container = Container(container_id, function_id, function.app, node, started_at=began, made_of=function)
+        container.devices = devices
         restrict(container, function.options)
         self.containers[container_id] = container
         # Its parent is the record: it ends by itself, within the node's time to answer.
@@ -177,7 +179,8 @@ class Fleet:
 
     def _spec(self, container: Container, function: Function) -> dict[str, Any]:
         layers, config = self.image_of(function.definition["image"])
-        options, cpus = function.options, self.node_facts[container.node]["cpus"]
+        options, facts = function.options, self.node_facts[container.node]
+        cpus = facts["cpus"]
         ours = {"IS_REMOTE": "1", "TASK_ID": container.id, "IMAGE_ID": function.definition["image"]}
         reserved = {f"{brand}_{name}": value for brand in ("MODICUM", "MODAL") for name, value in ours.items()}
         return {
@@ -196,7 +199,11 @@ class Fleet:
             "cwd": config.get("workdir", SOURCE_ROOT),
             "hostname": "modicum",
             "limits": limits.limits(options, cpus),
-            "request": limits.request(options, cpus),
+            "request": {
+                **limits.request(options, cpus),
+                "gpus": gpus.number_by_type(facts, container.devices),
+            },
+            "devices": list(container.devices),
             "link": True,
             "network": not function.options.get("block_network"),
             "restricted": container.restricted,
@@ -300,3 +307,8 @@ def restrict(container: Container, options: Mapping[str, Any]) -> None:
     """Note what a function's options keep its container from."""
     container.restricted = bool(options.get("restrict_modal_access"))
     container.plain = container.restricted or bool(options.get("restrict_output"))
+
+
+def _reported(told: dict[str, Any]) -> ev.Reported:
+    """Return a container that a node runs, as the core takes it."""
+    return ev.Reported(told["id"], told["function"], told.get("generation", 0), tuple(told.get("devices", ())))

@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -110,10 +111,18 @@ def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
         if arguments.detached:
             leave_clients_cgroups()
         configure()
+        _leave_no_core()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Server(settings, engine(settings.home, settings.runtime)).run())
     except (OSError, ValueError, EngineFailure, OperationalError) as error:
         _end_with_reason(error)
+
+
+def _leave_no_core() -> None:
+    """What a crash leaves of our memory, or of the node's, may hold secrets. (Why 1: see `runtimes/oci/config.py`.)"""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def _end_with_reason(error: Exception) -> NoReturn:
@@ -164,7 +173,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _resolve, parts.stop)
         node_listener, user_listener = await self._begin(parts)
-        work = (self._recover(parts), self._keep_house(parts), parts.schedules.run(), parts.usage.run())
+        work = (self._recover(parts), self._keep_house(parts), parts.usage.run())
         self._tasks = [asyncio.create_task(each) for each in work]
         log.info("server ready", extra={"pid": os.getpid(), "build": build_id()})
         try:
@@ -219,13 +228,14 @@ class Server:
         variants = Variants(database, fleet, apps)
         apps.redefined = variants.redefined
         publishing = Publishing(apps, database, settings.versions_kept)
-        schedules = Schedules(settings, database, backlog, fleet, apps, logs)
+        schedules = Schedules(settings, database, deliveries, backlog, fleet, apps, logs)
         apps.scheduled, publishing.scheduled = schedules.add, schedules.replace
         history = History(database)
         deliveries.on_finish = history.input_ended
         ends = Ends(database, logs, apps.by_id, fleet.functions)
         ends.pauses_s = state.pauses_s
         execs = Execs()
+        execs.on_interaction = lambda container, on: controller.handle(ev.InteractionChanged(container, on))
         fleet.on_end = ends.ended
         fleet.on_gone = execs.container_ended
         secrets = Secrets(home, database)
@@ -304,6 +314,7 @@ class Server:
                 pass
         parts.fleet.sweep_links()
         parts.controller.handle(ev.Recovered())
+        self._tasks.append(asyncio.create_task(parts.schedules.run()))
         await parts.fleet.node_joined.wait()  # before, nobody knows what uses another build's code
         if not parts.fleet.is_working:
             remove_other_agents(parts.engine.directory)

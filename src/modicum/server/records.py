@@ -133,6 +133,7 @@ class Container:
     made_of: Function | None = None  # what its function was when it was started; not known of an adopted one
     restricted: bool = False  # its code may not use Modicum
     plain: bool = False  # what it returns may have been made by hostile code
+    devices: tuple[str, ...] = ()  # the GPUs that are its own, as its node names them
 
 
 @dataclass(slots=True, eq=False)

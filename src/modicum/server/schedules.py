@@ -18,6 +18,8 @@ from modicum.server import due_times
 from modicum.server.apps import Apps
 from modicum.server.backlog import Backlog
 from modicum.server.core.schedule import Agenda, Entry, Policy, Verdict, decide, is_late
+from modicum.server.deliveries import Deliveries
+from modicum.server.due_times import BadSchedule
 from modicum.server.fleet import Fleet
 from modicum.server.log_segments import Entry as LogEntry
 from modicum.server.logs import Logs
@@ -44,11 +46,19 @@ class Schedules:
     """Runs functions by their schedules."""
 
     def __init__(
-        self, settings: Settings, database: Database, backlog: Backlog, fleet: Fleet, apps: Apps, logs: Logs
+        self,
+        settings: Settings,
+        database: Database,
+        deliveries: Deliveries,
+        backlog: Backlog,
+        fleet: Fleet,
+        apps: Apps,
+        logs: Logs,
     ) -> None:
         self._zone = settings.schedule_zone
         self._policy = Policy(settings.schedule_catch_up, settings.schedule_overlap == "allow")
         self._database = database
+        self._deliveries = deliveries
         self._backlog = backlog
         self._fleet = fleet
         self._apps = apps
@@ -60,7 +70,10 @@ class Schedules:
         """Take up what the last server left: also what has become due since."""
         for each in schedules:
             if each.function in self._fleet.functions:
-                self._put(each)
+                try:
+                    self._put(each)
+                except BadSchedule as error:  # this machine may have lost a time zone: all others go on
+                    log.error("schedule not kept", extra={"function": each.function, "why": str(error)})
 
     def replace(self, app: App, schedules: Sequence[StoredSchedule]) -> None:
         """The functions of an app have these schedules now."""
@@ -83,17 +96,15 @@ class Schedules:
         return [self._agenda.entries[each] for each in functions if each in self._agenda.entries]
 
     async def run(self) -> None:
-        """Have functions run when they are due, for ever."""
+        """Have functions run when they are due, for ever. It begins when it is known what has ended meanwhile."""
         while True:
             due = self._agenda.due(time.time())
             try:
                 await self._deal_with(due)
             except Exception:  # the store's, say; nothing is lost: what is not recorded stays due
                 log.exception("schedules failed")
-                await asyncio.sleep(AGAIN_S)
-            finally:
                 for entry in due:
-                    self._agenda.again(entry)  # nothing is done to what has been dealt with
+                    self._agenda.again(entry, time.time() + AGAIN_S)
             await self._wait()
 
     async def _wait(self) -> None:
@@ -109,7 +120,12 @@ class Schedules:
     async def _deal_with(self, due: list[Entry]) -> None:
         there = [entry for entry in due if self._is_there(entry.function)]
         calls = [entry.call for entry in there if entry.call is not None]
+        self._deliveries.store()  # what has ended and waits to be stored
         ended = set(await self._database.submit(stored_calls.ended_of(calls))) if calls else set()
+        for entry in there:
+            if entry.anew:
+                await self._database.submit(stored.begin_anew(entry.function, entry.since))
+                entry.anew = False
         now = time.time()
         verdicts = [decide(entry, now, entry.call not in {*ended, None}, self._policy) for entry in there]
         work = (self._perform(entry, now, verdict) for entry, verdict in zip(there, verdicts))
@@ -125,39 +141,44 @@ class Schedules:
         return True
 
     async def _perform(self, entry: Entry, now: float, verdict: Verdict) -> None:
-        assert entry.due is not None
+        if verdict is Verdict.WAITS:
+            self._agenda.again(entry, now + LOOK_EVERY_S)
+            return
         if verdict is Verdict.RUN:
-            if is_late(entry, now):
-                self._tell(entry, f"was due {_at(entry.due)}, while no server ran; it runs now")
-            call = new_call()
-            marked = stored.mark(entry.function, entry.since, entry.due, now, call)
-            try:
-                await self._backlog.add(_stored_call(call, entry.function), [(0, NO_ARGUMENTS, None)], marked)
-            except RemoteFailure as error:
-                self._tell(entry, f"was due {_at(entry.due)}, and was not run: {error.message}")
-                await self._pass_over(entry, now)
-            else:
-                entry.call, entry.skipped = call, 0
+            await self._run(entry, now)
+        elif verdict is Verdict.SKIPPED:
+            await self._pass_over(entry, now, f"its last run, {entry.call}, has not ended")
         else:
-            await self._pass_over(entry, now)
-            if entry.skipped == 1:  # once, however often it is due until its last run has ended
-                why = "no server ran" if verdict is Verdict.MISSED else f"its last run, {entry.call}, has not ended"
-                self._tell(entry, f"was due {_at(entry.due)}, and was not run: {why}")
+            await self._pass_over(entry, now, "no server ran")
         self._agenda.done(entry, now)
 
-    async def _pass_over(self, entry: Entry, now: float) -> None:
-        assert entry.due is not None
-        await self._database.submit(stored.mark(entry.function, entry.since, entry.due, now, None))
+    async def _run(self, entry: Entry, now: float) -> None:
+        call = new_call()
+        marked = stored.mark(entry.function, entry.since, _due(entry), now, call)
+        try:
+            added = self._backlog.add(_stored_call(call, entry.function), [(0, NO_ARGUMENTS, None)], marked)
+        except RemoteFailure as error:  # too many wait
+            await self._pass_over(entry, now, error.message)
+            return
+        if is_late(entry, now):
+            self._tell(entry, "while no server ran; it runs now")
+        await added
+        entry.call, entry.skipped = call, 0
+
+    async def _pass_over(self, entry: Entry, now: float, why: str) -> None:
+        """Do not run what is due. That is told once, however often it happens until the next run."""
+        await self._database.submit(stored.mark(entry.function, entry.since, _due(entry), now, None))
+        if not entry.skipped:
+            self._tell(entry, f"and was not run: {why}")
         entry.skipped += 1
 
     def _tell(self, entry: Entry, what: str) -> None:
-        """Tell the users of an app, in its log."""
+        """Tell the users of an app, in its log, what became of a due time."""
         function = self._fleet.functions.get(entry.function)
         if function is not None:
-            log.info("schedule", extra={"function": entry.function, "why": what})
-            self._logs.append(
-                function.app, [LogEntry("stderr", "modicum", f"modicum: {function.name} {what}\n".encode())]
-            )
+            due = datetime.fromtimestamp(_due(entry)).astimezone()
+            line = f"modicum: {function.name} was due at {due:%Y-%m-%d %H:%M:%S %Z}, {what}\n".encode()
+            self._logs.append(function.app, [LogEntry("stderr", "modicum", line)])
 
     async def run_now(self, function: Function) -> str:
         """Run a function that has a schedule, whether or not it is due; return the call."""
@@ -178,5 +199,6 @@ def _stored_call(call: str, function: str) -> StoredCall:
     return StoredCall(call, function, None, None, time.time(), 1)
 
 
-def _at(moment: float) -> str:
-    return f"at {datetime.fromtimestamp(moment).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+def _due(entry: Entry) -> float:
+    assert entry.due is not None, "it is only asked of what is due"
+    return entry.due

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from modicum.runtimes import RUNTIMES
 from modicum.server import rates
+from modicum.wire import gpus
 
 _FLAGS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
 
@@ -52,6 +53,15 @@ class Settings:
         "Prices in dollars by the hour instead of the defaults, as in `cpu=0.05,memory=0.01,H100=2.5`: of a core, of a "
         "GiB, of a GPU of a type.",
     )
+    gpus: str = _setting(
+        "",
+        "GPUs that this machine is taken to have, as in `H100:8,A100-80GB:2`, to try out which function gets which: "
+        "containers are told of them, and get no device. By default those that NVIDIA's driver names.",
+    )
+    cdi_dirs: str = _setting(
+        "/etc/cdi:/var/run/cdi",
+        "Where files of the Container Device Interface say what a container with a GPU needs, `:` between.",
+    )
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
     @property
@@ -83,6 +93,10 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
         rates.read(values.get("rates", ""))
     except ValueError as error:
         raise ValueError(f"MODICUM_RATES: {error}") from None
+    try:
+        gpus.parse(values.get("gpus", ""))
+    except ValueError as error:
+        raise ValueError(f"MODICUM_GPUS: {error}") from None
     if home is not None:
         values["home"] = Path(home)
     values["home"] = Path(os.path.abspath(Path(values.get("home", Settings().home)).expanduser()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modicum.server import limits
+from modicum.server import gpus, limits
 from modicum.server.core import events as ev
 from modicum.server.records import Function
 
@@ -23,6 +23,7 @@ def spec_of(function: Function) -> ev.FunctionSpec:
         app=function.app,
         cpu=asked.cpus,
         memory_mib=asked.memory_mib,
+        gpus=gpus.wishes(options),
         slots=1 if single_use else slots,
         target=1 if single_use else target,
         min_containers=options["min_containers"],

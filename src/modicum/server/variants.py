@@ -14,6 +14,7 @@ from typing import Any
 from modicum.server.apps import Apps
 from modicum.server.core import events as ev
 from modicum.server.fleet import Fleet
+from modicum.server.gpus import check_known
 from modicum.server.records import Function
 from modicum.server.specs import spec_of
 from modicum.stores import variants as stored_variants
@@ -37,7 +38,8 @@ def variant_id(parent: str, settings: dict[str, Any], parameters: str | None) ->
 def vary(definition: dict[str, Any], settings: dict[str, Any], parameters: str | None) -> dict[str, Any]:
     """Return a function's definition with other settings. What keeps it warm, or runs it, is not each variant's."""
     spec = {**definition["spec"], "batched": True} if settings.get("batching") else definition["spec"]
-    options = {**definition["options"], "min_containers": 0, "schedule": None, **settings}
+    options = {**definition["options"], "min_containers": 0, **settings}
+    options.pop("schedule", None)
     return {**definition, "spec": spec, "options": options, "parameters": parameters}
 
 
@@ -70,6 +72,7 @@ class Variants:
                 f"the function {base.name!r} has {VARIANTS_MAX} variants, each with settings or parameters of its own; "
                 "pass what differs as arguments",
             )
+        check_known(base.name, settings.get("gpu"), self._fleet.node_facts.values())
         definition = vary(base.definition, settings, parameters)
         variant = Function(
             variant_id(base.id, settings, parameters),

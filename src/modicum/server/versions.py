@@ -76,7 +76,9 @@ def pinned(function: str, app: str, name: str, version: int, definition: tuple[d
     Nothing keeps containers of it ready, and no schedule runs it: they start when it is called.
     """
     settings, serialized = definition
-    settings = {**settings, "options": {**settings["options"], "min_containers": 0, "schedule": None}}
+    options = {**settings["options"], "min_containers": 0}
+    options.pop("schedule", None)
+    settings = {**settings, "options": options}
     return Function(_id([function, "version", version]), app, name, settings, serialized, version, pinned=version)
 
 

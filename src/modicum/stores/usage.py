@@ -17,7 +17,7 @@ Key = tuple[str, str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class HourRow:
-    """What a function's containers used of one resource in an hour since the epoch. One that has gone has no name."""
+    """What a function's containers used of one resource in an hour since the epoch. An app has no name once it went."""
 
     app: str
     function: str

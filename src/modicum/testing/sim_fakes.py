@@ -14,6 +14,7 @@ from modicum.server.core.events import (
     ContainerExited,
     ContainerLoaded,
     ContainerReady,
+    Device,
     Event,
     ExitReason,
     FunctionSpec,
@@ -83,9 +84,12 @@ class Surroundings(Protocol):
 class FakeContainer:
     """A container with its agent: runs as many inputs at once as it has slots, keeps outputs until acknowledged."""
 
-    def __init__(self, world: Surroundings, node: FakeNode, container: str, function: Function) -> None:
+    def __init__(
+        self, world: Surroundings, node: FakeNode, container: str, function: Function, devices: tuple[str, ...] = ()
+    ) -> None:
         self.id = container
         self.function = function
+        self.devices = devices
         self.alive = True
         self.link = Link(world.timeline, world.random)
         self._world = world
@@ -234,18 +238,24 @@ class FakeContainer:
 class FakeNode:
     """A machine that starts containers and says when they end."""
 
-    def __init__(self, world: Surroundings, node: str, cpus: float, memory_mib: int) -> None:
+    def __init__(
+        self, world: Surroundings, node: str, cpus: float, memory_mib: int, devices: tuple[Device, ...] = ()
+    ) -> None:
         self.id = node
         self.cpus = cpus
         self.memory_mib = memory_mib
+        self.devices = devices
         self.containers: dict[str, FakeContainer] = {}
         self.link = Link(world.timeline, world.random)
         self._world = world
         self._joined = -1  # over which epoch of the link
 
-    def start(self, container: str, function: Function) -> None:
-        """Start a container."""
-        self.containers[container] = FakeContainer(self._world, self, container, function)
+    def start(self, container: str, function: Function, devices: tuple[str, ...] = ()) -> None:
+        """Start a container. Its GPUs must be there, and nobody's."""
+        held = {device for each in self.containers.values() for device in each.devices}
+        if not {each.id for each in self.devices} - held >= set(devices):
+            raise AssertionError(f"{container} was given {devices}, of which {held & set(devices)} are held")
+        self.containers[container] = FakeContainer(self._world, self, container, function, devices)
         self.containers[container].boot()
 
     def kill(self, container: str) -> None:
@@ -268,9 +278,10 @@ class FakeNode:
         self._joined = self.link.epoch
         self.link.restore()
         reported = tuple(
-            Reported(each.id, each.function.spec.id, each.function.spec.generation) for each in self.containers.values()
+            Reported(each.id, each.function.spec.id, each.function.spec.generation, each.devices)
+            for each in self.containers.values()
         )
-        self._tell(NodeJoined(self.id, self.cpus, self.memory_mib, reported))
+        self._tell(NodeJoined(self.id, self.cpus, self.memory_mib, reported, self.devices))
 
     def crash(self) -> None:
         """The machine goes down with everything on it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
@@ -68,6 +69,7 @@ class Seen:
     void: set[str] = field(default_factory=set)  # cancelled there: their outputs must not count
     leaves: bool = False  # it was asked to go after what it runs
     uses: int = 0  # inputs that it was ever sent
+    devices: tuple[str, ...] = ()
 
 
 class Observer:
@@ -209,7 +211,7 @@ class Observer:
                 del self.containers[name]
         for each in event.containers:
             if each.function in self.specs:
-                adopted = Seen(each.function, event.node, "adopted", each.generation)
+                adopted = Seen(each.function, event.node, "adopted", each.generation, devices=each.devices)
                 self.containers.setdefault(each.container, adopted)
 
     def _judge(self, action: Action) -> None:
@@ -262,10 +264,12 @@ class Observer:
         assert node is not None
         _demand(bool(action.reason), f"{action}: without a reason")
         _demand(action.container not in self.containers, f"{action}: the id is taken")
-        self.containers[action.container] = Seen(action.function, action.node, "starting", spec.generation)
-        largest = max(each.cpus for each in self._nodes.values())
+        self._judge_devices(action, spec, node)
+        self.containers[action.container] = Seen(
+            action.function, action.node, "starting", spec.generation, devices=action.devices
+        )
         there = [self.specs[seen.function] for seen in self.containers.values() if seen.node == action.node]
-        _demand(sum(min(each.cpu, largest) for each in there) <= node.cpus + 1e-6, f"{action}: more CPUs than it has")
+        _demand(sum(min(each.cpu, node.cpus) for each in there) <= node.cpus + 1e-6, f"{action}: more CPUs than it has")
         _demand(sum(each.memory_mib for each in there) <= node.memory_mib, f"{action}: more memory than it has")
         mine = [seen for seen in self.containers.values() if seen.function == action.function]
         _demand(spec.max_containers is None or len(mine) <= spec.max_containers, f"{action}: above max_containers")
@@ -281,6 +285,21 @@ class Observer:
         starting = sum(seen.phase == "starting" for seen in self.containers.values())
         most = max(1, ceil(2 * sum(each.cpus for each in self._nodes.values())))
         _demand(starting <= most, f"{action}: {starting} start at once")
+
+    def _judge_devices(self, action: StartContainer, spec: FunctionSpec, node: NodeJoined) -> None:
+        """It gets what it asked for, whole, and nothing that another has."""
+        there = {each.id: each.type for each in node.devices}
+        held = {device for seen in self.containers.values() if seen.node == action.node for device in seen.devices}
+        _demand(set(action.devices) <= there.keys() - held, f"{action}: it is given what another has, or nobody")
+        kinds = {there[each] for each in action.devices}
+        count = len(set(action.devices))
+        fulfilled = [wish for wish in spec.gpus if wish.number == count and kinds == {wish.type or min(kinds)}]
+        _demand(bool(fulfilled) if spec.gpus else not action.devices, f"{action}: it asked for {spec.gpus}")
+        if fulfilled and not any(seen.node == action.node for seen in self.containers.values()):
+            free = Counter(there.values())  # nothing else can have stood in the way
+            better = spec.gpus[: spec.gpus.index(fulfilled[0])]
+            missed = [wish for wish in better if free[wish.type or ""] >= wish.number]
+            _demand(not missed, f"{action}: {missed} was free and comes first")
 
     def _judge_retries(self, action: RetryInputs) -> None:
         for key, failures, delay_s in action.entries:

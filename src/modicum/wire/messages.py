@@ -42,8 +42,7 @@ comes from code that may be hostile: its reader makes values of built-in types o
     app.tag         app, tags → nothing; they take the place of those that it has
     billing.report  since, until (seconds since the epoch), resolution ("h" | "d", UTC), tags (names, "*": all) → rows
                     [{app, app_name, start, tags, resources {resource: {seconds, used, cost}}}, …]: what apps used in
-                    the hours or days that begin in a range; of a core, a MiB, a GPU of a type; what is charged for, in
-                    dollars (text)
+                    whole hours or days; `seconds` of a core, a MiB or a GPU are charged for, in dollars (text)
     billing.rates   → rates {resource or GPU type: dollars by the hour of a core, a GiB, a GPU (text)}
     app.list        → apps [{id, name, state, version, created_at, ended_at, functions, containers}, …]
     app.waiting     apps → waiting [{app, function, inputs, why}, …]: functions whose inputs have no container yet
@@ -58,7 +57,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
     image.list      → images [{id, layers, bytes, in_use}, …], and layers, bytes: of all, those of files included
     image.prune     dry_run → images, layers, bytes: how much no running app uses; it is removed, unless `dry_run`
     function.create app, name, image, files (ids of sets, the lowest first), options, spec, [code (blob)]; *payload*
-                    the serialized function, unless it is that blob, which is taken → function; idempotent
+                    the serialized function, unless it is that blob, which is taken → function, remarks (texts for its
+                    user); idempotent
     function.variants function, limit (0: all, the newest first) → function, variants [{id, settings, parameters,
                     runners}, …]. Here and above `APP/FUNCTION` may stand for a function's id
     files.missing   sets → sets that are not complete here
@@ -93,8 +93,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
     call.forget     call: nobody waits any longer; what still waits or runs of a call that is not durable is cancelled
     call.ack        call, pieces: pieces of a generator below this one have been consumed, which is the credit for more
     function.bind   function, options (those that replace its own), [parameters (base64) of a class] → function, spec,
-                    options: the variant with these settings, which has containers of its own. A variant's variant is
-                    one of the same function; the same settings give the same variant
+                    options, remarks: the variant with these settings, which has containers of its own. A variant's
+                    variant is one of the same function; the same settings give the same variant
     function.configure function, settings {min_containers, max_containers, buffer_containers, scaledown_window}, those
                     that change, null for what holds without a word → settings, overrides; until it is defined anew
     function.stats  function → backlog, runners, running, headroom, why (the backlog waits)
@@ -141,8 +141,8 @@ comes from code that may be hostile: its reader makes values of built-in types o
 inputs name, blob.get)
     agent.hello     build, holding [[key, attempt], …], loaded → function (its spec, and concurrency, batching and
                     single_use of its options), restricted, parameters (base64, of a class that has some), functions
-                    {name: {id, module, qualname}}, app, logs_errors, code: the size of the serialized function;
-                    *payload* its first part
+                    {name: {id, module, qualname}}, app, logs_errors, interactive: the kind of terminal (TERM) that
+                    it may use, null if none, code: the size of the serialized function; *payload* its first part
     agent.code      offset → nothing; *payload* a further part of it
     agent.loaded    the function's module is imported and what is to be entered is: no input comes before
     agent.outputs   seq, outputs [[key, attempt, status, run_s, size, blob | null], …], [printed]; *payload*
@@ -160,8 +160,9 @@ inputs name, blob.get)
     exit            [now]: finish what runs, or, with `now`, cancel it; run exit handlers; end
 
 **Node**
-    node.hello      node, build, pid, cpus, memory_bytes, containers [{id, function, started_at, restricted, plain}, …],
-                    builds under way [id, …], layers [id, …], runtime, limits, network (sentences) → nothing
+    node.hello      node, build, pid, cpus, memory_bytes, gpus [{id, type, memory_mib, index}, …], containers [{id,
+                    function, started_at, restricted, plain, devices}, …], builds under way [id, …], layers [id, …],
+                    runtime, limits, network, gpus_note (sentences) → nothing
     node.exited     container, code, signal, oom, detail, usage
     node.usage      containers {id: usage}; every few seconds. A usage is what a meter says that only grows: seconds,
                     cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, and the `request` of
@@ -173,7 +174,8 @@ inputs name, blob.get)
     files.get       files [sha256, …] that make up one frame → sizes; *payload*
 
   to the node
-    container.start container, spec → nothing; an error if it could not be started
+    container.start container, spec → nothing; an error if it could not be started. The spec's `devices` are the ids of
+                    GPUs that the node has told
     container.kill  container, reason → known: whether there is such a container; its exit follows
     image.build     build, layers [{id, step, configured, agent, variables}, …], configured → nothing; `build.done` or
                     `build.failed` follows. `configured`: the steps that make no layer, of the image, and those before
@@ -194,13 +196,13 @@ id, `ex-…`, is made by who begins it. Each direction has a window (`terminals.
     exec.signal     exec, signal: to all processes of the command's session
     exec.ack        exec, bytes: so much of the output has been shown
   agent
-    agent.interact  exec → tty, once it is this function's turn
+    agent.interact  exec, [input: its key] → tty, once it is this function's turn; on a connection of its own
   node and agent
     exec.output     exec, stream ("stdout" | "stderr"; with a terminal the first only); *payload* at most 64 KiB
     exec.ended      exec, code, [signal], [detail], [gone: with its container]
     exec.ack        exec, bytes: so much of the input has been taken
   to the user
-    exec.opened     exec, container, function: an interaction begins
+    exec.opened     exec, container, function, input, log [app, cursor]: an interaction begins, once output is shown
     exec.output, exec.ended, exec.ack as above; `code` is 128 + the signal where that has ended it
   to the node (with `container`) and the agent
     exec.start (node), exec.input, exec.resize, exec.signal, exec.ack as above
@@ -211,9 +213,6 @@ from __future__ import annotations
 
 INLINE_BYTES_MAX = 1 << 20
 """Values up to this travel inside one frame (which holds no more); larger ones as blobs."""
-
-EXEC_PAYLOAD_BYTES, EXEC_WINDOW_BYTES = 64 << 10, 256 << 10
-"""What a terminal's frame carries at most, and how much of either direction may be unacknowledged."""
 
 SERIALIZED_BYTES_MAX = 16 << 20
 """No function that is sent without its module is larger, as with Modal."""

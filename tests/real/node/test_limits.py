@@ -61,6 +61,10 @@ async def test_too_much_memory(limited: Bench) -> None:
     container = await limited.begin("python3", "-S", "-c", program, limits={"memory_bytes": 64 << 20})
     ended = await limited.ended(container, within_s=60)
     assert (ended["signal"], ended["oom"]) == (9, True)
+    assert ended["detail"].startswith("it ran out of memory: limit 64 MiB, peak 6"), ended["detail"]
+    assert ended["detail"].endswith(" MiB; ask for more with memory=…")
+    assert 60 << 20 < ended["usage"]["memory_peak_bytes"] <= 64 << 20
+    assert ended["usage"]["memory_mib_s"] > 0
 
 
 async def test_a_share_of_a_cpu(limited: Bench) -> None:
@@ -70,7 +74,13 @@ start = time.monotonic()
 while time.monotonic() - start < 1: pass
 print(time.process_time())
 """
-    assert float(await limited.python(program, limits={"cpus": 0.2})) < 0.6  # of 1 s, were there no limit
+    container = await limited.begin("python3", "-S", "-c", program, limits={"cpus": 0.2}, request={"cpus": 0.1})
+    usage = (await limited.ended(container))["usage"]
+    used = float(limited.server.of(container).text())
+    assert used < 0.6  # of 1 s, were there no limit
+    assert (usage["request"], usage["seconds"] >= 1) == ({"cpus": 0.1}, True)
+    if limited.maps.privileged:  # time is counted by a controller that was not delegated
+        assert used <= usage["cpu_s"] < used + 1
 
 
 async def test_without_a_delegated_cgroup_it_says_so(node: Bench) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from modicum.agent import boot
 from modicum.wire.frames import Header
-from modicum.wire.messages import EXCEPTION, EXEC_WINDOW_BYTES, SUCCESS
+from modicum.wire.messages import EXCEPTION, SUCCESS
+from modicum.wire.terminals import WINDOW_BYTES
 from modicum.wire.values import dumps, load_exception, loads
 from tests.unit.agent.peer import Server
 
@@ -55,7 +56,7 @@ def busy(x):
     try:
         print("ready")
         while True:
-            time.sleep(60)
+            time.sleep(0.01)  # a signal that comes just before a call of the system does not end it
     except KeyboardInterrupt:
         return "interrupted"
 
@@ -70,11 +71,28 @@ def plain(x):
 """
 
 
+class Way(Server):
+    """The other end of an interaction's own connection."""
+
+    def __init__(self, server: Server) -> None:
+        self.listener = server.listener
+        self.connection = None
+
+    def accept(self) -> Header:
+        self.drop()
+        return super().accept()
+
+    def drop(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+
 class Terminal:
     """An agent's process, and the user at its terminal."""
 
     def __init__(self, server: Server, folder: Path, interactive: str | None) -> None:
         self.server = server
+        self.way = Way(server)
         environment = {**os.environ, "MODICUM_SOCKET": str(server.folder), "PYTHONPATH": os.pathsep.join(sys.path)}
         self.process = subprocess.Popen(
             [sys.executable, boot.__file__, str(folder)],
@@ -83,40 +101,49 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=False,
         )
         self.interactive = interactive
         self.session = ""
         self.seen = ""
 
-    def load(self, name: str, **spec: Any) -> None:
+    def load(self, name: str) -> None:
         self.server.accept()
         function = {"module": "program", "qualname": name, "name": name, "generator": name == "items"}
         answer = {"app": "ap-1", "functions": {}, "code": 0, "interactive": self.interactive}
-        spec = {**function, "async": name == "asynchronous", **spec}
+        spec = {**function, "async": name == "asynchronous"}
         self.server.send({"t": "reply", "r": 1, "function": spec, **answer})
-        assert self.wait("agent.loaded")
+        assert self.server.receive()[0]["t"] == "agent.loaded"
 
     def run(self, key: str = "fc-1:0", argument: object = 1) -> None:
         payload = dumps(((argument,), {}))
         self.server.send({"t": "run", "inputs": [[key, 1, len(payload), None]]}, payload)
 
-    def wait(self, kind: str) -> tuple[Header, bytes]:
+    def asked(self) -> Header:
+        """Return the request for a terminal."""
+        asked = self.way.accept()
+        assert asked["t"] == "agent.interact"
+        self.session = asked["exec"]
+        return asked
+
+    def opened(self, rows: int = 24, cols: int = 80) -> None:
+        """Have it get the terminal that it asks for."""
+        tty = {"rows": rows, "cols": cols, "term": "xterm"}
+        self.way.send({"t": "reply", "r": self.asked()["r"], "tty": tty})
+
+    def refused(self) -> None:
+        message = {"code": "failed_precondition", "message": "nobody is there"}
+        self.way.send({"t": "error", "r": self.asked()["r"], **message})
+
+    def wait(self, kind: str) -> Header:
         """Return the next message of this kind; what is written to the terminal is seen meanwhile."""
         while True:
-            header, payload = self.server.receive()
+            header, payload = self.way.receive()
+            assert header["exec"] == self.session
             if header["t"] == "exec.output":
-                assert header["exec"] == self.session
                 self.seen += payload.decode()
-                self.server.send({"t": "exec.ack", "exec": self.session, "bytes": len(payload)})
+                self.way.send({"t": "exec.ack", "exec": self.session, "bytes": len(payload)})
             if header["t"] == kind:
-                return header, payload
-
-    def opened(self, rows: int = 24, cols: int = 80) -> Header:
-        asked, _ = self.wait("agent.interact")
-        self.session = asked["exec"]
-        self.server.send({"t": "reply", "r": asked["r"], "tty": {"rows": rows, "cols": cols, "term": "xterm"}})
-        return asked
+                return header
 
     def until(self, text: str) -> None:
         """Return when this has been written after what was waited for last."""
@@ -125,28 +152,28 @@ class Terminal:
         self.seen = self.seen.partition(text)[2]
 
     def type(self, text: str) -> None:
-        self.server.send({"t": "exec.input", "exec": self.session}, text.encode())
+        self.way.send({"t": "exec.input", "exec": self.session}, text.encode())
 
     def interrupt(self, text: str) -> None:
         """Press Ctrl-C until this has been written: Python loses one that comes just before it waits for a key."""
-        assert self.server.connection is not None
-        self.server.connection.settimeout(0.2)
+        assert self.way.connection is not None
+        self.way.connection.settimeout(0.2)
         while text not in self.seen:
             self.type("\x03")
             try:
                 self.wait("exec.output")
             except TimeoutError:
                 pass
-        self.server.connection.settimeout(5)
+        self.way.connection.settimeout(5)
 
     def ended(self) -> Any:
         """Return what the input returned or raised, when its terminal is given back."""
-        header, _ = self.wait("exec.ended")
-        assert header == {"t": "exec.ended", "exec": self.session, "code": 0}
+        assert self.wait("exec.ended") == {"t": "exec.ended", "exec": self.session, "code": 0}
         return self.output()
 
     def output(self) -> Any:
-        header, payload = self.wait("agent.outputs")
+        header, payload = self.server.receive()
+        assert header["t"] == "agent.outputs"
         ((_, _, status, *_),) = header["outputs"]
         self.server.send({"t": "outputs.ack", "seq": header["seq"]})
         return load_exception(payload) if status == EXCEPTION else loads(payload) if status == SUCCESS else status
@@ -173,6 +200,7 @@ def terminal(server: Server, program: Path) -> Iterator[Terminal]:
     yield made
     made.process.kill()
     made.process.communicate()
+    made.way.drop()
 
 
 def test_pdb(terminal: Terminal) -> None:
@@ -217,12 +245,11 @@ def test_an_async_function(terminal: Terminal) -> None:
 def test_a_generator(terminal: Terminal) -> None:
     terminal.load("items")
     terminal.run()
-    terminal.wait("agent.piece")
+    assert terminal.server.receive()[0]["t"] == "agent.piece"
     terminal.opened()
     terminal.until("(Pdb) ")
     terminal.type("c\r")
-    _, payload = terminal.wait("agent.piece")
-    assert loads(payload) == 2
+    assert loads(terminal.server.receive()[1]) == 2
 
 
 def test_input_is_edited_and_the_way_is_used_again(terminal: Terminal) -> None:
@@ -276,53 +303,61 @@ def test_ctrl_c_at_the_prompt(terminal: Terminal) -> None:
 
 def test_no_more_leaves_than_is_acknowledged(terminal: Terminal) -> None:
     terminal.load("much")
-    terminal.run(argument=2 * EXEC_WINDOW_BYTES)
+    terminal.run(argument=2 * WINDOW_BYTES)
     terminal.opened()
     sizes: list[int] = []
-    while sum(sizes) < EXEC_WINDOW_BYTES:
-        header, payload = terminal.server.receive()
+    while sum(sizes) < WINDOW_BYTES:
+        header, payload = terminal.way.receive()
         assert header["t"] == "exec.output"
         sizes.append(len(payload))
-    assert sum(sizes) == EXEC_WINDOW_BYTES
-    terminal.server.send({"t": "ping", "r": 7})
-    assert terminal.server.receive()[0] == {"t": "reply", "r": 7}
-    terminal.server.send({"t": "exec.ack", "exec": terminal.session, "bytes": EXEC_WINDOW_BYTES})
-    assert terminal.ended() == 2 * EXEC_WINDOW_BYTES
-    assert len(terminal.seen.strip()) == EXEC_WINDOW_BYTES
+    assert sum(sizes) == WINDOW_BYTES
+    terminal.way.send({"t": "exec.input", "exec": terminal.session}, b"!")
+    assert terminal.way.receive()[0] == {"t": "exec.ack", "exec": terminal.session, "bytes": 1}
+    terminal.way.send({"t": "exec.ack", "exec": terminal.session, "bytes": WINDOW_BYTES})
+    assert terminal.ended() == 2 * WINDOW_BYTES
+    assert terminal.seen.count("x") == WINDOW_BYTES
 
 
-@pytest.mark.parametrize("how", ["user", "server"])
-def test_a_user_who_has_gone(terminal: Terminal, how: str) -> None:
+def test_a_user_who_has_gone(terminal: Terminal) -> None:
     terminal.load("asked")
     terminal.run()
     terminal.opened()
     terminal.until("name? ")
-    if how == "user":
-        terminal.server.send({"t": "exec.ended", "exec": terminal.session})
-    else:
-        terminal.server.drop()
-        terminal.server.accept()
-        terminal.server.send({"t": "reply", "r": 1})
+    terminal.way.send({"t": "exec.ended", "exec": terminal.session})
     assert isinstance(terminal.output(), EOFError)
+    terminal.run("fc-1:1")
+    terminal.opened()
+    terminal.type("a\rb\r")
+    assert terminal.ended() == ("a", "b")
+
+
+def test_another_server(terminal: Terminal) -> None:
+    terminal.load("asked")
+    terminal.run()
+    terminal.opened()
+    terminal.until("name? ")
+    terminal.way.drop()
+    terminal.refused()  # its user is not there yet
+    terminal.opened()
+    terminal.type("a\rb\r")
+    assert terminal.ended() == ("a", "b")
 
 
 def test_nobody_to_debug_for(terminal: Terminal) -> None:
     terminal.load("asked")
     terminal.run()
-    asked, _ = terminal.wait("agent.interact")
-    terminal.server.send({"t": "error", "r": asked["r"], "code": "failed_precondition", "message": "nobody is there"})
-    asked, _ = terminal.wait("agent.interact")  # what `input()` tries next
-    terminal.server.send({"t": "error", "r": asked["r"], "code": "failed_precondition", "message": "nobody is there"})
+    terminal.refused()
+    terminal.refused()  # what `input()` tries next
     assert "nobody is there" in str(terminal.output())
 
 
 def test_one_that_waits_for_its_turn_is_cancelled(terminal: Terminal) -> None:
     terminal.load("stopped")
     terminal.run()
-    asked, _ = terminal.wait("agent.interact")
+    terminal.asked()
     terminal.server.send({"t": "cancel", "keys": ["fc-1:0"]})
-    header, _ = terminal.wait("exec.ended")
-    assert header["exec"] == asked["exec"]
+    assert terminal.way.connection is not None
+    assert terminal.way.connection.recv(1) == b""
     assert type(terminal.output()).__name__ == "InputCancellation"
 
 

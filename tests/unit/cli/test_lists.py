@@ -10,12 +10,21 @@ import pytest
 from click.testing import CliRunner, Result
 
 from modicum import _server
-from modicum.cli import options
+from modicum.cli import options, tables
 from modicum.cli.main import cli
 from modicum.exception import ConnectionError, InvalidError, NotFoundError
 
-TIMES = {"created_at": 1e9, "ended_at": None}
-APPS = [
+TIMES: dict[str, Any] = {"created_at": 1e9, "ended_at": None, "schedules": []}
+LAST = {"call": "fc-1", "created_at": 1e9, "finished_at": 1e9 + 5, "state": "exception"}
+HOURLY = {
+    "id": "fu-h", "function": "hourly", "app": "ap-5", "schedule": {"period": {"hours": 1}},
+    "next_at": 1e9 + 3600, "skipped": 2, "last": LAST,
+}  # fmt: skip
+DAILY = {
+    "id": "fu-d", "function": "daily", "app": "ap-5", "schedule": {"cron": "0 9 * * *", "timezone": "UTC"},
+    "next_at": 1e9 + 60, "skipped": 0, "last": None,
+}  # fmt: skip
+APPS: list[dict[str, Any]] = [
     {"id": "ap-1", "name": "one", "state": "detached", "version": 0, **TIMES, "functions": 2, "containers": 3},
     {"id": "ap-2", "name": "two", "state": "ephemeral", "version": 0, **TIMES, "functions": 1, "containers": 0},
     {"id": "ap-3", "name": "two", "state": "stopping", "version": 0, **TIMES, "functions": 1, "containers": 0},
@@ -28,6 +37,7 @@ APPS = [
         "version": 2,
         "created_at": 1e9,
         "ended_at": 1e9 + 60,
+        "schedules": [],
         "functions": 0,
         "containers": 0,
     },
@@ -86,6 +96,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         "image.prune": PRUNED, "container.ended": {"containers": ENDED},
         "app.history": HISTORY, "app.rollback": {"name": "shop", "version": 5},
         "app.rollover": {"name": "shop", "version": 5}, "app.info": INFO,
+        "schedule.list": {"schedules": [DAILY, HOURLY]},
+        "schedule.run": {"app": "ap-5", "function": "daily", "call": "fc-2"},
     }  # fmt: skip
 
     class Link:
@@ -126,8 +138,39 @@ def test_apps(asked: list[Any]) -> None:
             "containers": 3,
             "created_at": "2001-09-09T01:46:40Z",
             "stopped_at": None,
+            "next_run_at": None,
+            "last_run": None,
         }
     ]
+
+
+def test_apps_with_schedules(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(APPS[4], "schedules", [DAILY, HOURLY])
+    lines = run("app", "list").output.splitlines()
+    assert lines[0].split()[-4:] == ["Next", "run", "Last", "run"]
+    assert (lines[1].split()[-2:], lines[5].split()[-1]) == (["-", "-"], "failed")
+    found = json.loads(run("app", "list", "--json").output)[4]
+    assert found["next_run_at"] == "2001-09-09T01:47:40Z"
+    assert found["last_run"] == "2001-09-09T01:46:40Z failed"
+
+
+def test_schedules_of_an_app(asked: list[Any]) -> None:
+    due, late, begun = map(tables.moment, (1e9 + 60, 1e9 + 3600, 1e9))
+    lines = run("app", "info", "shop").output.splitlines()
+    assert asked[-1] == {"t": "schedule.list", "apps": ["ap-5"]}
+    assert lines[-2:] == [
+        f"Schedule     daily: Cron('0 9 * * *', UTC), next {due}",
+        f"Schedule     hourly: Period(hours=1), next {late}, last {begun} failed (fc-1), 2 times due since and not run",
+    ]
+    found = json.loads(run("app", "info", "shop", "--json").output)["schedules"]
+    assert [each["last_run"] and each["last_run"]["state"] for each in found] == [None, "failed"]
+    assert (found[1]["skipped"], found[1]["next_run_at"]) == (2, "2001-09-09T02:46:40Z")
+
+
+def test_a_function_runs_now(asked: list[Any]) -> None:
+    assert "daily runs now as fc-2" in run("app", "run-now", "shop").output
+    run("app", "run-now", "shop", "hourly")
+    assert [each["function"] for each in asked] == [None, "hourly"]
 
 
 def test_containers_that_have_ended(asked: list[Any]) -> None:

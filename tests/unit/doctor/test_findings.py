@@ -127,5 +127,8 @@ def test_packages_may_be_left_untried() -> None:
 
 def test_gpus_are_named() -> None:
     assert found("gpu").text == "none found"
-    assert found("gpu", devices=frozenset({"/dev/nvidia0"})).text == "/dev/nvidia0"
-    assert found("gpu", gpus=("GPU 0: H100", "GPU 1: H100")).text == "GPU 0: H100; GPU 1: H100"
+    assert found("gpu", devices=frozenset({"/dev/nvidia0"})).text == "none found, only /dev/nvidia0"
+    assert found("gpu", gpus=("H100:2", "T4:1")).text == "H100:2, T4:1"
+    assert found("gpu", gpus=("T4:1",), gpus_note="declared by MODICUM_GPUS").text == "T4:1; declared by MODICUM_GPUS"
+    broken = found("gpu", gpus=("T4:1",), gpus_problem="no libcuda")
+    assert (broken.level, broken.text) == ("warning", "T4:1; functions that ask for one fail: no libcuda")

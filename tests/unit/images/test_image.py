@@ -108,7 +108,7 @@ def test_no_package_is_no_step(method: str) -> None:
     assert getattr(image, method)() is image
 
 
-@pytest.mark.parametrize("later", [{"secrets": ["s"]}, {"gpu": "T4"}])
+@pytest.mark.parametrize("later", [{"gpu": "T4"}])
 def test_what_cannot_be_honoured_yet_is_refused(later: dict[str, Any]) -> None:
     (name,) = later
     with pytest.raises(InvalidError, match=f"pip_install: `{name}` is not in Modicum yet"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from modicum.node.containers import Containers
+from modicum.node.gpus.inventory import Inventory
 from modicum.node.layout import Layout
 from modicum.runtimes.base import RuntimeFailure
 from modicum.wire.channel import RemoteFailure
@@ -41,7 +42,7 @@ class Launcher:
 
 async def test_files_are_in_use_before_they_are_let_go(tmp_path: Path) -> None:
     images = Images()
-    images.containers = Containers(Layout(tmp_path), Launcher(), images, lambda *_: None)  # type: ignore[arg-type]
+    images.containers = Containers(Layout(tmp_path), Launcher(), images, lambda *_: None, Inventory())  # type: ignore[arg-type]
     with pytest.raises(RemoteFailure, match="/layers/fs-1-im-base /layers/im-top /layers/im-base"):
         await images.containers.start(
             "ta-1", {"layers": ["im-top", "im-base"], "files": ["fs-1"], "env": {}, "argv": ["true"]}

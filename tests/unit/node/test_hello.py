@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from modicum.node.gpus.inventory import Inventory
 from modicum.node.layout import Layout, prepare
 from modicum.node.main import Node
 from modicum.node.outfit import Outfit
@@ -19,7 +20,7 @@ async def test_it_names_the_builds_that_it_is_at(tmp_path: Path, monkeypatch: py
     layout = Layout(tmp_path)
     prepare(layout, (layout.home.stat().st_uid, layout.home.stat().st_gid))
     facts = dict.fromkeys(("launcher", "ground", "runtime", "limits", "network", "pid"), "")
-    node = Node(layout, cast("Outfit", SimpleNamespace(**facts)), 1.0)
+    node = Node(layout, cast("Outfit", SimpleNamespace(**facts)), 1.0, Inventory())
     finish = asyncio.Event()
 
     async def build(*_: Any) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 from pathlib import Path
 
 import pytest
 
 from modicum.runtimes.base import BindMount, ContainerSpec, Exit, Limits
 from modicum.runtimes.oci import seccomp
+from modicum.runtimes.oci.binary import Binary, close_door, exit_of
 from modicum.runtimes.oci.config import build_config, open_files_for
-from modicum.runtimes.oci.runtime import Binary, close_door, exit_of
 
 SPEC = ContainerSpec("ta-1", Path("/r"), ("python3",), {"A": "b=c"}, "/root", "box", 1, 2)
 
@@ -45,7 +46,9 @@ def test_the_process() -> None:
 def test_a_container_opens_fewer_files_than_the_node() -> None:
     assert [open_files_for(limit) for limit in (1024, 20000, 1 << 20)] == [256, 4096, 4096]  # 1024 / 4 = 256
     process = build_config(SPEC, "/i", "/u", "/n", open_files=256)["process"]
-    assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "hard": 256, "soft": 256}]
+    assert process["rlimits"][0] == {"type": "RLIMIT_NOFILE", "hard": 256, "soft": 256}
+    core = min(1, resource.getrlimit(resource.RLIMIT_CORE)[1] & 0xFFFF)  # -1 is no limit
+    assert process["rlimits"][1:] == [{"type": "RLIMIT_CORE", "hard": core, "soft": core}]
 
 
 def test_shared_memory_counts_within_the_limit() -> None:
@@ -65,9 +68,17 @@ def test_a_filter_is_always_there() -> None:
 
 def test_what_is_refused_is_not_allowed_elsewhere() -> None:
     assert not set(seccomp.REFUSED.split()) & set(seccomp.allowed_names())
-    assert not {"clone3", "clone", "socket", "personality"} & set(seccomp.allowed_names())
+    assert not {"clone3", "clone", "socket", "socketpair", "personality"} & set(seccomp.allowed_names())
     assert not {"io_setup", "io_submit"} & set(seccomp.allowed_names())
     assert {"mount", "unshare", "setns", "bpf", "keyctl", "io_uring_setup"} <= set(seccomp.REFUSED.split())
+
+
+def test_sockets_are_of_families_that_are_named() -> None:
+    """A rule that excludes one lets in what differs from it in bits at which the kernel does not look."""
+    rules = [rule for rule in seccomp.profile("x86_64")["syscalls"] if rule["names"][0] in ("socket", "socketpair")]
+    argued = [(rule["names"], argument["value"], argument["op"]) for rule in rules for argument in rule["args"]]
+    named = [(["socket"], family, "SCMP_CMP_EQ") for family in (1, 2, 10, 16)]
+    assert argued == [*named, (["socketpair"], 1, "SCMP_CMP_EQ")]
 
 
 def test_only_the_native_architecture() -> None:

@@ -13,7 +13,7 @@ import pytest
 from modicum.runtimes.base import BindMount, ContainerSpec
 from modicum.runtimes.process import descendants as module
 from modicum.runtimes.process.descendants import descendants, end_descendants, end_marked
-from modicum.runtimes.process.runtime import Locator
+from modicum.runtimes.process.locator import Locator
 
 ROOT = Path("/h/containers/ta-1/files")
 

@@ -124,11 +124,20 @@ def test_options_by_default() -> None:
         "timeout": 300,
         "startup_timeout": 300,
         "buffer_containers": 0,
+        "schedule": None,
         "retries": None,
         "single_use_containers": False,
         "placement": None,
         "concurrency": None,
         "batching": None,
+        "block_network": False,
+        "restrict_modal_access": False,
+        "restrict_output": False,
+        "secrets": [],
+        "cpu": None,
+        "memory": None,
+        "ephemeral_disk": None,
+        "gpu": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9

@@ -19,6 +19,7 @@ from modicum.exception import DeprecationError, InvalidError
 from modicum.function import Function
 from modicum.image import Image
 from modicum.queue import Queue
+from modicum.secret import Secret
 
 OWNERS: dict[str, Any] = {
     "modal": modicum,
@@ -30,6 +31,7 @@ OWNERS: dict[str, Any] = {
     "Function": Function,
     "FunctionCall": FunctionCall,
     "Image": Image,
+    "Secret": Secret,
     "Queue": Queue,
 }
 
@@ -56,8 +58,10 @@ def test_modules_say_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     modicum.install_as_modal()
-    with pytest.raises(ModuleNotFoundError, match=r"No module named 'modal\.gpu': modal\.gpu is not in Modicum yet"):
-        importlib.import_module("modal.gpu")
+    with pytest.raises(
+        ModuleNotFoundError, match=r"No module named 'modal\.experimental': modal\.experimental is not in Modicum yet"
+    ):
+        importlib.import_module("modal.experimental")
     with pytest.raises(ModuleNotFoundError, match=r"^No module named 'modal\.nothing'$"):
         importlib.import_module("modal.nothing")
 

@@ -15,6 +15,7 @@ from modicum import options
 from modicum.app import App
 from modicum.exception import DeprecationError, InvalidError
 from modicum.retries import Retries
+from modicum.secret import Secret
 
 
 def decorated(**parameters: Any) -> Any:
@@ -78,10 +79,13 @@ def test_one_input_per_container_by_its_older_name() -> None:
         assert decorated(max_inputs=None).options.single_use_containers is False
 
 
-def test_older_names_of_what_is_yet_to_come() -> None:
+def test_a_single_secret_by_its_older_name() -> None:
     with pytest.warns(DeprecationError, match="`secret` is now `secrets`"):
         assert decorated(secret=None).name == "f"
-    with pytest.warns(DeprecationError), pytest.raises(InvalidError, match=r"`secrets` .* not in Modicum yet"):
+    one = Secret.from_dict({"A": "b"})
+    with pytest.warns(DeprecationError):
+        assert decorated(secret=one).options.secrets == [one]
+    with pytest.warns(DeprecationError), pytest.raises(InvalidError, match="one of them is of type 'object'"):
         decorated(secret=object())
 
 
@@ -130,9 +134,10 @@ def test_what_a_function_asks_for_is_sent() -> None:
     retries = Retries(max_retries=2, initial_delay=3.0, max_delay=30.0)
     asked = decorated(
         min_containers=1, max_containers=4, buffer_containers=2, scaledown_window=5, timeout=10, startup_timeout=20,
-        retries=retries, single_use_containers=True, region=["eu", "us"], nonpreemptible=True,
+        retries=retries, single_use_containers=True, region=["eu", "us"], nonpreemptible=True, cpu=2, memory=(256, 512),
+        ephemeral_disk=1024, gpu="H100:2", block_network=True, _experimental_restrict_output=True,
     )  # fmt: skip
-    assert asked.options.as_dict() == {
+    assert asked.options.as_dict(["st-1"]) == {
         "min_containers": 1,
         "max_containers": 4,
         "buffer_containers": 2,
@@ -140,10 +145,19 @@ def test_what_a_function_asks_for_is_sent() -> None:
         "timeout": 10,
         "startup_timeout": 20,
         "retries": {"max_retries": 2, "backoff_coefficient": 2.0, "initial_delay": 3.0, "max_delay": 30.0},
+        "schedule": None,
         "single_use_containers": True,
         "placement": {"regions": ["eu", "us"], "nonpreemptible": True},
         "concurrency": None,
         "batching": None,
+        "block_network": True,
+        "restrict_modal_access": False,
+        "restrict_output": True,
+        "secrets": ["st-1"],
+        "cpu": [2.0, None],
+        "memory": [256, 512],
+        "ephemeral_disk": 1024,
+        "gpu": [{"type": "H100", "count": 2}],
     }
     plain = decorated(enable_memory_snapshot=True).options.as_dict()
     assert (plain["timeout"], plain["startup_timeout"], plain["scaledown_window"]) == (300, 300, 60)

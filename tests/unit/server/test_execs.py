@@ -31,6 +31,7 @@ class Scene:
         self.user, self.node, self.agent = Wire(USER), Wire(NODE, "no-1"), Wire(CONTAINER, BOX)
         parts.fleet.nodes["no-1"], parts.fleet.node_facts["no-1"] = self.node, {}
         parts.fleet.containers[BOX] = Container(BOX, "fu-1", "ap-1", "no-1", channel=self.agent)
+        parts.fleet.node_joined.set()
         parts.apps.by_id["ap-1"] = App("ap-1", "app", "key")
 
     async def start(self, **fields: Any) -> Any:
@@ -243,7 +244,8 @@ async def attach(scene: Scene) -> None:
 async def test_an_interaction(scene: Scene) -> None:
     await attach(scene)
     assert await interact(scene) == {"tty": TTY}
-    opened = {"t": "exec.opened", "exec": EXEC, "container": BOX, "function": ""}
+    told = {"function": "", "input": "", "log": ["ap-1", 0]}
+    opened = {"t": "exec.opened", "exec": EXEC, "container": BOX, **told}
     assert scene.user.take() == [(opened, b"")]
     scene.say(scene.agent, "exec.output", b"> ", stream="stdout")
     scene.say(scene.user, "exec.input", b"1\n")
@@ -289,3 +291,19 @@ async def test_one_terminal_takes_an_apps_interactions(scene: Scene) -> None:
     await attach(scene)
     with pytest.raises(RemoteFailure, match="there is no app ap-2"):
         await ask(scene.router, scene.user, {"t": "exec.attach", "app": "ap-2", "tty": TTY})
+
+
+async def test_a_functions_clocks_stand_still_while_it_speaks_with_its_user_or_waits_for_him(scene: Scene) -> None:
+    told: list[bool] = []
+    scene.parts.execs.on_interaction = lambda container, is_going_on: told.append(is_going_on)
+    await attach(scene)
+    await interact(scene)
+    assert told == [True]
+    second = asyncio.ensure_future(interact(scene, "ex-second00"))
+    await asyncio.sleep(0)
+    assert told == [True, True]
+    second.cancel()
+    await asyncio.wait([second])
+    assert told == [True, True, False]
+    scene.say(scene.agent, "exec.ended", code=0)
+    assert told == [True, True, False, False]

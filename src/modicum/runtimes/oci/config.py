@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
-from modicum.runtimes.base import BindMount, ContainerSpec
+from modicum.runtimes.base import BindMount, Command, ContainerSpec
 
 INIT = "/run/modicum-init"
 """Where the init that reaps and forwards signals stands in a container."""
@@ -41,7 +42,7 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-_OOM_SCORE = 300
+OOM_SCORE = 300
 """Above everybody's 0: where no limit can be set, the kernel ends a container before the user's own programs."""
 
 OPEN_FILES_MAX = 4096
@@ -94,6 +95,20 @@ def build_config(
     }
 
 
+def build_process(spec: ContainerSpec, command: Command, open_files: int) -> dict[str, Any]:
+    """Return what the runtime is told of a command to be executed in a container: its rights are the container's."""
+    process = {
+        **_process(spec, open_files),
+        "args": list(command.argv),
+        "env": [f"{name}={value}" for name, value in {**spec.env, **command.env}.items()],
+        "cwd": command.cwd or spec.cwd,
+    }
+    if command.terminal is not None:
+        rows, columns = command.terminal
+        process |= {"terminal": True, "consoleSize": {"height": rows, "width": columns}}
+    return process
+
+
 def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
     granted = list(CAPABILITIES)
     return {
@@ -103,10 +118,24 @@ def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
         "env": [f"{name}={value}" for name, value in spec.env.items()],
         "cwd": spec.cwd,
         "noNewPrivileges": True,
-        "oomScoreAdj": _OOM_SCORE,
+        "oomScoreAdj": OOM_SCORE,
         "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": open_files, "soft": open_files}],
+        "rlimits": [_limit("RLIMIT_NOFILE", open_files), _limit("RLIMIT_CORE", _core_bytes())],
     }
+
+
+def _limit(name: str, most: int) -> dict[str, Any]:
+    return {"type": name, "hard": most, "soft": most}
+
+
+def _core_bytes() -> int:
+    """No core is dumped: the host's handler would keep what was in the container's memory, its secrets too.
+
+    The kernel writes no file of one byte, and takes it for "none" where a program is to be run with the core, which it
+    would run with 0.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    return 1 if hard == resource.RLIM_INFINITY else min(1, hard)
 
 
 def _file_systems(spec: ContainerSpec) -> list[dict[str, Any]]:
@@ -119,7 +148,8 @@ def _file_systems(spec: ContainerSpec) -> list[dict[str, Any]]:
 
 
 def _bind(mount: BindMount) -> dict[str, Any]:
-    options = ["rbind", "rprivate", "nosuid", "nodev", "ro" if mount.read_only else "rw"]
+    no_device = () if mount.is_device else ("nodev",)
+    options = ["rbind", "rprivate", "nosuid", *no_device, "ro" if mount.read_only else "rw"]
     return {"destination": mount.target, "type": "bind", "source": str(mount.source), "options": options}
 
 

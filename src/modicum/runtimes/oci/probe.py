@@ -12,8 +12,9 @@ from pathlib import Path
 
 from modicum.runtimes.base import ContainerSpec, RuntimeFailure
 
+from .binary import Binary, close_door
 from .config import INIT, build_config
-from .runtime import Binary, close_door, remove_flat
+from .runtime import remove_flat
 
 _TIMEOUT_S = 20.0
 _ID = "probe"

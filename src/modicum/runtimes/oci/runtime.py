@@ -8,38 +8,21 @@ the process where it belongs.
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
 import json
 import resource
 import shlex
-import signal
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from modicum.runtimes.base import Capabilities, ContainerSpec, Exit, RuntimeFailure, Usage
+from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure, Usage
 
+from .binary import Binary, close_door, complaint, exit_of
 from .config import INIT, build_config, open_files_for
-from .seccomp import profile
+from .executor import Executor
 from .slot import Slot, SlotSource
 
 _STARTED_POLL_S = 0.004
 """How often we look whether the runtime has written the container's pid; nobody waits for it but the start's answer."""
-
-_SIGNAL_BASE = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """A runtime's executable and what is peculiar to it."""
-
-    name: str
-    path: str
-    run_options: tuple[str, ...]
-    global_options: tuple[str, ...]
-    filter: bytes | None = None
-    """The compiled seccomp filter, if the runtime takes it so: compiling takes crun 3 ms, each time."""
 
 
 class OciRuntime:
@@ -55,7 +38,8 @@ class OciRuntime:
         self._slots = slots
         self._process_id = process_id
         self._open_files = open_files_for(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        (directory / "state").mkdir(exist_ok=True)
+        for name in ("state", "execs"):
+            (directory / name).mkdir(exist_ok=True)
 
     async def start(self, spec: ContainerSpec) -> OciProcess:
         """Start it. Raises `RuntimeFailure` with the runtime's own words if it cannot be."""
@@ -70,7 +54,8 @@ class OciRuntime:
             if isinstance(failure, OSError):
                 raise RuntimeFailure(f"container {spec.id}: {failure}") from failure
             raise
-        process = OciProcess(slot, bundle, self._directory / "state" / spec.id)
+        executor = Executor(self._binary, self._directory, spec, slot, self._open_files)
+        process = OciProcess(slot, bundle, self._directory / "state" / spec.id, executor)
         try:
             await process.started()
         except asyncio.CancelledError:
@@ -104,8 +89,9 @@ class OciRuntime:
 class OciProcess:
     """A started container."""
 
-    def __init__(self, slot: Slot, bundle: Path, state: Path) -> None:
+    def __init__(self, slot: Slot, bundle: Path, state: Path, executor: Executor) -> None:
         self._slot = slot
+        self._executor = executor
         self._bundle = bundle
         self._state = state
         self._killed = False
@@ -120,6 +106,12 @@ class OciProcess:
             ended = self._end.result()
             if ended.detail:
                 raise RuntimeFailure(ended.detail)
+
+    async def execute(self, command: Command) -> Executed:
+        """Execute a command in it. Raises `RuntimeFailure` if that cannot be, as when it has ended."""
+        if self._end.done():
+            raise RuntimeFailure("the container has ended")
+        return await self._executor.execute(command)
 
     async def wait(self) -> Exit:
         """Return when it has ended and everything of it is gone."""
@@ -148,39 +140,14 @@ class OciProcess:
         if status < 0:  # somebody killed the runtime's own process, which the container outlives
             self._slot.kill()
         usage, oom = await self._slot.measure()
-        detail = self._complaint() if status > 0 and not (oom or self._killed) else ""
+        detail = complaint(self._bundle / "log") if status > 0 and not (oom or self._killed) else ""
         await self._slot.release()
         self._remove_files()
         return dataclasses.replace(exit_of(status, oom, detail), usage=usage)
 
-    def _complaint(self) -> str:
-        """Return what the runtime said was wrong; nothing if the container's own program ended so."""
-        try:
-            lines = (self._bundle / "log").read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            return ""
-        return "; ".join(said for line in lines if (said := _complaint(line)))
-
     def _remove_files(self) -> None:
         for directory in (self._bundle, self._state):
             remove_flat(directory)
-
-
-def exit_of(status: int, oom: bool = False, detail: str = "") -> Exit:
-    """Translate the runtime's exit status: 128 + n says that signal n ended the container."""
-    if status < 0:
-        return Exit(_SIGNAL_BASE - status, -status, oom, detail)
-    number = status - _SIGNAL_BASE
-    known = number in signal.valid_signals()
-    return Exit(status, number if known else None, oom and number == signal.SIGKILL, detail)
-
-
-def close_door(config: dict[str, Any], binary: Binary) -> None:
-    """Add the seccomp filter to a configuration in the way that this runtime takes fastest."""
-    if binary.filter is not None:
-        config["annotations"] = {"run.oci.seccomp_bpf_data": base64.b64encode(binary.filter).decode()}
-    else:
-        config["linux"]["seccomp"] = profile()
 
 
 def remove_flat(directory: Path) -> None:
@@ -191,12 +158,3 @@ def remove_flat(directory: Path) -> None:
         directory.rmdir()
     except FileNotFoundError:
         pass
-
-
-def _complaint(line: str) -> str:
-    """Return the message of a line in the runtime's log, if it is more than a warning."""
-    try:
-        parsed = json.loads(line)
-    except ValueError:
-        return line.strip()
-    return str(parsed.get("msg", "")) if parsed.get("level", "error") in ("error", "fatal") else ""

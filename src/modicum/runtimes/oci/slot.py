@@ -8,6 +8,17 @@ from typing import Protocol
 from modicum.runtimes.base import Limits, Usage
 
 
+class Beside(Protocol):
+    """A program that runs beside the parked process, in the same cgroup."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, also that of its session; meaningless once it has ended."""
+
+    async def wait(self) -> int:
+        """Return the exit status as `subprocess` gives it, when it has ended."""
+
+
 class Slot(Protocol):
     """One container's place. A shell is parked in it, already in its cgroup, and becomes the runtime's process.
 
@@ -24,6 +35,9 @@ class Slot(Protocol):
 
     def run(self, command: str) -> None:
         """Have the parked shell execute this one line. Raises `OSError` if it is gone."""
+
+    async def run_beside(self, argv: tuple[str, ...], descriptors: tuple[int, int, int]) -> Beside:
+        """Run another program of the node's in the cgroup. Raises `OSError`, also if the slot has been released."""
 
     async def wait(self) -> int:
         """Return the exit status of the parked process, as `subprocess` gives it, when it has ended."""

@@ -3,6 +3,9 @@
 A program: `python -I -S init.py DESCRIPTOR COMMAND…`. On the descriptor, a socket to the node, it says `+` once the
 command runs, or `!` and why it does not; then, when the command has ended and nothing that it started is left, its wait
 status. When the node's end of the socket closes, as when the node is killed, it ends all at once.
+
+What the node says is JSON, with descriptors: a further command to execute, which `executing.py` does. Of each the node
+is told the pid, or the failure, and then the wait status.
 """
 
 from __future__ import annotations
@@ -67,14 +70,23 @@ def _become(command: list[str], tell: int) -> NoReturn:
 
 def _follow(pid: int, node: socket.socket, woken: int) -> int:
     """Return the command's wait status when it has ended; it is killed when the node hangs up."""
-    status = None
+    status, executing = None, None
     while status is None:
         ready, _, _ = select.select([node.fileno(), woken], [], [])
         if node.fileno() in ready:
-            descendants.end_descendants(os.getpid(), END_WITHIN_S)
-            return int(descendants.reap().get(pid, signal.SIGKILL))
-        os.read(woken, 4096)
-        status = descendants.reap().get(pid)
+            if executing is None:
+                import executing as executing_  # type: ignore[import-not-found]  # 10 ms, where it is asked for
+
+                executing = executing_.Executing(node)
+            if not executing.take():
+                descendants.end_descendants(os.getpid(), END_WITHIN_S)
+                return int(descendants.reap().get(pid, signal.SIGKILL))
+        if woken in ready:
+            os.read(woken, 4096)
+        ended = descendants.reap()
+        status = ended.get(pid)
+        if executing is not None:
+            executing.tell(ended)
     return int(status)
 
 

@@ -6,21 +6,23 @@ Nothing is kept from them: they are processes of whoever runs the node, and see 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from modicum.runtimes.base import Capabilities, ContainerSpec, Exit, RuntimeFailure, Usage
+from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure, Usage
+from modicum.runtimes.process_usage import usage_at_end, usage_of
 
-from .descendants import end_orphans
+from .descendants import descendants, end_orphans
+from .executor import Executor, exit_of
+from .locator import Locator
 
 _INIT = Path(__file__).with_name("init.py")
 _SAID_BYTES_MAX = 8192
-_SIGNAL_BASE = 128
 _ORPHANS_S = 1.0
 
 
@@ -45,7 +47,7 @@ class ProcessRuntime:
             raise RuntimeFailure(f"container {spec.id}: {failure}") from failure
         finally:
             theirs.close()
-        started = PlainProcess(process, ours, self._inits)
+        started = PlainProcess(process, ours, self._inits, spec)
         try:
             await started.started()
         except asyncio.CancelledError:
@@ -57,9 +59,7 @@ class ProcessRuntime:
 
 def _spawn(spec: ContainerSpec, descriptor: int) -> subprocess.Popen[bytes]:
     locate = Locator(spec)
-    environ = {name: locate.paths_in(value) for name, value in spec.env.items()}
-    if "HOME" in environ:
-        environ["HOME"] = locate.directory(environ["HOME"])
+    environ = locate.environ(spec.env)
     argv = [locate.word(word) for word in spec.argv]
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_INIT), str(descriptor), *argv],
@@ -73,37 +73,14 @@ def _spawn(spec: ContainerSpec, descriptor: int) -> subprocess.Popen[bytes]:
     )
 
 
-class Locator:
-    """Where out here the things are that a container would have at paths of its own."""
-
-    def __init__(self, spec: ContainerSpec) -> None:
-        self._root = spec.root
-        self._home = spec.env.get("HOME", "/root")
-        self._sources = {mount.target: str(mount.source) for mount in spec.mounts}
-        targets = sorted(map(re.escape, self._sources), key=len, reverse=True)
-        self._targets = re.compile(rf"(?<![\w.-])({'|'.join(targets)})(?![\w.-])") if targets else None
-
-    def paths_in(self, text: str) -> str:
-        """Return `text` with each mount's target replaced by its source, wherever it begins a path."""
-        if self._targets is None:
-            return text
-        return self._targets.sub(lambda match: self._sources[match[1]], text)
-
-    def word(self, word: str) -> str:
-        """Return an argument: a path at or below the home leads below the root, all else is as in `paths_in`."""
-        return self.directory(word) if f"{word}/".startswith(f"{self._home}/") else self.paths_in(word)
-
-    def directory(self, path: str) -> str:
-        """Return where a directory of the container's is: at its mount's source, else below the root."""
-        moved = self.paths_in(path)
-        return moved if moved != path or path.startswith(f"{self._root}/") else f"{self._root}{path}"
-
-
 class PlainProcess:
     """A started container: its init, and the socket on which that tells."""
 
-    def __init__(self, init: subprocess.Popen[bytes], link: socket.socket, inits: set[int]) -> None:
+    def __init__(
+        self, init: subprocess.Popen[bytes], link: socket.socket, inits: set[int], spec: ContainerSpec
+    ) -> None:
         self._init = init
+        self._executor = Executor(link, spec, Locator(spec))
         self._inits = inits
         inits.add(init.pid)
         self._link = link
@@ -122,13 +99,19 @@ class PlainProcess:
             await self.wait()
             raise RuntimeFailure(failure)
 
+    async def execute(self, command: Command) -> Executed:
+        """Have its init execute a command. Raises `RuntimeFailure` if that cannot be, as when it has ended."""
+        return await self._executor.execute(command)
+
     async def wait(self) -> Exit:
         """Return when it has ended and everything of it is gone."""
         return await asyncio.shield(self._end)
 
     async def usage(self) -> Usage:
-        """Nobody counts what plain processes use."""
-        return Usage()
+        """Return what it has used up to now."""
+        if self._end.done():
+            return Usage()
+        return usage_of({self._init.pid, *descendants(self._init.pid)})
 
     def kill(self) -> None:
         """SIGKILL all of it: its init does so when we hang up."""
@@ -145,6 +128,8 @@ class PlainProcess:
             said = b""
         if not said:
             self._finish()
+        elif said.startswith(b"{"):
+            self._executor.hear(said)
         elif not self._started.done():
             self._started.set_result(said[1:].decode(errors="replace"))
         else:
@@ -154,7 +139,7 @@ class PlainProcess:
         """The init has ended: by itself, or killed. In the latter case its command was killed with it, but no more."""
         self._loop.remove_reader(self._link)
         self._link.close()
-        self._init.wait()
+        _, self._init.returncode, used = os.wait4(self._init.pid, 0)
         self._inits.discard(self._init.pid)
         if not self._started.done():
             self._started.set_result("its init ended before its command ran")
@@ -162,5 +147,6 @@ class PlainProcess:
         if self._status is None:
             detail = "its init was killed"
             end_orphans(self._inits, _ORPHANS_S)
-        code = os.waitstatus_to_exitcode(signal.SIGKILL if self._status is None else self._status)
-        self._end.set_result(Exit(code) if code >= 0 else Exit(_SIGNAL_BASE - code, -code, detail=detail))
+        self._executor.close()
+        ended = exit_of(signal.SIGKILL if self._status is None else self._status, detail)
+        self._end.set_result(dataclasses.replace(ended, usage=usage_at_end(used)))

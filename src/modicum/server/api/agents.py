@@ -77,12 +77,19 @@ def hello(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
         "app": function.app,
         "logs_errors": app is not None and app.deployed,
         "code": len(function.serialized),
+        "interactive": _term(parts, function.app),
     }
     return answer, function.serialized[:PAYLOAD_BYTES_MAX]
 
 
 def _callables(parts: Parts, function: Function) -> dict[str, dict[str, str]]:
     return {name: _callable(each) for name, each in parts.apps.callable_from(function).items()}
+
+
+def _term(parts: Parts, app: str) -> str | None:
+    """Return the kind of terminal that an app's functions may use, None if they have none."""
+    terminal = parts.execs.terminal_of(app)
+    return None if terminal is None else str(terminal["term"])
 
 
 def _callable(function: Function) -> dict[str, str]:
@@ -183,7 +190,11 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     """A generator made something; its caller's credit is the generator's window."""
     container = _container(parts, channel)
     call_id, _ = split_key(header["key"])
-    fields = {"piece": whole(header["piece"]), "end": bool(header["end"]), "plain": container.plain}
+    fields = {
+        "piece": whole(header["piece"]),
+        "end": bool(header["end"]),
+        **({"plain": True} if container.plain else {}),
+    }
     call = parts.deliveries.calls.get(call_id)
     if call is not None and call.channel is not None and call.container == container.id:
         call.begun = True

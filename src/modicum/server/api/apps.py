@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from modicum.blobs.base import BlobMissing
+from modicum.server.admission import remarks
 from modicum.server.api.fields import value_blob
 from modicum.server.api.options import check_options
 from modicum.server.due_times import BadSchedule
+from modicum.server.gpus import check_known
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -57,7 +59,7 @@ async def create_function(parts: Parts, channel: Channel, header: Header, payloa
         raise RemoteFailure("invalid", f"the schedule of the function {header['name']!r}: {error}") from None
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
-    return {"function": function.id}
+    return {"function": function.id, "remarks": await remarks(parts.fleet, parts.controller.state, function)}
 
 
 def _take_code(parts: Parts, blob: str | None) -> bytes:
@@ -85,6 +87,7 @@ def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     parts.secrets.check(definition["options"].get("secrets", ()))
     _check_isolation(parts, definition)
     spec = definition["spec"]
+    check_known(spec["qualname"], definition["options"].get("gpu"), parts.fleet.node_facts.values())
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)

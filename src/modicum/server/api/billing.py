@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modicum.server import rates as prices
-from modicum.server.api.fields import seconds
+from modicum.server.api.fields import patience
 from modicum.server.parts import Parts
 from modicum.stores import usage as stored
 from modicum.stores.usage import HourRow
@@ -19,7 +19,7 @@ HOURS = {"h": 1, "d": 24}
 async def report(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Tell what apps used in each of the whole intervals that begin in a range of time."""
     length, names = HOURS[header["resolution"]], [str(each) for each in header["tags"]]
-    first, last = (int(seconds(header[name]) // (3600 * length)) * length for name in ("since", "until"))
+    first, last = (int(patience(header[name], 1e12) // (3600 * length)) * length for name in ("since", "until"))
     if header["since"] >= header["until"]:
         raise RemoteFailure("invalid", "the range of time ends before it begins")
     await parts.usage.write()
@@ -34,7 +34,7 @@ async def report(parts: Parts, channel: Channel, header: Header, payload: bytes)
         _add(row["resources"], each)
     for row in rows.values():
         for resource, amount in row["resources"].items():
-            amount["cost"] = str(prices.cost(rates, resource, amount["seconds"]))
+            amount["cost"] = str(round(prices.cost(rates, resource, amount["seconds"]), 9))
     return {"rows": list(rows.values())}
 
 

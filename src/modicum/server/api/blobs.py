@@ -47,7 +47,7 @@ def get(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answe
 
 def _may_read(parts: Parts, channel: Channel, blob: str) -> bool:
     """A restricted container reads what its inputs name, and is no caller."""
-    if channel.principal != RESTRICTED:
+    if not blob.startswith("bl-") or channel.principal != RESTRICTED:
         return blob.startswith("bl-")
     container = parts.fleet.containers.get(channel.name)
     held = frozenset[str]() if container is None else container.held

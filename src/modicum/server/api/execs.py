@@ -44,6 +44,9 @@ async def start(parts: Parts, channel: Channel, header: Header, payload: bytes) 
 
 async def _running(parts: Parts, container: str) -> Container:
     found = parts.fleet.containers.get(container)
+    if found is None and not parts.fleet.node_joined.is_set():
+        await parts.fleet.any_node()  # a server that has just started does not know yet what runs
+        found = parts.fleet.containers.get(container)
     if found is not None and found.starting is not None:
         await asyncio.shield(found.starting)
         found = parts.fleet.containers.get(container)
@@ -84,10 +87,16 @@ async def interact(parts: Parts, channel: Channel, header: Header, payload: byte
     container = parts.fleet.containers.get(channel.name)
     if container is None:
         raise RemoteFailure("conflict", "this container is not expected to speak here")
-    session_id = _session_id(header["exec"])
+    session_id, app = _session_id(header["exec"]), container.app
     function = parts.fleet.functions.get(container.function)
     name = "" if function is None else function.name
-    return {"tty": await parts.execs.interact(session_id, container.app, channel, container.id, name)}
+
+    def facts() -> Header:
+        """Return whose interaction begins, and how far the app's output is to be shown first."""
+        return {"function": name, "input": str(header.get("input", "")), "log": [app, parts.logs.end(app)]}
+
+    await parts.fleet.flush_output(container)
+    return {"tty": await parts.execs.interact(session_id, app, channel, container.id, facts)}
 
 
 def relay(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

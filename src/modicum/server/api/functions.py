@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modicum.server.admission import remarks
 from modicum.server.api import options
 from modicum.server.api.calls import check_same_app
 from modicum.server.parts import Parts
@@ -59,7 +60,8 @@ async def bind(parts: Parts, channel: Channel, header: Header, payload: bytes) -
     if settings.get("retries") is not None and function.definition["spec"]["generator"]:
         raise RemoteFailure("invalid", f"{function.name!r} is a generator function: it cannot have retries")
     bound = await parts.variants.bind(function, settings, options.check_parameters(header.get("parameters")))
-    return {"function": bound.id, "spec": bound.definition["spec"], "options": shown(channel, bound.options)}
+    answer = {"function": bound.id, "spec": bound.definition["spec"], "options": shown(channel, bound.options)}
+    return {**answer, "remarks": await remarks(parts.fleet, parts.controller.state, bound) if settings else []}
 
 
 async def configure(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

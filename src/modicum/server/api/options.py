@@ -9,10 +9,11 @@ from typing import Any
 
 from modicum.server import due_times
 from modicum.server.api.fields import SECONDS_MAX, seconds, whole
+from modicum.wire import gpus
 
 SETTABLE = frozenset({
     "max_containers", "buffer_containers", "scaledown_window", "timeout", "retries", "concurrency", "batching",
-    "placement", "secrets", "cpu", "memory",
+    "placement", "secrets", "cpu", "memory", "gpu",
 })  # fmt: skip
 """What a variant may have of its own."""
 
@@ -27,6 +28,9 @@ COEFFICIENT_MAX = 100
 
 SECRETS_MAX = 256
 """A function names no more secrets."""
+
+GPUS_MAX = 32
+"""So many may be named, one after the other, of which one is given."""
 
 _SECRET = re.compile(r"st-[0-9A-Za-z]{1,64}")
 
@@ -128,6 +132,17 @@ def _texts(value: Any) -> None:
         _text(each)
 
 
+def _gpus(value: Any) -> None:
+    if not isinstance(value, list) or not 0 < len(value) <= GPUS_MAX:
+        raise ValueError(f"{value!r} are no GPUs")
+    for each in value:
+        if each.keys() != {"type", "count"} or not gpus.is_name(each["type"]):
+            raise ValueError(f"{each!r} is no type of GPU and a number")
+        _from_one(each["count"])
+        if each["count"] > gpus.NUMBER_MAX:
+            raise ValueError(f"{each['count']} GPUs are more than {gpus.NUMBER_MAX}")
+
+
 def check_secrets(value: Any) -> None:
     """Raise `ValueError` unless these are ids of secrets."""
     if not isinstance(value, list) or len(value) > SECRETS_MAX or not all(_is_secret(each) for each in value):
@@ -169,6 +184,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "startup_timeout": seconds,
     "cpu": _optional(_pair(_cores)),
     "memory": _optional(_pair(_mib(MEMORY_MIB_MAX))),
+    "gpu": _optional(_gpus),
     "ephemeral_disk": _optional(_mib(DISK_MIB_MAX)),
     "retries": _optional(
         _record(max_retries=whole, backoff_coefficient=_coefficient, initial_delay=_number, max_delay=seconds)

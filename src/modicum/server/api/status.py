@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from modicum.server.gpus import devices_of
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel
 from modicum.wire.frames import Header
@@ -37,6 +39,8 @@ def status(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
         "runtime": facts.get("runtime"),
         "limits": facts.get("limits"),
         "network": facts.get("network"),
+        "gpus": _gpus(parts),
+        "gpus_note": facts.get("gpus_note"),
         "failure": parts.engine.failure(),
         "apps": [
             {"id": app.id, "name": app.name, "detached": app.detached, "tags": app.tags}
@@ -49,6 +53,18 @@ def status(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
             if c.function in parts.fleet.functions
         ],
     }
+
+
+def _gpus(parts: Parts) -> list[dict[str, Any]]:
+    """Return the GPUs of all nodes by type, and how many of each no container has."""
+    held = {(each.node, device) for each in parts.fleet.containers.values() for device in each.devices}
+    counts: dict[str, dict[str, Any]] = {}
+    for node, facts in parts.fleet.node_facts.items():
+        for device in devices_of(facts):
+            entry = counts.setdefault(device.type, {"type": device.type, "count": 0, "free": 0})
+            entry["count"] += 1
+            entry["free"] += (node, device.id) not in held
+    return list(counts.values())
 
 
 def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

@@ -20,12 +20,13 @@ class Failure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StartContainer:
-    """Have `node` start a container of `function`. `reason` is a sentence for operators."""
+    """Have `node` start a container of `function`, which gets these GPUs. `reason` is a sentence for operators."""
 
     container: str
     function: str
     node: str
     reason: str
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

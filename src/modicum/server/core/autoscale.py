@@ -9,8 +9,9 @@ from math import inf
 
 from .actions import Failure, StartContainer
 from .alarms import Alarms
-from .cluster import Cluster
+from .cluster import Cluster, Place, Plan
 from .demand import is_renewing, look_again_at, may_lack_one, note, oldest_in, wanted
+from .events import FunctionSpec
 from .lifecycle import NEWER, Lifecycle
 from .pool import Pool
 from .records import ENDING, Container, ContainerState, Turn
@@ -43,7 +44,7 @@ class Autoscaler:
         self._lifecycle = lifecycle
         self._pools = pools
         self._alarms = alarms
-        self.hungry: dict[Pool, str | None] = {}  # who waits for room or for a right to start, and where room is made
+        self.hungry: dict[Pool, Plan | None] = {}  # who waits for room or for a right to start, and how room is made
 
     def settle(self, turn: Turn) -> None:
         """Start containers for the pools that this turn has touched, and, when something came free, for the hungry.
@@ -74,11 +75,18 @@ class Autoscaler:
                 failed = pool.broken + pool.streak
                 again = f", after {failed} that failed, the last because: {pool.failure}" if failed else ""
                 return f"{_containers(count)} of it {'is' if count == 1 else 'are'} {state.value}{again}"
-        if _lacks_one(pool, now) and isinstance(self._find_node(pool, now), Obstacle):
+        if _lacks_one(pool, now) and isinstance(self._find_place(pool, now), Obstacle):
             return self._explain_obstacle(pool, now)
         if pool.live:
             return f"its {_containers(pool.live)} {'is' if pool.live == 1 else 'are'} busy"
         return "it is about to start"
+
+    def why_impossible(self, spec: FunctionSpec) -> str:
+        """Why no machine could hold a container of this function; nothing if one could, or none is there to ask."""
+        if not self._cluster.nodes or self._cluster.needs(spec):
+            return ""
+        nodes = ", ".join(node.describe(bool(spec.gpus)) for node in self._cluster.nodes.values())
+        return f"its container needs {self._size(spec)}, more than any machine has: {nodes}"
 
     def _start_one(self, turn: Turn, pool: Pool) -> bool:
         """Start a container if one is missing and one can be. Otherwise see to it that somebody asks again in time."""
@@ -88,7 +96,7 @@ class Autoscaler:
             if pool.is_waiting or pool.spec.aim < pool.spec.slots:
                 self._watch(pool, turn.now)
             return False
-        found = self._find_node(pool, turn.now)
+        found = self._find_place(pool, turn.now)
         match found:
             case Obstacle.AT_MAX:  # one of them is ending; that it has gone will be heard
                 if is_renewing(pool):
@@ -108,7 +116,7 @@ class Autoscaler:
         self._start(turn, pool, found)
         return True
 
-    def _find_node(self, pool: Pool, now: float) -> str | Obstacle:
+    def _find_place(self, pool: Pool, now: float) -> Place | Obstacle:
         """Where its next container goes, or what stands in the way."""
         maximum = pool.spec.max_containers
         if maximum is not None and len(pool.containers) >= maximum:
@@ -117,20 +125,21 @@ class Autoscaler:
             return Obstacle.NO_NODE
         if now < pool.retry_at:
             return Obstacle.BACKING_OFF
-        need = self._cluster.need(pool.spec)
-        if not self._cluster.holds(need):
+        needs = self._cluster.needs(pool.spec)
+        if not needs:
             return Obstacle.TOO_LARGE
         if self._cluster.starting >= self._cluster.starts_max:
             return Obstacle.STARTS_MAX
-        return self._cluster.place(need, self._closed_to(pool)) or Obstacle.FULL
+        return self._cluster.place(needs, self._before(pool)) or Obstacle.FULL
 
-    def _start(self, turn: Turn, pool: Pool, node: str) -> None:
+    def _start(self, turn: Turn, pool: Pool, place: Place) -> None:
         cluster = self._cluster
         container_id = cluster.new_id()
-        need = cluster.need(pool.spec)
-        container = Container(container_id, pool, node, need, ContainerState.STARTING, turn.now)
+        container = Container(container_id, pool, place.node, place.need, ContainerState.STARTING, turn.now)
+        container.devices = place.devices
         cluster.take(container)
-        turn.actions.append(StartContainer(container_id, pool.spec.id, node, self._reason(pool, turn.now)))
+        reason = self._reason(pool, turn.now)
+        turn.actions.append(StartContainer(container_id, pool.spec.id, place.node, reason, place.devices))
         pool.containers[container_id] = container
         pool.index(turn, container)
 
@@ -172,15 +181,15 @@ class Autoscaler:
 
     def _make_room(self, turn: Turn, pool: Pool) -> None:
         """Have others go, so that there will be room for a container of this pool; the mildest way that does."""
-        need, closed = self._cluster.need(pool.spec), self._closed_to(pool)
+        needs, before = self._cluster.needs(pool.spec), self._before(pool)
         for candidates, patient in self._candidates(pool, turn.now):
-            plan = self._cluster.plan(need, candidates, closed, patient=patient)
+            plan = self._cluster.plan(needs, candidates, before, patient=patient)
             if plan is not None:
                 break
         else:
             self._alarms.set(pool, turn.now + SLICE_S)
             return
-        self.hungry[pool] = plan.node
+        self.hungry[pool] = plan
         for victim in plan.victims:
             if victim.load:
                 self._lifecycle.give_way(turn, victim, GIVES_WAY)
@@ -215,15 +224,21 @@ class Autoscaler:
             last += [each for busy in working.values() for each in busy if now >= each.since + SLICE_S]
             yield candidates + [each for each in last if each not in candidates and not each.yielding], True
 
-    def _closed_to(self, pool: Pool) -> set[str]:
-        """Nodes on which others go for somebody who comes before this pool: it must not take that room."""
-        return {node for other, node in self.hungry.items() if node is not None and _rank(other) < _rank(pool)}
+    def _before(self, pool: Pool) -> list[Plan]:
+        """How room is made for those who come before this pool: it must not take that room.
+
+        Of equals those who wait already come first, but only as far as their room is about to be free: what runs there
+        may run for hours.
+        """
+        plans = [(other, plan) for other, plan in self.hungry.items() if plan is not None and other is not pool]
+        return [
+            plan
+            for other, plan in plans
+            if _rank(other) < _rank(pool) or (_rank(other) == _rank(pool) and self._cluster.is_at_hand(plan))
+        ]
 
     def _explain_obstacle(self, pool: Pool, now: float) -> str:
-        spec = pool.spec
-        size = f"{spec.cpu:g} CPUs and {spec.memory_mib} MiB"
-        nodes = ", ".join(str(node) for node in self._cluster.nodes.values())
-        match self._find_node(pool, now):
+        match self._find_place(pool, now):
             case Obstacle.AT_MAX:
                 return f"all it may have, {_containers(len(pool.containers))}, are busy or ending"
             case Obstacle.NO_NODE:
@@ -231,11 +246,20 @@ class Autoscaler:
             case Obstacle.BACKING_OFF:
                 return f"its last container failed, the next starts after a pause: {pool.failure}"
             case Obstacle.TOO_LARGE:
-                return f"its container needs {size}, more than any machine has: {nodes}"
+                return self.why_impossible(pool.spec)
             case Obstacle.STARTS_MAX:
                 return f"{_containers(self._cluster.starting)} of other functions start first"
             case _:
-                return f"no machine has {size} free: {nodes}"
+                nodes = [node.describe_free(bool(pool.spec.gpus)) for node in self._cluster.nodes.values()]
+                return f"no machine has {self._size(pool.spec)} free: {', '.join(nodes)}"
+
+    def _size(self, spec: FunctionSpec) -> str:
+        """Say what a container asks for; if a machine has no more CPUs than that, all of them."""
+        cpus = max((need.cpu_milli / 1000 for need in self._cluster.needs(spec)), default=spec.cpu)
+        parts = ["1 CPU" if cpus == 1 else f"{cpus:g} CPUs", f"{spec.memory_mib} MiB"]
+        if spec.gpus:
+            parts.append(f"the GPU {' or '.join(map(str, spec.gpus))}")
+        return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _first(containers: Iterable[Container], count: int) -> list[Container]:

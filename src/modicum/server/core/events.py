@@ -31,6 +31,24 @@ class Retries:
     max_delay_s: float = 60.0
 
 
+class Device(NamedTuple):
+    """A GPU as its node names it."""
+
+    id: str
+    type: str
+    memory_mib: int
+
+
+class Wish(NamedTuple):
+    """So many GPUs of one type; of any one type if None."""
+
+    type: str | None
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.type or 'any'}:{self.number}"
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
     """All that deciding needs to know of a function."""
@@ -39,6 +57,7 @@ class FunctionSpec:
     app: str
     cpu: float = 0.125
     memory_mib: int = 128
+    gpus: tuple[Wish, ...] = ()  # one of these, the best first
     slots: int = 1  # inputs that run at once in a container, at most
     target: int | None = None  # inputs per container that the autoscaler aims at; None: as many as there are slots
     min_containers: int = 0
@@ -72,11 +91,15 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A container that a joining node runs. `generation` is that of its definition; 0: not known, so the newest."""
+    """A container that a joining node runs, and the GPUs that are its own.
+
+    `generation` is that of its definition; 0: not known, so the newest.
+    """
 
     container: str
     function: str
     generation: int = 0
+    devices: tuple[str, ...] = ()
 
 
 class Output(NamedTuple):
@@ -119,6 +142,7 @@ class NodeJoined:
     cpus: float
     memory_mib: int
     containers: tuple[Reported, ...] = ()
+    devices: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +216,14 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class InteractionChanged:
+    """A function in a container speaks with its user, or waits for him, or does so no longer."""
+
+    container: str
+    is_going_on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsArrived:
     """Inputs ended in a container, in the order in which they ended."""
 
@@ -241,6 +273,7 @@ Event = (
     | ContainerReady
     | ContainerLoaded
     | StopRequested
+    | InteractionChanged
     | OutputsArrived
     | InputsTakenBack
     | StartFailed

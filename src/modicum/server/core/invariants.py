@@ -8,7 +8,7 @@ from .cluster import Node
 from .deadlines import due
 from .experience import WINDOW_MAX
 from .pool import Pool
-from .records import ENDING, Claim, Container, ContainerState
+from .records import ENDING, Claim, Container, ContainerState, Need
 from .state import State
 
 Owner = Pool | Container | Node | str
@@ -110,7 +110,11 @@ def _check_container(container: Container) -> None:
 def _check_node(node: Node) -> None:
     used_cpu = sum(each.cpu_milli for each in node.containers.values())
     used_memory = sum(each.memory_mib for each in node.containers.values())
-    _require(tuple(node.used) == (used_cpu, used_memory), node, "its use is not the sum of its containers")
+    _require(node.used == Need(used_cpu, used_memory), node, "its use is not the sum of its containers")
+    held = [(device, each.id) for each in node.containers.values() for device in each.devices]
+    held += [(device, name) for name in node.rack.strangers for device in node.rack.held_by(name)]
+    _require(len({device for device, _ in held}) == len(held), node, "a GPU has two holders")
+    _require(dict(held) == node.rack.holders, node, "not those hold its GPUs that were given them")
 
 
 def _check_counts(state: State) -> None:

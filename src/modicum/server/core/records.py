@@ -17,6 +17,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from .actions import Action
+from .events import Wish
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -75,15 +76,16 @@ class Container:
     """
 
     __slots__ = (
-        "alarm", "asked", "born", "cpu_milli", "generation", "id", "load", "memory_mib", "moved", "node", "pool",
-        "rest_until", "resting_since", "since", "slots", "slow", "state", "voided", "yielding",
+        "alarm", "asked", "born", "cpu_milli", "devices", "generation", "id", "interacting_since", "load", "memory_mib",
+        "moved", "node", "pool", "rest_until", "resting_since", "since", "slots", "slow", "state", "voided", "yielding",
     )  # fmt: skip
 
     def __init__(self, container_id: str, pool: Pool, node: str, need: Need, state: ContainerState, now: float) -> None:
         self.id = container_id
         self.pool = pool
         self.node = node
-        self.cpu_milli, self.memory_mib = need
+        self.cpu_milli, self.memory_mib = need.cpu_milli, need.memory_mib
+        self.devices: tuple[str, ...] = ()  # GPUs that nobody else has until it has gone
         self.slots = pool.spec.slots
         self.state = state
         self.generation = pool.spec.generation  # of the definition that it was started with
@@ -96,6 +98,7 @@ class Container:
         self.asked = False  # a request to give inputs back is under way, or was refused
         self.slow = False  # what runs has exceeded SLOW_S, or a batch's wait: nothing may come behind it
         self.voided = inf  # since when it runs something that nobody wants any more
+        self.interacting_since = inf  # since when it speaks with its user: its clocks stand still
         self.yielding = ""  # why it gets no more inputs and goes as soon as it is idle, if it does
         self.alarm = inf
 
@@ -122,6 +125,7 @@ class Need(NamedTuple):
 
     cpu_milli: int
     memory_mib: int
+    gpu: Wish | None = None
 
 
 class ContainerView(NamedTuple):

@@ -36,12 +36,15 @@ class Verdict(Enum):
 
     RUN = "run"
     SKIPPED = "skipped"  # the last run has not ended
+    WAITS = "waits"  # it was missed, and is made up for when the last run has ended
     MISSED = "missed"  # it is too late, and nothing shall be made up for
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A function with a schedule. `due` is when it is due next: the first due time after the mark."""
+    """A function with a schedule. `due` is when it is due next: the first due time after the mark. It has begun `anew`
+    if a wrong clock had made its mark: the store has that still.
+    """
 
     function: str
     times: DueTimes
@@ -50,6 +53,7 @@ class Entry:
     call: str | None = None  # its last run
     skipped: int = 0  # due times that it was not run at since then
     due: float | None = None
+    anew: bool = False
     alarm: float = inf
 
 
@@ -66,7 +70,7 @@ def decide(entry: Entry, now: float, last_is_open: bool, policy: Policy) -> Verd
     if not policy.catch_up and is_late(entry, now):
         return Verdict.MISSED
     if last_is_open and not policy.overlap:
-        return Verdict.SKIPPED
+        return Verdict.WAITS if is_late(entry, now) else Verdict.SKIPPED
     return Verdict.RUN
 
 
@@ -97,13 +101,17 @@ class Agenda:
             self._alarms.clear(entry)
 
     def due(self, now: float) -> list[Entry]:
-        """Return what is due: each until it is `done`, or is to be asked for `again`."""
+        """Return what is due; what becomes of each is said by `done` or `again`."""
         if now < self._now:
             for entry in self.entries.values():
                 if self._believe(entry, now):
                     self._arm(entry)
         self._now = now
-        return self._alarms.ring(now)
+        rung = self._alarms.ring(now)
+        for entry in rung:
+            if not _is_due(entry, now):  # it was looked at again, and has been dealt with
+                self._arm(entry)
+        return [entry for entry in rung if _is_due(entry, now)]
 
     def done(self, entry: Entry, now: float) -> None:
         """What was due up to now is dealt with."""
@@ -111,10 +119,10 @@ class Agenda:
             entry.marked = max(entry.marked, now)
             self._arm(entry)
 
-    def again(self, entry: Entry) -> None:
-        """It could not be dealt with: it stays due."""
-        if self.entries.get(entry.function) is entry and entry.due is not None:
-            self._alarms.set(entry, entry.due)
+    def again(self, entry: Entry, moment: float) -> None:
+        """It has not been dealt with: it stays due, and is looked at again at some moment."""
+        if self.entries.get(entry.function) is entry:
+            self._alarms.set(entry, moment)
 
     def next(self) -> float | None:
         """When something is due next."""
@@ -131,4 +139,9 @@ class Agenda:
         if entry.marked <= now + entry.times.back_s:
             return False
         entry.since = entry.marked = now
+        entry.anew = True
         return True
+
+
+def _is_due(entry: Entry, now: float) -> bool:
+    return entry.due is not None and entry.due <= now

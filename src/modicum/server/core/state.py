@@ -65,6 +65,10 @@ class State:
             return "the server has just started and waits for its machines to report"
         return self.autoscaler.explain(pool, self._now)
 
+    def why_impossible(self, spec: events.FunctionSpec) -> str:
+        """Why no machine could hold a container of this function; nothing if one could, or none is there to ask."""
+        return self.autoscaler.why_impossible(spec)
+
     def pauses_s(self, function: str) -> float:
         """How long no container of a function is started, because the last ones failed."""
         pool = self.pools.get(function)
@@ -128,8 +132,9 @@ class State:
             self.lifecycle.remove(turn, pool, event.why)
 
     def _node_joined(self, turn: Turn, event: events.NodeJoined) -> None:
-        node = self.cluster.join(event.node, event.cpus, event.memory_mib)
+        node = self.cluster.join(event.node, event.cpus, event.memory_mib, event.devices)
         reported = {each.container for each in event.containers}
+        node.rack.keep_strangers(reported)
         for container in [each for each in node.containers.values() if each.id not in reported]:
             self.lifecycle.exited(turn, container, events.ExitReason.NODE_LOST, f"{event.node} no longer has it")
         for each in event.containers:
@@ -141,6 +146,8 @@ class State:
     def _container_reported(self, turn: Turn, reported: events.Reported, node: str) -> None:
         known = self.cluster.containers.get(reported.container)
         pool = self.pools.get(reported.function)
+        if known is None:
+            self.cluster.nodes[node].rack.take_for_stranger(reported.container, reported.devices)
         if known is not None:
             if known.state is ContainerState.KILLED:
                 turn.actions.append(KillContainer(known.id, "it had to end before, and is still there"))
@@ -207,6 +214,11 @@ class State:
         if container is not None:
             self.lifecycle.obey(turn, container, event.graceful)
 
+    def _interaction_changed(self, turn: Turn, event: events.InteractionChanged) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.interact(turn, container, event.is_going_on)
+
     def _outputs_arrived(self, turn: Turn, event: events.OutputsArrived) -> None:
         container = self.cluster.containers.get(event.container)
         if container is not None:
@@ -229,6 +241,8 @@ class State:
         container = self.cluster.containers.get(event.container)
         if container is not None:
             self.lifecycle.exited(turn, container, event.reason, event.detail)
+        else:
+            turn.freed |= any(node.rack.release(event.container) for node in self.cluster.nodes.values())
 
     def _tick(self, turn: Turn, event: events.Tick) -> None:
         """Nothing but time: alarms ring after every event."""
@@ -245,6 +259,7 @@ class State:
         events.ContainerReady: _container_ready,
         events.ContainerLoaded: _container_loaded,
         events.StopRequested: _stop_requested,
+        events.InteractionChanged: _interaction_changed,
         events.OutputsArrived: _outputs_arrived,
         events.InputsTakenBack: _inputs_taken_back,
         events.StartFailed: _start_failed,

@@ -1,0 +1,194 @@
+"""Values that hostile code may have made: built-in types arrive, and nothing else runs, is named or is made."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections import OrderedDict
+from datetime import date
+from typing import Any
+
+import cloudpickle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modicum.wire import plain
+from modicum.wire.plain import NotPlain
+from modicum.wire.values import dump_exception, dumps
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.binary().map(bytearray)
+)
+hashable = st.recursive(
+    st.integers() | st.text() | st.binary(),
+    lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4),
+    max_leaves=8,
+)
+values = st.recursive(
+    scalars | st.sets(hashable, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.lists(inner, max_size=5).map(tuple)
+        | st.dictionaries(hashable, inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=60)
+@given(values)
+def test_values_of_built_in_types_arrive_as_they_are(value: Any) -> None:
+    for data in (dumps(value), cloudpickle.dumps(value, protocol=5)):
+        found = plain.loads(data)
+        assert found == value
+        assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [range(3, 9, 2), slice(1, None), 1j, [complex(1, 2)] * 3, "x" * 70_000, b"y" * 70_000, bytearray(70_000), 1 << 9000,
+     -(1 << 3000), list(range(1000)), dict.fromkeys(range(1000)), set(range(1000)), frozenset(range(1000)), (1,) * 300],
+)  # fmt: skip
+def test_large_and_seldom_ones(value: Any) -> None:
+    assert plain.loads(dumps(value)) == value
+
+
+def test_what_contains_itself() -> None:
+    looped: list[Any] = [1]
+    looped.append((looped, {"me": looped}))
+    found = plain.loads(dumps(looped))
+    assert found[1][0] is found is found[1][1]["me"]
+
+
+class Evil:
+    """Unpickling it would run a command."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return self.call[0], self.call[1:]
+
+
+def marked(path: Any) -> Evil:
+    return Evil(os.system, f"touch {path}")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_nothing_is_called(tmp_path: Any, protocol: int) -> None:
+    mark = tmp_path / "mark"
+    for value in (marked(mark), [1, marked(mark)], {"a": marked(mark)}, Evil(eval, "1"), Evil(getattr, 1, "real")):
+        with pytest.raises(NotPlain):
+            plain.loads(pickle.dumps(value, protocol))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "value", [date(2026, 1, 1), OrderedDict(), object(), ValueError("x"), os.system, dict, Evil, len, sys, Ellipsis]
+)
+def test_other_types_are_not_taken(value: Any) -> None:
+    with pytest.raises(NotPlain, match="in it"):
+        plain.loads(cloudpickle.dumps(value))
+
+
+BUILD = pickle.dumps(1j)[:-1] + b"}\x8c\x04real\x8c\x01xsb."
+WRONG = {
+    "nothing": b"",
+    "no end": pickle.dumps([1, 2], 5)[:-1],
+    "a text cut short": b"\x80\x05\x8c\xffabc.",
+    "a length beyond all": b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",
+    "a memo of gigabytes": b"\x80\x02Nr\xff\xff\xff\x7f.",
+    "a memo by text": b"\x80\x02Np2147483647\n.",
+    "an old global": b"cos\nsystem\n(S'true'\ntR.",
+    "an instance": b"(S'true'\nios\nsystem\n.",
+    "a persistent id": b"Pabc\n.",
+    "an extension": b"\x82\x01.",
+    "state of what was made": BUILD,
+    "a buffer of elsewhere": b"\x80\x05\x97.",
+    "an empty stack": b"\x80\x05.",
+    "a call of a text": b"\x80\x05\x8c\x01a)R.",
+    "a name of nothing": b"\x80\x05\x8c\x08builtins\x8c\x04eval\x93.",
+    "a name with dots": b"\x80\x05\x8c\x08builtins\x8c\x0ccomplex.real\x93.",
+    "a class that hashes": b"\x80\x05\x8c\x08builtins\x8c\x05range\x93\x8c\x01x\x85R.",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bytes_that_no_pickler_writes(name: str) -> None:
+    with pytest.raises(NotPlain):
+        plain.loads(WRONG[name])
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_make_a_value_or_an_error(data: bytes) -> None:
+    try:
+        plain.loads(data)
+    except NotPlain:
+        pass
+
+
+def test_a_hostile_value_takes_no_memory_of_its_reader() -> None:
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+from modicum.wire import plain
+for data in {!r}:
+    try:
+        plain.loads(data)
+    except plain.NotPlain:
+        print("refused")
+"""
+    hostile = [WRONG["a memo of gigabytes"], WRONG["a memo by text"], WRONG["a length beyond all"]]
+    done = subprocess.run([sys.executable, "-c", code.format(hostile)], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["refused"] * 3, "")
+
+
+def raised() -> BaseException:
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("second") from error
+    except ValueError as error:
+        return error
+
+
+def test_exceptions_become_text() -> None:
+    summary, text = plain.text_of_exception(dump_exception(raised()))
+    assert summary == "ValueError: second"
+    assert text.index("KeyError: 'first'") < text.index("direct cause") < text.index("ValueError: second")
+    assert "in raised" in text
+
+
+def test_an_exception_that_leads_to_itself() -> None:
+    one, two = ValueError("one"), KeyError("two")
+    one.__context__, two.__context__ = two, one
+    summary, text = plain.text_of_exception(dump_exception(one))
+    assert summary == "ValueError: one"
+    assert text.count("During handling") == 1
+
+
+def test_the_pickled_exception_in_it_is_left_alone(tmp_path: Any) -> None:
+    mark = tmp_path / "mark"
+    record = {"type": "E", "text": "t", "notes": [], "frames": [], "suppress": False}
+    hostile = pickle.dumps([{**record, "pickled": pickle.dumps(marked(mark))}], 5)
+    assert plain.text_of_exception(hostile)[0] == "E: t"
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "records", [None, [], {}, [1], [{}], [{"type": "E"}], [{"type": "E", "text": "t", "notes": 1, "frames": 2}], "x"]
+)
+def test_what_is_no_exception(records: Any) -> None:
+    with pytest.raises(NotPlain, match="it is no exception"):
+        plain.text_of_exception(pickle.dumps(records, 5))
