@@ -148,7 +148,9 @@ def test_days_are_counted_by_the_calendar() -> None:
 
 def test_months_keep_their_day_where_there_is_one() -> None:
     since = at("2026-01-31T06:00")
-    days = [datetime.fromtimestamp(each, UTC).strftime("%m-%d") for each in due(period(months=1), since, since + YEAR_S)]
+    days = [
+        datetime.fromtimestamp(each, UTC).strftime("%m-%d") for each in due(period(months=1), since, since + YEAR_S)
+    ]
     assert days == ["02-28", "03-31", "04-30", "05-31", "06-30", "07-31", "08-31", "09-30", "10-31", "11-30", "12-31", "01-31"]  # noqa: E501 # fmt: skip
     assert period(years=1).after(at("2028-02-29T00:00"), at("2029-06-01T00:00")) == at("2030-02-28T00:00")
 
@@ -164,7 +166,9 @@ PARTS = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(PARTS, st.floats(0, 2e9), st.floats(0, 1e8), st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"]))
-def test_the_next_is_after_and_none_lies_between(parts: dict[str, float], since: float, later: float, zone: str) -> None:
+def test_the_next_is_after_and_none_lies_between(
+    parts: dict[str, float], since: float, later: float, zone: str
+) -> None:
     times = read({"period": {name: value for name, value in parts.items() if value}}, zone)
     moment = since + later
     following = times.after(since, moment)

@@ -199,7 +199,9 @@ async def test_the_next_server_makes_up_for_all_that_was_missed_by_one_run(clock
     await clocked.tell(agent, outputs(1, [key, attempt, "ok", 0.1, 1, None]), b"v")
     await clocked.at(clocked.now + 6)
     assert len(await clocked.calls("shop/f")) == 2
-    assert "f was due at 2026-01-02" in await clocked.log() and "while no server ran; it runs now" in await clocked.log()
+    assert (
+        "f was due at 2026-01-02" in await clocked.log() and "while no server ran; it runs now" in await clocked.log()
+    )
     await another_server(clocked, clocked.now + 1)
     await clocked.looked()
     assert len(await clocked.calls("shop/f")) == 2, "what is dealt with stays so"
