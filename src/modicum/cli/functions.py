@@ -48,7 +48,7 @@ def info(function: str, as_json: bool) -> None:
     del facts["_inner_server_info"]
     facts |= {name: found["options"].get(name) for name in _SETTINGS}
     facts |= {"variant_of": found["parent"], "current": _current(now)}
-    scheduled = schedules.of({"function": found["function"]})
+    scheduled = _scheduled(found)
     head = {"name": found["name"], "object_id": found["function"], "app_id": found["app"]}
     if as_json:
         runs = schedules.facts(scheduled[0]) if scheduled else {}
@@ -56,6 +56,13 @@ def info(function: str, as_json: bool) -> None:
     else:
         facts["schedule"] = schedules.sentence(scheduled[0]) if scheduled else facts["schedule"]
         _show_info({**head, "app": f"{found['app_name']} ({found['app']})", **facts}, now)
+
+
+def _scheduled(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what there is to say of a function's schedule, nothing of none."""
+    if not found["options"].get("schedule"):
+        return []
+    return list(ask({"t": "schedule.list", "function": found["function"]})["schedules"])
 
 
 def _current(now: dict[str, Any]) -> dict[str, Any]:
