@@ -24,6 +24,7 @@ BENCHMARKS = (
     "spawning",
     "queue_of_a_million",
     "schedule_lateness",
+    "shared_state",
     "payloads",
     "whole_process",
     "upload",

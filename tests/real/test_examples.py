@@ -45,6 +45,7 @@ CASES = {
         "started by: entrypoint",
     ],
     "generator.py --limit 12": ["2", "3", "5", "7", "11"],
+    "crawler.py": ["4 visits of 4 pages"],
     "pipeline.py": ["1 of 4 failed: ValueError('nothing to count')", "The most frequent word is 'the': 3 times"],
 }
 
