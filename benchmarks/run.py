@@ -28,6 +28,7 @@ BENCHMARKS = (
     "upload",
     "rebuild",
     "cold_start",
+    "executing",
 )
 
 
