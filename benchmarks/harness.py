@@ -74,9 +74,22 @@ class Setting:
         found = self.peers_python and shutil.which("redis-server")
         return Side(self.peers_python, SIDES / "celery_side.py") if self.peers_python and found else None
 
+    def schedules(self) -> Side:
+        """Start our side for functions that run by themselves."""
+        return Side(self.python, SIDES / "schedule_side.py")
+
     def clients(self) -> Side:
         """Start our side for many clients."""
         return Side(self.python, SIDES / "clients_side.py")
+
+    def shared_state(self) -> Side:
+        """Start our side for dicts and queues."""
+        return Side(self.python, SIDES / "shared_state_side.py")
+
+    def redis(self, sync: str) -> Side | None:
+        """Start Redis's side, syncing "always" or as it comes ("no"), or return None where it is not installed."""
+        found = self.peers_python and shutil.which("redis-server")
+        return Side(self.peers_python, SIDES / "redis_side.py", sync) if self.peers_python and found else None
 
     def ray_clients(self) -> Side | None:
         """Start Ray's side for many clients, or return None where it is not installed."""

@@ -23,6 +23,8 @@ BENCHMARKS = (
     "burst",
     "spawning",
     "queue_of_a_million",
+    "schedule_lateness",
+    "shared_state",
     "payloads",
     "whole_process",
     "upload",

@@ -139,8 +139,15 @@ class NamedObject(Explained):
     def object_id(self) -> str:
         """The object's id. Raises `AttributeError` before its first use, or `hydrate()`."""
         if self._object_id is None:
-            raise AttributeError(f"{self!r} has no id yet: call `.hydrate()` first")
+            raise AttributeError
         return self._object_id
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name == "object_id":  # the property has raised: here its error gets its text
+                raise AttributeError(f"{self!r} has no id yet: call `.hydrate()` first")
+            return super().__getattr__(name)
 
     @property
     def name(self) -> str | None:

@@ -84,6 +84,22 @@ async def check_a_signal_is_told_apart(case: Case) -> None:
     assert (ended.code, ended.signal, ended.oom) == (143, 15, False), ended
 
 
+async def check_what_it_uses_is_counted(case: Case) -> None:
+    busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
+    ended, _ = await case.run("sh", "-c", f"sh -c '{busy}' & wait")
+    assert ended.usage.cpu_s, ended.usage
+    assert ended.usage.memory_peak_bytes, ended.usage
+    read_end, write_end = os.pipe()
+    process = await case.runtime.start(case.spec(("sleep", "100"), write_end))
+    os.close(write_end)
+    usage = await process.usage()
+    process.kill()
+    await process.wait()
+    os.close(read_end)
+    assert usage.cpu_s is not None, usage
+    assert usage.memory_bytes, usage
+
+
 async def check_environment_and_folder(case: Case) -> None:
     program = "import os; print(os.environ['A'], os.getcwd())"
     env = {"PATH": "/usr/bin", "A": "b c=d"}
@@ -380,6 +396,7 @@ Checks = list[Callable[[Case], Awaitable[None]]]
 CHECKS: Checks = [
     check_exit_status_and_output,
     check_a_signal_is_told_apart,
+    check_what_it_uses_is_counted,
     check_environment_and_folder,
     check_mounts_are_found_by_their_targets,
     check_a_kill_ends_all_and_may_be_repeated,

@@ -135,6 +135,17 @@ def where() -> tuple[bool, str | None, str | None]:
 
 
 @app.function()
+def share(theirs: modicum.Dict, line: str) -> str:
+    theirs["there"] = "from there"
+    line_ = modicum.Queue.from_id(line)
+    line_.put_many([1, 2])
+    assert line_.get() == 1
+    with modicum.Dict.ephemeral() as ours:
+        ours["here"] = "from here"
+        return str(ours["here"])
+
+
+@app.function()
 def nested(x: int) -> list[int]:
     return [double.remote(x), *double.map(range(3))]
 

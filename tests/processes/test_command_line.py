@@ -159,6 +159,16 @@ def test_the_result_goes_to_a_file(program: Path, tmp_path: Path) -> None:
     assert f"Error: the result cannot be written to {tmp_path}: Is a directory" in done.stderr
 
 
+def test_a_program_from_stdin(program: Path) -> None:
+    def piped(*words: str) -> subprocess.CompletedProcess[str]:
+        text = program.read_text()
+        return subprocess.run(command("run", *words), input=text, capture_output=True, text=True, check=False)
+
+    assert piped("--", "-::double", "--x", "4").stdout == "doubling 4\n8\n"
+    assert "say which:\n  modicum run -- -::main\n" in piped("-").stderr
+    assert "no module; leave `-m` out" in run("run", "-m", "-", code=1).stderr
+
+
 def test_timestamps_and_another_name(program: Path) -> None:
     done = run("run", "--timestamps", "-n", "mine", f"{program}::double", "--x", 5)
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d doubling 5$", done.stdout, re.MULTILINE)

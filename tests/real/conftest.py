@@ -26,5 +26,5 @@ def person(request: pytest.FixtureRequest) -> Iterator[Person]:
 
 @pytest.fixture(scope="session")
 def installation(person: Person) -> Iterator[Installation]:
-    """The person's running Modicum."""
-    yield from install(person)
+    """The person's running Modicum, on a machine that is taken to have GPUs."""
+    yield from install(person, {"MODICUM_GPUS": "H100:8,A100-40GB:2"})

@@ -91,10 +91,15 @@ class Installation:
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         return subprocess.Popen(self.argv(*arguments), cwd="/", text=True, stdin=nothing, stdout=pipe, stderr=pipe)
 
-    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, code: int = 0, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run `modicum ARGUMENTS` to its end, which must be `code`; skip where the Python that it wants is nowhere."""
         done = subprocess.run(
-            self.argv(*arguments), cwd="/", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            self.argv(*arguments),
+            cwd=folder or "/",
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if missing := re.search(r"No CPython \S+ can be had", done.stderr):
             pytest.skip(f"{missing[0]} by {self.person.name} on this machine")

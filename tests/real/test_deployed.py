@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from typing import Any
 
 import pytest
 
-from tests.real.installation import ROOT, Installation
+from tests.real.installation import ROOT, Installation, wait_until
 
-PROGRAM = ROOT / "examples" / "guide" / "job_queue.py"
+GUIDE = ROOT / "examples" / "guide"
+PROGRAM = GUIDE / "job_queue.py"
 
 
 def python(installation: Installation, code: str) -> str:
@@ -42,3 +45,27 @@ def test_jobs_are_done_over_a_stop_of_everything(installation: Installation) -> 
     installation.stop()
     done = python(installation, FINISH.replace("CALL", repr(call)))
     assert done == "{'status': 'complete', 'data': {'n': 5}} {'status': 'complete', 'data': {'n': 6}}"
+
+
+@pytest.mark.timeout(600)
+def test_the_guides_schedules(installation: Installation) -> None:
+    program = installation.copy(GUIDE / "scheduling.py")
+    told = installation.run("deploy", str(program)).stderr
+    for function, schedule in (
+        ("hourly_task", "Period(hours=1)"),
+        ("daily_report", "Cron('0 9 * * *', UTC)"),
+        ("frequent_check", "Period(minutes=5)"),
+    ):
+        assert f"{function} runs by itself: {schedule}, next 20" in told
+    installation.run("app", "run-now", "scheduling", "hourly_task")
+    wait_until(lambda: hourly(installation)["state"] == "succeeded", lambda: str(hourly(installation)), within_s=60)
+    printed = installation.run("app", "logs", "scheduling").stdout.splitlines()
+    assert printed == ["Running hourly task"]
+    installation.run("app", "stop", "scheduling", "--yes")
+
+
+def hourly(installation: Installation) -> dict[str, Any]:
+    """Return the last run of the function that has one."""
+    facts = json.loads(installation.run("app", "info", "scheduling", "--json").stdout)
+    run: dict[str, Any] = facts["schedules"][2]["last_run"]
+    return run

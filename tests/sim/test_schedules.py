@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from modicum.server.due_times import read
 
 DAY_S = 86_400.0
 START = 1_767_225_600.0  # 1 January 2026
-SCHEDULES = [
+SCHEDULES: list[dict[str, Any]] = [
     {"cron": "30 2 * * *", "timezone": "Europe/Berlin"},
     {"cron": "0 */6 * * *", "timezone": "America/New_York"},
     {"cron": "0 9 * * 1-5", "timezone": "UTC"},
@@ -76,7 +77,7 @@ class World:
             self.open_until = self.now + self.run_s * self.chance.random()
 
 
-def simulate(schedule: dict[str, object], seed: int, policy: Policy, run_s: float, days: int = 365) -> World:
+def simulate(schedule: dict[str, Any], seed: int, policy: Policy, run_s: float, days: int = 365) -> World:
     chance = random.Random(seed)
     world = World(read(schedule, "Europe/Berlin"), chance, policy, run_s)
     end = START + days * DAY_S
@@ -94,7 +95,7 @@ def simulate(schedule: dict[str, object], seed: int, policy: Policy, run_s: floa
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_each_due_time_of_a_year_is_dealt_with_once(schedule: dict[str, object], seed: int) -> None:
+def test_each_due_time_of_a_year_is_dealt_with_once(schedule: dict[str, Any], seed: int) -> None:
     world = simulate(schedule, seed, Policy(overlap=True), run_s=0.0)
     assert len(world.dealt) > 100
     for (_, before, _, _), (after, upto, due, verdict) in zip(world.dealt, world.dealt[1:]):
@@ -103,7 +104,7 @@ def test_each_due_time_of_a_year_is_dealt_with_once(schedule: dict[str, object],
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES[:3], ids=str)
-def test_no_due_time_of_a_cron_is_forgotten(schedule: dict[str, object]) -> None:
+def test_no_due_time_of_a_cron_is_forgotten(schedule: dict[str, Any]) -> None:
     world = simulate(schedule, 7, Policy(), run_s=0.0)
     moment, number = START, 0
     while (due := world.times.after(START, moment)) is not None and due <= world.dealt[-1][1]:

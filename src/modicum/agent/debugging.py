@@ -102,6 +102,8 @@ class Debugging:
         way = Way(str(_context.socket_directory), key)
         if self._terminal is None:
             self._terminal = Terminal(self._restore)
+        if threading.get_ident() == threading.main_thread().ident:
+            signal.signal(signal.SIGINT, _interrupt)  # pdb leaves one of its own
         self._terminal.begin(way)
         self._saved = tuple(os.dup(descriptor) for descriptor in (0, 1, 2))
         for descriptor in (0, 1, 2):

@@ -60,7 +60,8 @@ class Reference:
 
     def command(self, name: str) -> str:
         """Return the command that runs what has this name."""
-        return f"{config.command()} run {'-m ' if self.as_module else ''}{self.where}::{name}"
+        before = "-m " if self.as_module else "-- " if self.where.startswith("-") else ""  # else it were an option
+        return f"{config.command()} run {before}{self.where}::{name}"
 
 
 def load(reference: str, as_module: bool) -> Reference:

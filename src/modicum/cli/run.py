@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import inspect
 import os
@@ -14,9 +15,9 @@ import click
 from modicum import config
 from modicum._running import Run
 from modicum.app import App, LocalEntrypoint
-from modicum.cli import entrypoints, options, tracebacks
+from modicum.cli import entrypoints, from_stdin, options, tracebacks
 from modicum.cli.errors import wants_traceback
-from modicum.cli.reference import Method, Target, choose, load
+from modicum.cli.reference import Method, Reference, Target, choose, load
 from modicum.exception import Error, InvalidError
 from modicum.function import Function
 from modicum.output import show_on
@@ -58,10 +59,11 @@ def run(
     modicum run my_app.py::process --x 5
     modicum run my_app.py::Model.generate --prompt hello
     modicum run -m my_package.my_module --help
+    cat my_app.py | modicum run -
     """
     if write_result is not None:
         _check_writable(write_result)
-    found = load(reference, module)
+    found = _found(reference, module)
     target = choose(found)
     call = calling(target, list(arguments), found.command(target.name), detach)
     app_name = App(name).name if name is not None else found.app.name  # the App checks the name
@@ -72,6 +74,12 @@ def run(
         result = call()
         if write_result is not None:
             _write(result, write_result, target.name)
+
+
+def _found(reference: str, module: bool) -> Reference:
+    if not from_stdin.is_meant(reference):
+        return load(reference, module)
+    return dataclasses.replace(load(from_stdin.saved(reference, module), module), where=from_stdin.STDIN)
 
 
 def _stopping(app: App) -> str:

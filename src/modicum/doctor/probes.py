@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from modicum.engines.local import keeper_environment
-from modicum.node.gpus import cdi, driver, inventory
+from modicum.node.gpus import grants, inventory
 from modicum.node.ids import NoSubordinateIds, id_maps
 from modicum.node.images import host
 from modicum.node.images.bases import SUITES
@@ -200,8 +200,8 @@ def _gpus(environ: Mapping[str, str] = os.environ) -> tuple[tuple[str, ...], str
     """Return the GPUs by type, what there is to say of them, and why containers would not find them."""
     found = inventory.take(environ)
     counts = Counter(gpu.type for gpu in found.gpus)
-    real = [gpu for gpu in found.gpus if gpu.minor is not None]
-    problem = (cdi.read(real) or driver.look(real)).problem if real else ""
+    driver = grants.find(found.gpus, environ) if found.gpus else None
+    problem = driver.problem if driver is not None else ""
     return tuple(f"{kind}:{count}" for kind, count in counts.items()), found.note, problem
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
+
+from modicum.runtimes.base import Usage
+from modicum.runtimes.process_usage import usage_at_end
 
 
 class Child:
@@ -13,6 +17,8 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._loop = asyncio.get_running_loop()
+        self.used = Usage()
+        """What it has used, with all that it waited for; known once it has ended."""
         self.pidfd = os.pidfd_open(process.pid)
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._loop.add_reader(self.pidfd, self._on_end)
@@ -28,13 +34,19 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL it. Harmless when it has ended."""
-        self._process.kill()
+        if not self.ended.done():
+            signal.pidfd_send_signal(
+                self.pidfd, signal.SIGKILL
+            )  # `Popen.kill` would wait for it first, and keep nothing
 
     def _on_end(self) -> None:
         self._loop.remove_reader(self.pidfd)
         os.close(self.pidfd)
         if not self.ended.done():
-            self.ended.set_result(self._process.wait())
+            _, status, used = os.wait4(self._process.pid, 0)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self.used = usage_at_end(used)
+            self.ended.set_result(self._process.returncode)
 
 
 async def communicate(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:

@@ -24,7 +24,7 @@ class Launch:
     id: str
     layers: tuple[Path, ...]
     argv: tuple[str, ...]
-    env: dict[str, str]
+    env: dict[str, str] = field(repr=False)  # with the values of secrets
     on_output: OnOutput
     cwd: str = "/root"
     hostname: str = "modicum"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,13 @@ class Usage:
     cpu_s: float | None = None
     memory_bytes: int | None = None
     memory_peak_bytes: int | None = None
+    oom: bool = False
+    """Whether the kernel has killed a process of it for memory: perhaps not its first."""
+
+    def completed_by(self, other: Usage) -> Usage:
+        """Return this with what the other one knows in place of what is not known."""
+        mine, theirs = (astuple(each) for each in (self, other))
+        return Usage(*(one if one is not None else two for one, two in zip(mine, theirs)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class ContainerSpec:
     id: str
     root: Path
     argv: tuple[str, ...]
-    env: dict[str, str]
+    env: dict[str, str] = field(repr=False)  # with the values of secrets
     cwd: str
     hostname: str
     stdout: int
@@ -63,7 +70,7 @@ class Exit:
     signal: int | None = None
     oom: bool = False
     detail: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=Usage, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 
 from modicum.server import limits
+from modicum.server.core.state import State
 from modicum.server.fleet import Fleet
 from modicum.server.records import Function
+from modicum.server.specs import spec_of
 
 NODE_WAIT_S = 5.0
 """For so long a machine is waited for that has not joined yet: a server that has just started has none."""
 
-_SIZES = ("cpu", "memory", "ephemeral_disk")
+_SIZES = ("cpu", "memory", "gpu")
 
 
-async def remarks(fleet: Fleet, function: Function) -> list[str]:
+async def remarks(fleet: Fleet, state: State, function: Function) -> list[str]:
     """Return what is to be said of a function that asks for something of a machine; nothing of any other."""
     if not any(function.options.get(name) for name in _SIZES):
         return []
@@ -27,24 +29,19 @@ async def remarks(fleet: Fleet, function: Function) -> list[str]:
             await fleet.node_joined.wait()
     except TimeoutError:
         return []
-    return [*_about_size(fleet, function), *_about_limits(fleet, function)]
+    return [*_about_size(state, function), *_about_limits(fleet, function)]
 
 
-def _about_size(fleet: Fleet, function: Function) -> list[str]:
-    asked, said = limits.asked(function.options), []
-    cpus = max(facts["cpus"] for facts in fleet.node_facts.values())
-    memory_mib = max(facts["memory_bytes"] for facts in fleet.node_facts.values()) >> 20
-    if asked.memory_mib > memory_mib:
-        said.append(
-            f"{function.name!r} asks for {asked.memory_mib} MiB of memory, and no machine has more than {memory_mib}: "
-            "its calls fail"
-        )
-    elif asked.cpus > cpus:
-        said.append(
-            f"{function.name!r} asks for {asked.cpus:g} CPUs, and no machine has more than {cpus:g}: each of its "
-            "containers gets a whole one"
-        )
-    return said
+def _about_size(state: State, function: Function) -> list[str]:
+    spec = spec_of(function)
+    impossible = state.why_impossible(spec)
+    if impossible:
+        return [f"calls of {function.name!r} fail: {impossible}"]
+    cpus = max((need.cpu_milli / 1000 for need in state.cluster.needs(spec)), default=spec.cpu)
+    if cpus >= spec.cpu:
+        return []
+    asks = f"{function.name!r} asks for {spec.cpu:g} CPUs"
+    return [f"{asks}, and no machine has more than {cpus:g}: each of its containers gets a whole one"]
 
 
 def _about_limits(fleet: Fleet, function: Function) -> list[str]:

@@ -15,6 +15,7 @@ from modicum.server.logs import Logs
 from modicum.stores import queries
 from modicum.stores.database import Database
 from modicum.wire.channel import ChannelClosed, RemoteFailure
+from modicum.wire.frames import ProtocolError
 from modicum.wire.version import build_id
 
 log = logging.getLogger("modicum.builds")
@@ -133,6 +134,10 @@ class Builds:
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             except ChannelClosed:
                 pass
+            except ProtocolError:
+                raise RemoteFailure(
+                    "invalid", f"the steps of image {image}, with the variables of their secrets, are too large"
+                ) from None
             finally:
                 lost.cancel()
             if build.finished.done():

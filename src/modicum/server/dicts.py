@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from modicum.blobs.local import LocalBlobs
@@ -41,12 +42,16 @@ class Clear:
     request: str
 
 
+_Waiting = tuple[Put | Pop | Clear, "asyncio.Future[Done]"]
+"""A change, and who waits for it."""
+
+
 @dataclass(slots=True)
 class _Line:
     """What waits to be done on one dict, and whether something is being done."""
 
-    waiting: list[tuple[Put | Pop | Clear, asyncio.Future[Done]]] = field(default_factory=list)
-    working: asyncio.Task[None] | None = None
+    waiting: list[_Waiting] = field(default_factory=list)
+    is_working: bool = False
 
 
 class Dicts:
@@ -106,52 +111,73 @@ class Dicts:
 
     # -- changing ----------------------------------------------------------------------------------------------
 
-    async def do(self, of: SharedObject, change: Put | Pop | Clear) -> Done:
-        """Do a change; it is durable when this returns. Raises `RemoteFailure` if the dict is deleted meanwhile."""
+    def do(self, of: SharedObject, change: Put | Pop | Clear) -> asyncio.Future[Done]:
+        """Begin a change; it is durable once the future resolves. Fails if the dict is deleted meanwhile."""
         line = self._lines.setdefault(of.id, _Line())
         done: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         line.waiting.append((change, done))
-        if line.working is None:
-            # It ends with what waits; whoever waits hears of every failure in it.
-            line.working = asyncio.ensure_future(self._work(of, line))
-        return await done
+        if not line.is_working:
+            self._go_on(of, line)
+        return done
 
-    async def _work(self, of: SharedObject, line: _Line) -> None:
-        while line.waiting:
-            together = _together(line.waiting)
-            del line.waiting[: len(together)]
-            try:
-                results = await self._perform(of, [change for change, _ in together])
-            except Exception as error:  # noqa: BLE001 - it is theirs: each is told
-                for _, done in together:
-                    _fail(done, error)
+    def _go_on(self, of: SharedObject, line: _Line) -> None:
+        """Begin what waits, as far as it is done together. By callbacks: a task for each would cost as much again."""
+        together = _together(line.waiting)
+        del line.waiting[: len(together)]
+        line.is_working = True
+        ending = self._perform(of, [change for change, _ in together])
+        ending.add_done_callback(partial(self._performed, of, line, together))
+
+    def _performed(
+        self, of: SharedObject, line: _Line, together: list[_Waiting], ended: asyncio.Future[list[Done]]
+    ) -> None:
+        error = ended.exception()
+        for place, (_, done) in enumerate(together):
+            if done.done():
+                continue
+            if error is not None:
+                done.set_exception(error)
             else:
-                for (_, done), result in zip(together, results):
-                    if not done.done():
-                        done.set_result(result)
-        del self._lines[of.id]
+                done.set_result(ended.result()[place])
+        if line.waiting:
+            self._go_on(of, line)
+        else:
+            del self._lines[of.id]
 
-    async def _perform(self, of: SharedObject, changes: list[Put | Pop | Clear]) -> list[Done]:
+    def _perform(self, of: SharedObject, changes: list[Put | Pop | Clear]) -> asyncio.Future[list[Done]]:
         if of.gone.is_set() or self._objects.having(of.contents) is not of:
-            raise RemoteFailure("not_found", f"there is no dict {of.id!r}; it has been deleted")
+            failed: asyncio.Future[list[Done]] = asyncio.get_running_loop().create_future()
+            failed.set_exception(RemoteFailure("not_found", f"there is no dict {of.id!r}; it has been deleted"))
+            return failed
         if isinstance(changes[0], Clear):
-            await self._objects.renew(of, Answer(changes[0].request, time.time(), "{}"))
-            return [Done()]
+            return asyncio.ensure_future(self._clear(of, changes[0]))
         contents, now = of.contents, time.time()
         ordinary = [each for each in changes if not isinstance(each, Clear)]
-        results = await self._database.submit(stored.apply(contents, ordinary, now))
-        for change, result in zip(ordinary, results):
-            self._changed(contents, change, result, now)
-        return results
+        ending = self._database.submit(stored.apply(contents, ordinary, now))
+        ending.add_done_callback(partial(self._remember, contents, ordinary, now))
+        return ending
+
+    async def _clear(self, of: SharedObject, change: Clear) -> list[Done]:
+        await self._objects.renew(of, Answer(change.request, time.time(), "{}"))
+        return [Done()]
+
+    def _remember(self, contents: int, changes: list[Put | Pop], now: float, ended: asyncio.Future[list[Done]]) -> None:
+        if ended.exception() is None:
+            for change, result in zip(changes, ended.result()):
+                self._changed(contents, change, result, now)
 
     def _changed(self, contents: int, change: Put | Pop, result: Done, now: float) -> None:
         for blob in result.freed:
             self._blobs.delete(blob)
         if isinstance(change, Pop):
             self._cache.drop((contents, change.key))
-        elif not change.skip or result.created:
-            for entry in change.entries:
+            return
+        known = not change.skip or (result.created and len(change.entries) == 1)  # else some are set, some are not
+        for entry in change.entries:
+            if known:
                 self._cache.put((contents, entry.key), Held(entry, now))
+            else:
+                self._cache.drop((contents, entry.key))
 
     async def expire(self) -> None:
         """Delete what was not used for its time."""
@@ -169,9 +195,9 @@ def again(answer: Answer) -> Done:
     return Done(bool(told.get("created")), popped)
 
 
-def _together(waiting: Sequence[tuple[Put | Pop | Clear, Any]]) -> list[tuple[Put | Pop | Clear, Any]]:
+def _together(waiting: Sequence[_Waiting]) -> list[_Waiting]:
     """Return the first of what waits, as far as it is done in one transaction."""
-    together: list[tuple[Put | Pop | Clear, Any]] = []
+    together: list[_Waiting] = []
     entries = 0
     for change, done in waiting:
         entries += len(change.entries) if isinstance(change, Put) else 1
@@ -181,11 +207,6 @@ def _together(waiting: Sequence[tuple[Put | Pop | Clear, Any]]) -> list[tuple[Pu
         if isinstance(change, Clear):
             break
     return together
-
-
-def _fail(done: asyncio.Future[Done], error: Exception) -> None:
-    if not done.done():
-        done.set_exception(error)
 
 
 def _touched(ended: asyncio.Future[None]) -> None:

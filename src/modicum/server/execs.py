@@ -60,6 +60,8 @@ class Execs:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
         self._attached: dict[str, Attached] = {}
+        self.on_interaction: Callable[[str, bool], None] = lambda container, is_going_on: None
+        """Told when a container begins to wait for its user, and when its interaction is over."""
 
     # -- how sessions begin --------------------------------------------------------------------------------
 
@@ -94,13 +96,19 @@ class Execs:
         attached = self._attached.get(app)
         if attached is None:
             raise _not_interactive()
-        await attached.turn.acquire()
+        self.on_interaction(container, True)
+        try:
+            await attached.turn.acquire()
+        except BaseException:
+            self.on_interaction(container, False)
+            raise
         try:
             if attached.channel.closed:
                 raise _not_interactive()
             session = self.open(session_id, attached.channel, agent, container)
         except BaseException:
             attached.turn.release()
+            self.on_interaction(container, False)
             raise
         session.attached = attached
         opened = {"t": "exec.opened", "exec": session_id, "container": container, **facts()}
@@ -166,6 +174,7 @@ class Execs:
         del self._sessions[session.id]
         if session.attached is not None:
             session.attached.turn.release()
+            self.on_interaction(session.container, False)
         return True
 
 

@@ -235,6 +235,7 @@ class Server:
         ends = Ends(database, logs, apps.by_id, fleet.functions)
         ends.pauses_s = state.pauses_s
         execs = Execs()
+        execs.on_interaction = lambda container, on: controller.handle(ev.InteractionChanged(container, on))
         fleet.on_end = ends.ended
         fleet.on_gone = execs.container_ended
         secrets = Secrets(home, database)

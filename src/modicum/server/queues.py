@@ -14,6 +14,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -49,7 +50,7 @@ class Queue:
         self.clears: list[tuple[str, asyncio.Future[None]]] = []
         self.received: list[str] = []
         self.watchers: dict[bytes, set[asyncio.Future[None]]] = {}
-        self.working: asyncio.Task[None] | None = None
+        self.working: asyncio.Future[Any] | None = None
 
     @property
     def desk(self) -> QueueLines:
@@ -132,8 +133,11 @@ class Queues:
     async def _ended(self, queue: Queue, asked: Put | Take, wait_s: float | None) -> bool:
         """Return whether a request was begun in its time. It is given up if that, or its connection, ends before."""
         try:
-            async with asyncio.timeout(wait_s or None):  # what does not wait is told at once
+            if not wait_s:  # what does not wait is told at once
                 await asyncio.shield(asked.result)
+            else:
+                async with asyncio.timeout(wait_s):
+                    await asyncio.shield(asked.result)
         except TimeoutError:
             if asked.phase is Phase.WAITING:
                 self._give_up(queue, asked)
@@ -275,8 +279,8 @@ class Queues:
         queue = self._open(of)
         while queue.lines is None:
             self._go_on(queue)
-            assert queue.working is not None
-            await asyncio.shield(queue.working)
+            if queue.working is not None:
+                await asyncio.wait([queue.working])
             if of.gone.is_set():
                 raise _deleted(of)
             if queue.failure is not None:
@@ -289,28 +293,43 @@ class Queues:
         self._go_on(queue)
 
     def _go_on(self, queue: Queue) -> None:
-        if queue.working is None:
-            # It ends with what can be done; whoever waits hears of every failure in it.
-            queue.working = asyncio.ensure_future(self._work(queue))
+        """Begin what can be done, unless something is being done: its end comes back here.
 
-    async def _work(self, queue: Queue) -> None:
-        try:
-            while not queue.of.gone.is_set():
-                if queue.lines is None:
-                    await self._read(queue)
-                elif queue.clears:
-                    await self._clear_all(queue)
-                else:
-                    decision = queue.lines.decide(time.time())
-                    self._tell_at_once(decision)
-                    if not decision.work:
-                        queue.received += decision.work.received
-                        break
-                    await self._perform(queue, decision)
-        except Exception as error:  # noqa: BLE001 - the store cannot be read: everybody who waits is told
+        By callbacks: a task for each would cost as much again.
+        """
+        while queue.working is None and not queue.of.gone.is_set():
+            try:
+                begun = self._begin(queue)
+            except Exception as error:  # noqa: BLE001 - a fault of ours: everybody who waits is told
+                self._end(queue, error)
+                return
+            if begun is None:
+                return
+            if not begun.done():
+                queue.working = begun
+                begun.add_done_callback(partial(self._ended_work, queue))
+
+    def _ended_work(self, queue: Queue, ended: asyncio.Future[Any]) -> None:
+        queue.working = None
+        error = ended.exception()
+        if error is not None:  # the store cannot be read: everybody who waits is told
+            assert isinstance(error, Exception)
             self._end(queue, error)
-        finally:
-            queue.working = None
+        else:
+            self._go_on(queue)
+
+    def _begin(self, queue: Queue) -> asyncio.Future[Any] | None:
+        """Begin the next piece of work; None if there is none."""
+        if queue.lines is None:
+            return asyncio.ensure_future(self._read(queue))
+        if queue.clears:
+            return asyncio.ensure_future(self._clear_all(queue))
+        decision = queue.lines.decide(time.time())
+        self._tell_at_once(decision)
+        if not decision.work:
+            queue.received += decision.work.received
+            return None
+        return self._perform(queue, decision)
 
     async def _read(self, queue: Queue) -> None:
         partitions = await self._database.submit(stored.partitions(queue.of.contents))
@@ -344,27 +363,36 @@ class Queues:
                 take.expires_at = 0.0  # what was given before does not come back
         _resolve(result, None)
 
-    async def _perform(self, queue: Queue, decision: Decision) -> None:
-        lines, work = queue.lines, decision.work
-        assert lines is not None
+    def _perform(self, queue: Queue, decision: Decision) -> asyncio.Future[Any]:
+        work = decision.work
         work.received, queue.received = [*work.received, *queue.received[:1000]], queue.received[1000:]
         for take in decision.takes:
             self._follow(queue, take, take.channel)
-        try:
-            taken = await self._database.submit(stored.work(queue.of.contents, work, time.time()))
-        except Exception as error:  # noqa: BLE001 - whoever asked is told; what is in the store is read again
+        # What it ends with has been told when the queue goes on, also if it has failed.
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ending = self._database.submit(stored.work(queue.of.contents, work, time.time()))
+        ending.add_done_callback(partial(self._performed, queue, decision, told))
+        return told
+
+    def _performed(
+        self, queue: Queue, decision: Decision, told: asyncio.Future[None], ended: asyncio.Future[list[Taken]]
+    ) -> None:
+        error, lines = ended.exception(), queue.lines
+        assert lines is not None
+        if error is None:
+            for take, what in zip(decision.takes, ended.result()):
+                self._give(queue, lines, take, what)
+            for put in decision.puts:
+                put.phase = Phase.OVER
+                _resolve(put.result, None)
+                self._wake(queue, put.partition)
+            for back in decision.returned:
+                self._wake(queue, back.partition)
+            for result in decision.cleared:
+                _resolve(result, None)
+        else:  # whoever asked is told; what is in the store is read again
             self._undo(queue, decision, error)
-            return
-        for take, what in zip(decision.takes, taken):
-            self._give(queue, lines, take, what)
-        for put in decision.puts:
-            put.phase = Phase.OVER
-            _resolve(put.result, None)
-            self._wake(queue, put.partition)
-        for back in decision.returned:
-            self._wake(queue, back.partition)
-        for result in decision.cleared:
-            _resolve(result, None)
+        told.set_result(None)
 
     def _give(self, queue: Queue, lines: QueueLines, take: Take, what: Taken) -> None:
         is_wanted = take.phase is Phase.UNDER_WAY
@@ -387,7 +415,7 @@ class Queues:
             take.phase = Phase.OVER
             _resolve(take.result, NOTHING)
 
-    def _undo(self, queue: Queue, decision: Decision, error: Exception) -> None:
+    def _undo(self, queue: Queue, decision: Decision, error: BaseException) -> None:
         """The store failed: nothing of the work is done. What waits goes on with what is read anew."""
         for take in decision.takes:
             self._unfollow(take)
@@ -443,7 +471,7 @@ def _resolve(result: Any, value: Any) -> None:
         result.set_result(value)
 
 
-def _fail(result: Any, error: Exception) -> None:
+def _fail(result: Any, error: BaseException) -> None:
     if result is not None and not result.done():
         result.set_exception(error)
         result.exception()  # whoever asked may be gone

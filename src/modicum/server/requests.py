@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from modicum.blobs.local import LocalBlobs
@@ -33,27 +34,29 @@ class Requests:
         self._database = database
         self._open: dict[str, asyncio.Future[Any]] = {}
 
-    async def once(self, header: Header, do: Callable[[str], Awaitable[T]], again: Callable[[Answer], T]) -> T:
+    def once(
+        self, header: Header, do: Callable[[str], asyncio.Future[T]], again: Callable[[Answer], T]
+    ) -> asyncio.Future[T]:
         """Do what is asked, to its end even if the connection ends; `again` makes the result of an earlier answer."""
         request = name_of(header)
         under_way = self._open.get(request)
         if under_way is None:
-            under_way = asyncio.ensure_future(self._do(request, bool(header.get("again")), do, again))
+            under_way = self._do_again(request, do, again) if header.get("again") else do(request)
             self._open[request] = under_way
-            under_way.add_done_callback(lambda done: self._ended(request, done))
-        return await asyncio.shield(under_way)
+            under_way.add_done_callback(partial(self._ended, request))
+        return asyncio.shield(under_way)
 
-    async def _do(
-        self, request: str, is_again: bool, do: Callable[[str], Awaitable[T]], again: Callable[[Answer], T]
-    ) -> T:
-        if is_again:
+    def _do_again(
+        self, request: str, do: Callable[[str], asyncio.Future[T]], again: Callable[[Answer], T]
+    ) -> asyncio.Future[T]:
+        async def recalled() -> T:
             answer = await self.recall(request)
-            if answer is not None:
-                return again(answer)
-        return await do(request)
+            return again(answer) if answer is not None else await do(request)
+
+        return asyncio.ensure_future(recalled())
 
     def _ended(self, request: str, done: asyncio.Future[Any]) -> None:
-        del self._open[request]
+        self._open.pop(request, None)
         if not done.cancelled():
             done.exception()  # whoever asked may be gone: then nobody else looks at it
 

@@ -19,6 +19,7 @@ from modicum.server.apps import Apps
 from modicum.server.backlog import Backlog
 from modicum.server.core.schedule import Agenda, Entry, Policy, Verdict, decide, is_late
 from modicum.server.deliveries import Deliveries
+from modicum.server.due_times import BadSchedule
 from modicum.server.fleet import Fleet
 from modicum.server.log_segments import Entry as LogEntry
 from modicum.server.logs import Logs
@@ -69,7 +70,10 @@ class Schedules:
         """Take up what the last server left: also what has become due since."""
         for each in schedules:
             if each.function in self._fleet.functions:
-                self._put(each)
+                try:
+                    self._put(each)
+                except BadSchedule as error:  # this machine may have lost a time zone: all others go on
+                    log.error("schedule not kept", extra={"function": each.function, "why": str(error)})
 
     def replace(self, app: App, schedules: Sequence[StoredSchedule]) -> None:
         """The functions of an app have these schedules now."""
@@ -118,6 +122,10 @@ class Schedules:
         calls = [entry.call for entry in there if entry.call is not None]
         self._deliveries.store()  # what has ended and waits to be stored
         ended = set(await self._database.submit(stored_calls.ended_of(calls))) if calls else set()
+        for entry in there:
+            if entry.anew:
+                await self._database.submit(stored.begin_anew(entry.function, entry.since))
+                entry.anew = False
         now = time.time()
         verdicts = [decide(entry, now, entry.call not in {*ended, None}, self._policy) for entry in there]
         work = (self._perform(entry, now, verdict) for entry, verdict in zip(there, verdicts))

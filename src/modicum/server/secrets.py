@@ -28,6 +28,12 @@ NONCE_BYTES = 12
 FORMAT = b"\x01"
 """How content begins that is AES-256-GCM: this, a nonce, and the rest."""
 
+NAMED_BYTES_MAX = 768 << 10
+"""What the secrets of one function may have together: a process has about a MiB of variables, its image's included."""
+
+KEPT_BYTES_MAX = 256 << 20
+"""Containers make secrets, too: hostile code is not to fill the disk with them."""
+
 UNUSED_KEPT_S = 3600.0
 """A secret that no function names is kept so long: who has just made it is about to make the function."""
 
@@ -50,16 +56,27 @@ class Secrets:
         secret_id = f"st-{hmac.new(self._key(b'id'), text, hashlib.sha256).hexdigest()[:22]}"
         known = self._known.get(secret_id)
         content = self._encrypt(secret_id, text) if known is None else known.content
+        if known is None and len(content) + sum(len(each.content) for each in self._known.values()) > KEPT_BYTES_MAX:
+            raise RemoteFailure(
+                "resource_exhausted",
+                f"all secrets together have more than {KEPT_BYTES_MAX:,} bytes; what nothing names goes after an hour",
+            )
         kept = StoredSecret(secret_id, None, content, time.time())
         await self._database.submit(stored.add(kept))
         self._known[secret_id] = kept
         return secret_id
 
     def check(self, ids: Iterable[str]) -> None:
-        """Raise `RemoteFailure` unless there are these secrets."""
+        """Raise `RemoteFailure` unless there are these secrets, and one process can have all of them."""
+        size = 0
         for each in ids:
             if each not in self._known:
                 raise RemoteFailure("not_found", f"there is no secret {each}; if it was of another run, make it anew")
+            size += len(self._known[each].content)
+        if size > NAMED_BYTES_MAX:
+            raise RemoteFailure(
+                "invalid", f"the secrets of a function have {size:,} bytes together, more than {NAMED_BYTES_MAX:,}"
+            )
 
     def variables(self, ids: Iterable[str]) -> dict[str, str]:
         """Return the variables of secrets; the later one wins. Raises `RemoteFailure` if one cannot be read."""

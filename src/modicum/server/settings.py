@@ -58,6 +58,10 @@ class Settings:
         "GPUs that this machine is taken to have, as in `H100:8,A100-80GB:2`, to try out which function gets which: "
         "containers are told of them, and get no device. By default those that NVIDIA's driver names.",
     )
+    cdi_dirs: str = _setting(
+        "/etc/cdi:/var/run/cdi",
+        "Where files of the Container Device Interface say what a container with a GPU needs, `:` between.",
+    )
     unclaimed_s: float = _setting(120.0, "Seconds for which outputs wait for a caller that lost its connection.")
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ class Database:
         migrate(self._engine, url)
         self._jobs: queue.SimpleQueue[tuple[Change, asyncio.Future[Any], asyncio.AbstractEventLoop] | None]
         self._jobs = queue.SimpleQueue()
+        self._writer: Connection | None = None
         self._thread = threading.Thread(target=self._work, name="modicum-store", daemon=True)
         self._thread.start()
 
@@ -46,6 +48,8 @@ class Database:
         """Finish what is queued and end."""
         self._jobs.put(None)
         self._thread.join()
+        if self._writer is not None:
+            self._writer.close()
         self._engine.dispose()
 
     def _work(self) -> None:
@@ -71,13 +75,26 @@ class Database:
 
     def _together(self, changes: Sequence[Change]) -> list[Any]:
         """Run changes as if none could fail: a savepoint for each would cost as much as many of the changes."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             return [change(connection) for change in changes]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Keep the connection for the next one: a pool's takes longer than a commit. After a failure, take another."""
+        if self._writer is None:
+            self._writer = self._engine.connect()
+        try:
+            with self._writer.begin():
+                yield self._writer
+        except BaseException:
+            self._writer.close()
+            self._writer = None
+            raise
 
     def _apart(self, changes: Sequence[Change]) -> list[tuple[Any, Exception | None]]:
         """Run changes again, after one has failed, so that its failure is its own."""
         try:
-            with self._engine.begin() as connection:
+            with self._transaction() as connection:
                 return [_attempt(connection, change) for change in changes]
         except Exception as error:  # noqa: BLE001 - the commit itself: none of the group is durable
             return [(None, error)] * len(changes)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from modicum.stores.objects import Answer, remember
+from modicum.stores.prepared import Prepared
 from modicum.stores.schema import dict_entries as entries
 
 READS_RECORDED_EVERY_S = 600.0
@@ -69,22 +70,17 @@ def digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-_INSERT = insert(entries)
 _MINE = (entries.c.contents == bindparam("contents_"), entries.c.digest == bindparam("digest_"))
-_UPDATE = (
+_INSERT = Prepared(insert(entries), ("contents", "digest", "key", "value", "blob", "used_at"))
+_UPDATE = Prepared(
     update(entries)
     .where(*_MINE)
     .values(value=bindparam("value_"), blob=bindparam("blob_"), used_at=bindparam("used_at_"))
 )
-_DELETE = delete(entries).where(*_MINE)
-_TOUCH = update(entries).where(*_MINE).values(used_at=bindparam("used_at_"))
-_GET = select(entries.c.key, entries.c.value, entries.c.blob, entries.c.used_at).where(*_MINE)
-_SOME = select(entries.c.digest, entries.c.blob, entries.c.used_at).where(
-    entries.c.contents == bindparam("contents_"), entries.c.digest.in_(bindparam("digests", expanding=True))
-)
-_VALUES = select(entries.c.digest, entries.c.value).where(
-    entries.c.contents == bindparam("contents_"), entries.c.digest.in_(bindparam("digests", expanding=True))
-)
+_DELETE = Prepared(delete(entries).where(*_MINE))
+_TOUCH = Prepared(update(entries).where(*_MINE).values(used_at=bindparam("used_at_")))
+_GET = Prepared(select(entries.c.value, entries.c.blob, entries.c.used_at).where(*_MINE))
+_LOOK = Prepared(select(entries.c.blob, entries.c.used_at).where(*_MINE))
 
 
 class _State:
@@ -121,17 +117,14 @@ def answer_to(change: Put | Pop, done: Done, now: float) -> Answer:
 def _read(connection: Connection, contents: int, changes: Sequence[Put | Pop], now: float) -> dict[bytes, _State]:
     keys = {each.key for change in changes if isinstance(change, Put) for each in change.entries}
     popped = {change.key for change in changes if isinstance(change, Pop)}
-    by_digest = {digest(key): key for key in keys | popped}
-    states = {key: _State(False, None) for key in by_digest.values()}
-    rows = connection.execute(_SOME, {"contents_": contents, "digests": list(by_digest)}).all()
-    read = {}
-    if popped:
-        wanted = [row.digest for row in rows if by_digest[row.digest] in popped]
-        read = dict(connection.execute(_VALUES, {"contents_": contents, "digests": wanted}).tuples().all())
-    for row in rows:
-        key = by_digest[row.digest]
-        there = row.used_at > now - KEPT_S
-        states[key] = _State(True, Entry(key, read.get(row.digest, b""), row.blob) if there else None)
+    states = {}
+    for key in keys | popped:
+        here = {"contents_": contents, "digest_": digest(key)}
+        rows = _GET.rows(connection, here) if key in popped else [(b"", *row) for row in _LOOK.rows(connection, here)]
+        states[key] = _State(bool(rows), None)
+        for value, blob, used_at in rows:
+            if used_at > now - KEPT_S:
+                states[key].entry = Entry(key, bytes(value), blob)
     return states
 
 
@@ -168,16 +161,16 @@ def _write(connection: Connection, contents: int, states: dict[bytes, _State], n
         else:
             added.append({"contents": contents, "digest": digest(key), **state.entry._asdict(), "used_at": now})
     for statement, rows in ((_DELETE, gone), (_UPDATE, changed), (_INSERT, added)):
-        if rows:
-            connection.execute(statement, rows)
+        statement.each(connection, rows)
 
 
 def get(contents: int, key: bytes) -> Callable[[Connection], Held | None]:
     """Return an entry, None if there is none. It may have expired."""
 
     def query(connection: Connection) -> Held | None:
-        row = connection.execute(_GET, {"contents_": contents, "digest_": digest(key)}).one_or_none()
-        return None if row is None else Held(Entry(row.key, row.value, row.blob), row.used_at)
+        for value, blob, used_at in _GET.rows(connection, {"contents_": contents, "digest_": digest(key)}):
+            return Held(Entry(key, bytes(value), blob), used_at)
+        return None
 
     return query
 
@@ -185,11 +178,7 @@ def get(contents: int, key: bytes) -> Callable[[Connection], Held | None]:
 def touch(contents: int, keys: Sequence[bytes], now: float) -> Callable[[Connection], None]:
     """Record that entries were read."""
     rows = [{"contents_": contents, "digest_": digest(key), "used_at_": now} for key in keys]
-
-    def change(connection: Connection) -> None:
-        connection.execute(_TOUCH, rows)
-
-    return change
+    return lambda connection: _TOUCH.each(connection, rows)
 
 
 def count(contents: int, now: float) -> Callable[[Connection], int]:
@@ -244,8 +233,7 @@ def expire(now: float, count_max: int) -> Callable[[Connection], tuple[bool, lis
             .where(entries.c.used_at <= now - KEPT_S)
             .limit(count_max)
         ).all()
-        if old:
-            connection.execute(_DELETE, [{"contents_": row.contents, "digest_": row.digest} for row in old])
+        _DELETE.each(connection, [{"contents_": row.contents, "digest_": row.digest} for row in old])
         return len(old) == count_max, [row.blob for row in old if row.blob is not None]
 
     return change

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from modicum.stores.prepared import Prepared
 from modicum.stores.schema import answers, dict_entries, discarded, objects, queue_items
 
 
@@ -83,15 +84,13 @@ def purge(contents: int, count: int) -> Callable[[Connection], tuple[bool, list[
     return change
 
 
-_REMEMBER = insert(answers)
-_FORGET = delete(answers).where(answers.c.request == bindparam("request_"))
+_REMEMBER = Prepared(insert(answers), Answer._fields)
+_FORGET = Prepared(delete(answers).where(answers.c.request == bindparam("request_")))
 
 
 def remember(connection: Connection, given: Iterable[Answer]) -> None:
-    """Keep answers. One that is kept already stays."""
-    rows = [each._asdict() for each in given]
-    if rows:
-        connection.execute(_REMEMBER, rows)
+    """Keep answers."""
+    _REMEMBER.each(connection, [each._asdict() for each in given])
 
 
 def recall(request: str) -> Callable[[Connection], Answer | None]:
@@ -106,8 +105,7 @@ def recall(request: str) -> Callable[[Connection], Answer | None]:
 
 def forget(connection: Connection, requests: list[str]) -> None:
     """Forget answers that have arrived."""
-    if requests:
-        connection.execute(_FORGET, [{"request_": each} for each in requests])
+    _FORGET.each(connection, [{"request_": each} for each in requests])
 
 
 def forget_before(moment: float, count: int) -> Callable[[Connection], tuple[bool, list[str]]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from modicum.stores.objects import Answer, forget, remember
+from modicum.stores.prepared import Prepared
 from modicum.stores.schema import answers
 from modicum.stores.schema import queue_items as items
 
@@ -76,16 +77,16 @@ class Work:
 
 
 _MINE = (items.c.contents == bindparam("contents_"), items.c.partition == bindparam("partition_"))
-_INSERT = insert(items)
-_HEADS = select(items.c.number, items.c.size).where(*_MINE).order_by(items.c.number).limit(bindparam("count_"))
-_PAYLOADS = (
-    select(items.c.payload, items.c.expires_at)
-    .where(*_MINE, items.c.number <= bindparam("last_"))
-    .order_by(items.c.number)
+_INSERT = Prepared(insert(items), ("number", "contents", "partition", "size", "payload", "expires_at"))
+_HEADS = Prepared(
+    select(items.c.number, items.c.size).where(*_MINE).order_by(items.c.number).limit(bindparam("count_"))
 )
-_TAKE_OUT = delete(items).where(*_MINE, items.c.number <= bindparam("last_"))
-_CLEAR = delete(items).where(*_MINE)
-_EXTEND = (
+_PAYLOADS = Prepared(
+    select(items.c.payload).where(*_MINE, items.c.number <= bindparam("last_")).order_by(items.c.number)
+)
+_TAKE_OUT = Prepared(delete(items).where(*_MINE, items.c.number <= bindparam("last_")))
+_CLEAR = Prepared(delete(items).where(*_MINE))
+_EXTEND = Prepared(
     update(items)
     .where(*_MINE, items.c.expires_at < bindparam("expires_at_"))
     .values(expires_at=bindparam("expires_at_"))
@@ -96,17 +97,14 @@ def work(contents: int, asked: Work, now: float) -> Callable[[Connection], list[
     """Do what is asked of a queue; return what was taken, in the order of the takes."""
 
     def change(connection: Connection) -> list[Taken]:
-        if asked.cleared:
-            connection.execute(_CLEAR, [{"contents_": contents, "partition_": each} for each in asked.cleared])
+        _CLEAR.each(connection, [{"contents_": contents, "partition_": each} for each in asked.cleared])
         for request in asked.returned:
             _put_back(connection, contents, request)
-        if asked.items:
-            rows = [{"contents": contents, "size": len(each.payload), **each._asdict()} for each in asked.items]
-            connection.execute(_INSERT, rows)
+        rows = [{"contents": contents, "size": len(each.payload), **each._asdict()} for each in asked.items]
+        _INSERT.each(connection, rows)
         taken = _take(connection, contents, asked.takes)
         for partition, expires_at in asked.extended:
-            row = {"contents_": contents, "partition_": partition, "expires_at_": expires_at}
-            connection.execute(_EXTEND, row)
+            _EXTEND.each(connection, [{"contents_": contents, "partition_": partition, "expires_at_": expires_at}])
         given = [_answer(take, what, now) for take, what in zip(asked.takes, taken)]
         remember(connection, [*given, *(Answer(each, now, "{}") for each in asked.done)])
         forget(connection, asked.received)
@@ -128,21 +126,21 @@ def _take(connection: Connection, contents: int, takes: Sequence[Take]) -> list[
 def _take_from(connection: Connection, mine: dict[str, Any], takes: Sequence[Take]) -> dict[str, Taken]:
     """Take the head of a partition and deal it out, to each as much as he asked for and an answer holds."""
     wanted = sum(take.items for take in takes)
-    heads = connection.execute(_HEADS, {**mine, "count_": wanted}).all()
+    heads = _HEADS.rows(connection, {**mine, "count_": wanted})
     dealt: dict[str, Taken] = {}
     start = 0
     for take in takes:
         stop, size = start, 0
-        while stop < min(start + take.items, len(heads)) and size + heads[stop].size <= TAKEN_BYTES_MAX:
-            size += heads[stop].size
+        while stop < min(start + take.items, len(heads)) and size + heads[stop][1] <= TAKEN_BYTES_MAX:
+            size += heads[stop][1]
             stop += 1
         part = heads[start:stop]
-        dealt[take.request] = Taken([each.number for each in part], [each.size for each in part], b"")
+        dealt[take.request] = Taken([number for number, _ in part], [each for _, each in part], b"")
         start = stop
     if start:
-        here = {**mine, "last_": heads[start - 1].number}
-        payloads = [row.payload for row in connection.execute(_PAYLOADS, here)]
-        connection.execute(_TAKE_OUT, here)
+        here = {**mine, "last_": heads[start - 1][0]}
+        payloads = [bytes(payload) for (payload,) in _PAYLOADS.rows(connection, here)]
+        _TAKE_OUT.each(connection, [here])
         for request, each in dealt.items():
             few, payloads = payloads[: len(each.sizes)], payloads[len(each.sizes) :]
             dealt[request] = each._replace(payload=b"".join(few))
@@ -171,7 +169,7 @@ def _put_back(connection: Connection, contents: int, request: str) -> None:
     for number, size in zip(told["numbers"], told["sizes"]):
         rows.append({"number": number, "size": size, "payload": row.payload[start : start + size], **shared})
         start += size
-    connection.execute(_INSERT, rows)
+    _INSERT.each(connection, rows)
     forget(connection, [request])
 
 

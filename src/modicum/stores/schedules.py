@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from modicum.stores.schema import apps, calls, functions, inputs, schedules
 
@@ -38,6 +38,20 @@ class LastRun(NamedTuple):
     finished_at: float | None
     status: str | None
     is_kept: bool
+
+
+_MARK = (
+    update(schedules)
+    .where(
+        schedules.c.function == bindparam("b_function"),
+        schedules.c.since == bindparam("b_since"),
+        schedules.c.marked < bindparam("b_due"),
+    )
+    .values(marked=bindparam("b_now"))
+)
+_RUN = _MARK.values(call=bindparam("b_call"), skipped=0)
+_SKIPPED = _MARK.values(skipped=schedules.c.skipped + 1)
+"""Made once: many schedules are due at the same moment."""
 
 
 def add(new: StoredSchedule, function: Callable[[Connection], None]) -> Callable[[Connection], None]:
@@ -84,10 +98,21 @@ def mark(function: str, since: float, due: float, now: float, call: str | None) 
     """Record that what was due up to now is dealt with, by a run or by none. False, and nothing is recorded, if it was
     already, or the schedule is another one now.
     """
-    mine = and_(schedules.c.function == function, schedules.c.since == since, schedules.c.marked < due)
-    told = {"skipped": schedules.c.skipped + 1} if call is None else {"skipped": 0, "call": call}
-    statement = update(schedules).where(mine).values(marked=now, **told)
-    return lambda connection: connection.execute(statement).rowcount == 1
+    statement = _SKIPPED if call is None else _RUN
+    values = {"b_function": function, "b_since": since, "b_due": due, "b_now": now}
+    if call is not None:
+        values["b_call"] = call
+    return lambda connection: connection.execute(statement, values).rowcount == 1
+
+
+def begin_anew(function: str, since: float) -> Callable[[Connection], None]:
+    """Record that a schedule begins at another time than it did: its mark was made by a wrong clock."""
+    statement = update(schedules).where(schedules.c.function == function).values(since=since, marked=since)
+
+    def change(connection: Connection) -> None:
+        connection.execute(statement)
+
+    return change
 
 
 def note_run(function: str, call: str) -> Callable[[Connection], bool]:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.installation import wait_until
+from tests.real.installation import Person, wait_until
 from tests.real.system.house import Client, House
 
 pytestmark = pytest.mark.timeout(300)  # the first one may build the image
 
 MIB = 1 << 20
-SIZES = [0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 100 * MIB + 1, 500 * MIB]
+LARGEST = 500 * MIB
+SIZES = [0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 100 * MIB + 1, LARGEST]
 PEAK_MIB_MAX = 300
+STREAMED = 500
 
 
 def forget_peak(house: House) -> int:
@@ -30,7 +32,9 @@ def peak_mib(pid: int) -> int:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_there_and_back(house: House, size: int) -> None:
+def test_there_and_back(house: House, person: Person, size: int) -> None:
+    if size == LARGEST and person.name != "root":
+        pytest.skip("one is enough to see that nothing fills up: who runs it makes no difference to that")
     with house.client() as client:
         server = forget_peak(house)
         assert client.ask("echo", "echoed", size=size)["same"]
@@ -43,14 +47,14 @@ def test_there_and_back(house: House, size: int) -> None:
 def test_a_slow_reader_fills_nothing_up(house: House) -> None:
     with house.client() as client:
         server = forget_peak(house)
-        client.tell("stream", count=1000, size=MIB, pause_after=20)
+        client.tell("stream", count=STREAMED, size=MIB, pause_after=20)
         client.wait("paused")
         trace = house.trace()
         (container,) = house.containers(client)
         agent = house.agent(trace, container).pid
         wait_idle(agent, client)
         client.tell("resume")
-        assert client.wait("streamed")["total"] == 1000 * MIB
+        assert client.wait("streamed")["total"] == STREAMED * MIB
         peaks = {"server": peak_mib(server), "agent": peak_mib(agent)}
         assert max(peaks.values()) < PEAK_MIB_MAX, peaks
         client.end()

@@ -56,7 +56,7 @@ def busy(x):
     try:
         print("ready")
         while True:
-            time.sleep(60)
+            time.sleep(0.01)  # a signal that comes just before a call of the system does not end it
     except KeyboardInterrupt:
         return "interrupted"
 

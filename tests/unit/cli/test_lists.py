@@ -14,7 +14,7 @@ from modicum.cli import options, tables
 from modicum.cli.main import cli
 from modicum.exception import ConnectionError, InvalidError, NotFoundError
 
-TIMES = {"created_at": 1e9, "ended_at": None, "schedules": []}
+TIMES: dict[str, Any] = {"created_at": 1e9, "ended_at": None, "schedules": []}
 LAST = {"call": "fc-1", "created_at": 1e9, "finished_at": 1e9 + 5, "state": "exception"}
 HOURLY = {
     "id": "fu-h", "function": "hourly", "app": "ap-5", "schedule": {"period": {"hours": 1}},
@@ -24,7 +24,7 @@ DAILY = {
     "id": "fu-d", "function": "daily", "app": "ap-5", "schedule": {"cron": "0 9 * * *", "timezone": "UTC"},
     "next_at": 1e9 + 60, "skipped": 0, "last": None,
 }  # fmt: skip
-APPS = [
+APPS: list[dict[str, Any]] = [
     {"id": "ap-1", "name": "one", "state": "detached", "version": 0, **TIMES, "functions": 2, "containers": 3},
     {"id": "ap-2", "name": "two", "state": "ephemeral", "version": 0, **TIMES, "functions": 1, "containers": 0},
     {"id": "ap-3", "name": "two", "state": "stopping", "version": 0, **TIMES, "functions": 1, "containers": 0},

@@ -155,10 +155,15 @@ def test_what_no_machine_could_hold_fails_with_a_reason(core: Driver) -> None:
 
 
 def test_more_cpus_than_any_machine_has_take_the_largest_whole(core: Driver) -> None:
-    core.open(FunctionSpec("f", "app", cpu=64.0), FunctionSpec("g", "app", cpu=0.125))
+    large = [FunctionSpec(name, "app", cpu=64.0) for name in "fh"]
+    core.open(*large, FunctionSpec("g", "app", cpu=0.125))
     assert len(starts(core.feed(InputsArrived("f", keys(1))))) == 1
     assert core.feed(InputsArrived("g", keys(1, "d"))) == []
-    assert core.state.why_waiting("g").startswith("no machine has 0.125 CPUs and 128 MiB free")
+    why = "no machine has 0.125 CPUs and 128 MiB free: n (0 of 4 CPUs, 8064 of 8192 MiB)"
+    assert core.state.why_waiting("g") == why
+    assert core.feed(InputsArrived("h", keys(1, "e"))) == []
+    assert core.state.why_waiting("h").startswith("no machine has 4 CPUs and 128 MiB free"), "all that there are"
+    assert core.state.why_impossible(FunctionSpec("f", "app", cpu=64.0)) == ""
 
 
 def test_without_a_node_inputs_wait(core: Driver) -> None:

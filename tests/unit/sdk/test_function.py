@@ -137,6 +137,7 @@ def test_options_by_default() -> None:
         "cpu": None,
         "memory": None,
         "ephemeral_disk": None,
+        "gpu": None,
     }
     assert options(timeout=7)["startup_timeout"] == 7
     assert options(timeout=7, startup_timeout=9)["startup_timeout"] == 9

@@ -58,8 +58,10 @@ def test_modules_say_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     modicum.install_as_modal()
-    with pytest.raises(ModuleNotFoundError, match=r"No module named 'modal\.gpu': modal\.gpu is not in Modicum yet"):
-        importlib.import_module("modal.gpu")
+    with pytest.raises(
+        ModuleNotFoundError, match=r"No module named 'modal\.experimental': modal\.experimental is not in Modicum yet"
+    ):
+        importlib.import_module("modal.experimental")
     with pytest.raises(ModuleNotFoundError, match=r"^No module named 'modal\.nothing'$"):
         importlib.import_module("modal.nothing")
 

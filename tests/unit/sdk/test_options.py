@@ -135,7 +135,7 @@ def test_what_a_function_asks_for_is_sent() -> None:
     asked = decorated(
         min_containers=1, max_containers=4, buffer_containers=2, scaledown_window=5, timeout=10, startup_timeout=20,
         retries=retries, single_use_containers=True, region=["eu", "us"], nonpreemptible=True, cpu=2, memory=(256, 512),
-        ephemeral_disk=1024, block_network=True, _experimental_restrict_output=True,
+        ephemeral_disk=1024, gpu="H100:2", block_network=True, _experimental_restrict_output=True,
     )  # fmt: skip
     assert asked.options.as_dict(["st-1"]) == {
         "min_containers": 1,
@@ -157,6 +157,7 @@ def test_what_a_function_asks_for_is_sent() -> None:
         "cpu": [2.0, None],
         "memory": [256, 512],
         "ephemeral_disk": 1024,
+        "gpu": [{"type": "H100", "count": 2}],
     }
     plain = decorated(enable_memory_snapshot=True).options.as_dict()
     assert (plain["timeout"], plain["startup_timeout"], plain["scaledown_window"]) == (300, 300, 60)

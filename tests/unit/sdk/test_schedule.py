@@ -108,9 +108,8 @@ def test_what_is_no_time_zone(zone: Any, why: str) -> None:
 
 
 @pytest.fixture
-def in_a_container(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def in_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_context, "socket_directory", "/run/modicum")
-    yield
 
 
 @pytest.mark.usefixtures("in_a_container")

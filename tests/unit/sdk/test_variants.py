@@ -162,7 +162,7 @@ def test_it_may_travel(server: Server) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"gpu": "H100"}, "the parameter `gpu` of with_options is not in Modicum yet"),
+        ({"gpu": "H100:many"}, "Invalid GPU count: many. Value must be an integer."),
         ({"cpu": -2.0}, "CPU request must be a positive number"),
         ({"memory": (512, 256)}, "Cannot specify a memory limit lower than request: 256 < 512"),
         ({"volumes": {"/v": 1}}, "the parameter `volumes` of with_options is not in Modicum yet"),

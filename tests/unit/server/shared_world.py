@@ -55,7 +55,11 @@ class World:
         self.router: Router
 
     async def begin(self) -> None:
+        await self.begin_with(15.0)
+
+    async def begin_with(self, reattach_grace_s: float) -> None:
         self.server, self.parts, self.router = assemble(self.home)
+        self.parts.objects._first_grace_s = reattach_grace_s
         self.parts.queues._grace_s = 0
         await self.parts.objects.restore()
         await self.parts.queues.restore()

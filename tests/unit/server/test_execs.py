@@ -291,3 +291,19 @@ async def test_one_terminal_takes_an_apps_interactions(scene: Scene) -> None:
     await attach(scene)
     with pytest.raises(RemoteFailure, match="there is no app ap-2"):
         await ask(scene.router, scene.user, {"t": "exec.attach", "app": "ap-2", "tty": TTY})
+
+
+async def test_a_functions_clocks_stand_still_while_it_speaks_with_its_user_or_waits_for_him(scene: Scene) -> None:
+    told: list[bool] = []
+    scene.parts.execs.on_interaction = lambda container, is_going_on: told.append(is_going_on)
+    await attach(scene)
+    await interact(scene)
+    assert told == [True]
+    second = asyncio.ensure_future(interact(scene, "ex-second00"))
+    await asyncio.sleep(0)
+    assert told == [True, True]
+    second.cancel()
+    await asyncio.wait([second])
+    assert told == [True, True, False]
+    scene.say(scene.agent, "exec.ended", code=0)
+    assert told == [True, True, False, False]

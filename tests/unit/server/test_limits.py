@@ -71,13 +71,14 @@ def test_the_server_checks_them_again(options: dict[str, Any]) -> None:
 
 
 async def remarks(parts: Parts, **options: Any) -> list[str]:
-    return await admission.remarks(parts.fleet, function(**options))
+    return await admission.remarks(parts.fleet, parts.controller.state, function(**options))
 
 
 def machine(parts: Parts, sentence: str = "limits enforced on cgroup v2") -> None:
     parts.fleet.node_facts["n"] = {"cpus": 2, "memory_bytes": 4 * GIB, "limits": sentence}
     parts.fleet.nodes["n"] = Channel(lambda *_: None)
     parts.fleet.node_joined.set()
+    parts.controller.state.cluster.join("n", 2, 4096)
 
 
 async def test_what_is_too_large_is_said_before_it_runs(parts: Parts) -> None:
@@ -87,9 +88,8 @@ async def test_what_is_too_large_is_said_before_it_runs(parts: Parts) -> None:
     assert await remarks(parts, cpu=[4.0, None]) == [
         "'f' asks for 4 CPUs, and no machine has more than 2: each of its containers gets a whole one"
     ]
-    assert await remarks(parts, memory=[4097, None]) == [
-        "'f' asks for 4097 MiB of memory, and no machine has more than 4096: its calls fail"
-    ]
+    why = "its container needs 0.125 CPUs and 4097 MiB, more than any machine has: n (2 CPUs, 4096 MiB)"
+    assert await remarks(parts, memory=[4097, None]) == [f"calls of 'f' fail: {why}"]
 
 
 async def test_limits_that_do_not_hold_are_said(parts: Parts) -> None:
@@ -104,4 +104,4 @@ async def test_a_machine_that_does_not_come_is_not_waited_for_long(
 ) -> None:
     monkeypatch.setattr(admission, "NODE_WAIT_S", 0)
     asked: Function = function(cpu=[4.0, None])
-    assert await admission.remarks(parts.fleet, asked) == []
+    assert await admission.remarks(parts.fleet, parts.controller.state, asked) == []

@@ -126,7 +126,8 @@ async def test_what_is_due_while_the_last_run_goes_on_is_passed_over_and_said_on
     await clocked.deploy({"f": scheduled({"period": {"seconds": 10}})})
     start = clocked.now
     for number in range(1, 5):
-        (told,) = await clocked.at(start + 10 * number)
+        await clocked.at(start + 10 * number)
+    (told,) = await clocked.told()
     assert told["skipped"] == 3
     assert len(await clocked.calls("shop/f")) == 1
     assert (await clocked.log()).count("f was due at") == 1
@@ -199,9 +200,8 @@ async def test_the_next_server_makes_up_for_all_that_was_missed_by_one_run(clock
     await clocked.tell(agent, outputs(1, [key, attempt, "ok", 0.1, 1, None]), b"v")
     await clocked.at(clocked.now + 6)
     assert len(await clocked.calls("shop/f")) == 2
-    assert (
-        "f was due at 2026-01-02" in await clocked.log() and "while no server ran; it runs now" in await clocked.log()
-    )
+    text = await clocked.log()
+    assert "f was due at 2026-01-02" in text and "while no server ran; it runs now" in text
     await another_server(clocked, clocked.now + 1)
     await clocked.looked()
     assert len(await clocked.calls("shop/f")) == 2, "what is dealt with stays so"
@@ -216,6 +216,35 @@ async def test_or_for_none_of_it(clocked: Clocked) -> None:
     (told,) = await clocked.told()
     assert (told["last"], told["skipped"], told["next_at"]) == (None, 1, NINE + 86_400)
     assert "was not run: no server ran" in await clocked.log()
+
+
+@pytest.mark.parametrize("schedule", [DAILY, HOURLY], ids=["cron", "period"])
+@pytest.mark.parametrize("with_another", [False, True])
+async def test_a_clock_that_was_a_year_ahead(clocked: Clocked, schedule: Any, with_another: bool) -> None:
+    clocked.now += 365 * 86_400
+    await clocked.deploy({"f": scheduled(schedule)})
+    (told,) = await clocked.at(clocked.now + 3600)
+    assert len(await clocked.calls("shop/f")) == 1
+    _, agent = await clocked.container()
+    ((key, attempt, *_),) = run_of(agent)
+    await clocked.tell(agent, outputs(1, [key, attempt, "ok", 0.1, 1, None]), b"v")
+    if with_another:
+        await another_server(clocked, NINE - 600)
+    (told,) = await clocked.at(NINE - 600)
+    assert told["next_at"] == (NINE if schedule is DAILY else NINE + 3000)
+    await clocked.at(told["next_at"])
+    assert len(await clocked.calls("shop/f")) == 2
+
+
+async def test_one_bad_schedule_in_the_store_keeps_no_other_from_running(clocked: Clocked) -> None:
+    answer = await clocked.deploy({"f": scheduled(DAILY), "g": scheduled(HOURLY)})
+    lost = {**DAILY, "timezone": "Europe/Atlantis"}
+    functions = answer["functions"]
+    await clocked.parts.database.submit(
+        stored.replace(answer["app"], {functions["f"]: lost, functions["g"]: HOURLY}, clocked.now)
+    )
+    await another_server(clocked, clocked.now + 1)
+    assert [each["function"] for each in await clocked.told()] == ["g"]
 
 
 async def another_server(clocked: Clocked, now: float, policy: Policy | None = None) -> None:
@@ -236,7 +265,7 @@ async def test_a_run_and_its_mark_are_stored_together_or_not_at_all(
     clocked: Clocked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await clocked.deploy({"f": scheduled(DAILY)})
-    provided = schedules.stored.mark
+    provided = stored.mark
 
     def broken(*facts: Any) -> Any:
         change = provided(*facts)
@@ -247,11 +276,11 @@ async def test_a_run_and_its_mark_are_stored_together_or_not_at_all(
 
         return fail
 
-    monkeypatch.setattr(schedules.stored, "mark", broken)
+    monkeypatch.setattr(stored, "mark", broken)
     await clocked.at(NINE)
     (row,) = await clocked.parts.database.submit(stored.everything)
     assert (row.marked, row.call, await clocked.calls("shop/f")) == (NINE - 600, None, [])
-    monkeypatch.setattr(schedules.stored, "mark", provided)
+    monkeypatch.setattr(stored, "mark", provided)
     await clocked.at(NINE + 2)
     (row,) = await clocked.parts.database.submit(stored.everything)
     assert (row.marked, [row.call]) == (NINE + 2, await clocked.calls("shop/f"))
@@ -296,14 +325,14 @@ async def test_an_app_that_was_stopped_runs_nothing(clocked: Clocked) -> None:
 
 async def test_a_schedule_that_is_never_due_is_refused_with_its_function(clocked: Clocked) -> None:
     never = {**DAILY, "cron": "0 0 30 2 *"}
-    with pytest.raises(RemoteFailure, match="the schedule of the function 'f': the Cron '0 0 30 2 .' is never due"):
+    with pytest.raises(RemoteFailure, match=r"the function 'f': the Cron '0 0 30 2 .' names a day .* never due"):
         await clocked.deploy({"f": scheduled(never)})
     assert Wire("user").faults == clocked.user.faults, "it is the user's, not a fault of the connection"
 
 
 async def test_a_schedule_is_no_setting_of_a_variant(clocked: Clocked) -> None:
+    header = {"t": "function.bind", "function": clocked.function, "options": {"schedule": DAILY}}
     with pytest.raises(RemoteFailure, match="no settings of a variant"):
-        header = {"t": "function.bind", "function": clocked.function, "options": {"schedule": DAILY}}
         await clocked.tell(clocked.user, header)
 
 

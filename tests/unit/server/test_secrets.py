@@ -138,6 +138,17 @@ async def test_what_is_no_secret_is_refused_without_a_trace(
     assert caught.value.code == "invalid"
 
 
+async def test_more_than_a_process_or_the_disk_can_have(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [await create(world, {f"A{n}": "x" * 120_000}) for n in range(7)]  # 7 * 120,000 = 840,000
+    with pytest.raises(RemoteFailure, match=r"secrets of a function have 840,.* bytes together, more than 786,432"):
+        await started_with(world, secrets=many)
+    monkeypatch.setattr(secrets_, "KEPT_BYTES_MAX", 900_000)
+    with pytest.raises(RemoteFailure, match="all secrets together have more than 900,000 bytes") as caught:
+        await create(world, {"B": "x" * 100_000})
+    assert caught.value.code == "resource_exhausted"
+    assert await create(world, {"A0": "x" * 120_000}) == many[0], "what is kept is kept"
+
+
 async def test_a_container_gets_its_variables_and_ours_win(world: World) -> None:
     one = await create(world, {"A": "1", "B": "1", "MODICUM_TASK_ID": "x", "MODAL_IS_REMOTE": "0", "PATH": "/mine"})
     two = await create(world, {"B": "2"})

@@ -76,7 +76,7 @@ def _declared(text: str) -> Inventory:
     except ValueError as error:
         return Inventory((), f"{SETTING}: {error}")
     gpus = [Gpu(f"declared-{at}", kind, MEMORY_MIB.get(kind, _DECLARED_MIB), at) for at, kind in enumerate(kinds)]
-    return Inventory(tuple(gpus), f"declared by {SETTING}, not found: containers are told of them, and get no device")
+    return Inventory(tuple(gpus), f"declared by {SETTING}, not found: containers get no device but a CDI file's")
 
 
 def _found(nvml: Any) -> Inventory:

@@ -65,9 +65,9 @@ setdomainname vhangup lookup_dcookie nfsservctl io_uring_setup io_uring_enter io
 """
 
 _FAMILIES = (1, 2, 10, 16)
-"""AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK, which stay in the container's network namespace. Others do not, such as the
-machine's VM sockets (AF_VSOCK), or have the kernel load a module that hardly anybody tests. They are named, not excluded:
-the kernel looks at the lower half of the argument alone, so that 40 is also what differs from it in the upper one.
+"""AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK, which stay in the container's network namespace. Others do not, such as
+the machine's VM sockets (AF_VSOCK), or have the kernel load a module that hardly anybody tests. They are named, not
+excluded: the kernel looks at the lower half of the argument alone, so 40 is also what has more bits in the upper one.
 """
 
 _LINUX_PERSONALITIES = (0x0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)

@@ -6,6 +6,8 @@ Nothing is kept from them: they are processes of whoever runs the node, and see 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
 import signal
 import socket
 import subprocess
@@ -13,8 +15,9 @@ import sys
 from pathlib import Path
 
 from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure, Usage
+from modicum.runtimes.process_usage import usage_at_end, usage_of
 
-from .descendants import end_orphans
+from .descendants import descendants, end_orphans
 from .executor import Executor, exit_of
 from .locator import Locator
 
@@ -105,8 +108,10 @@ class PlainProcess:
         return await asyncio.shield(self._end)
 
     async def usage(self) -> Usage:
-        """Nobody counts what plain processes use."""
-        return Usage()
+        """Return what it has used up to now."""
+        if self._end.done():
+            return Usage()
+        return usage_of({self._init.pid, *descendants(self._init.pid)})
 
     def kill(self) -> None:
         """SIGKILL all of it: its init does so when we hang up."""
@@ -134,7 +139,7 @@ class PlainProcess:
         """The init has ended: by itself, or killed. In the latter case its command was killed with it, but no more."""
         self._loop.remove_reader(self._link)
         self._link.close()
-        self._init.wait()
+        _, self._init.returncode, used = os.wait4(self._init.pid, 0)
         self._inits.discard(self._init.pid)
         if not self._started.done():
             self._started.set_result("its init ended before its command ran")
@@ -143,4 +148,5 @@ class PlainProcess:
             detail = "its init was killed"
             end_orphans(self._inits, _ORPHANS_S)
         self._executor.close()
-        self._end.set_result(exit_of(signal.SIGKILL if self._status is None else self._status, detail))
+        ended = exit_of(signal.SIGKILL if self._status is None else self._status, detail)
+        self._end.set_result(dataclasses.replace(ended, usage=usage_at_end(used)))

@@ -59,7 +59,7 @@ async def create_function(parts: Parts, channel: Channel, header: Header, payloa
         raise RemoteFailure("invalid", f"the schedule of the function {header['name']!r}: {error}") from None
     code = payload if header.get("code") is None else _take_code(parts, value_blob(header["code"]))
     function = await parts.apps.create_function(header["app"], str(header["name"]), definition, code)
-    return {"function": function.id, "remarks": await remarks(parts.fleet, function)}
+    return {"function": function.id, "remarks": await remarks(parts.fleet, parts.controller.state, function)}
 
 
 def _take_code(parts: Parts, blob: str | None) -> bytes:

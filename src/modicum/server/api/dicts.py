@@ -11,6 +11,7 @@ from modicum.server.api import packs
 from modicum.server.api.fields import cut, value_blob
 from modicum.server.objects import SharedObject
 from modicum.server.parts import Parts
+from modicum.server.requests import name_of
 from modicum.stores.dicts import Done, Entry, Pop, Put
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
@@ -50,17 +51,24 @@ async def update(parts: Parts, channel: Channel, header: Header, payload: bytes)
     """Set entries, those that are there already unless they are to be skipped."""
     of = _dict(parts, header)
 
-    async def do(request: str) -> Done:
-        entries = _entries(parts, header, await packs.packed(parts, header, payload))
-        for entry in entries:
-            if entry.blob is not None:
-                await asyncio.to_thread(parts.blobs.sync, entry.blob)
-        done = await parts.dicts.do(of, Put(request, entries, bool(header.get("skip"))))
-        packs.free(parts, header)
-        return done
+    def do(request: str) -> asyncio.Future[Done]:
+        if header.get("packed") is not None or any(entry[2] is not None for entry in header["entries"]):
+            return asyncio.ensure_future(_update_large(parts, of, header, payload))
+        return parts.dicts.do(of, Put(request, _entries(parts, header, payload), bool(header.get("skip"))))
 
-    done: Done = await parts.requests.once(header, do, dicts.again)
+    done = await parts.requests.once(header, do, dicts.again)
     return {"created": done.created}
+
+
+async def _update_large(parts: Parts, of: SharedObject, header: Header, payload: bytes) -> Done:
+    """Set entries of which some have come as blobs: those are to be on the disk before the entries are."""
+    entries = _entries(parts, header, await packs.packed(parts, header, payload))
+    for entry in entries:
+        if entry.blob is not None:
+            await asyncio.to_thread(parts.blobs.sync, entry.blob)
+    done = await parts.dicts.do(of, Put(name_of(header), entries, bool(header.get("skip"))))
+    packs.free(parts, header)
+    return done
 
 
 def _entries(parts: Parts, header: Header, payload: bytes) -> list[Entry]:

@@ -61,7 +61,7 @@ async def bind(parts: Parts, channel: Channel, header: Header, payload: bytes) -
         raise RemoteFailure("invalid", f"{function.name!r} is a generator function: it cannot have retries")
     bound = await parts.variants.bind(function, settings, options.check_parameters(header.get("parameters")))
     answer = {"function": bound.id, "spec": bound.definition["spec"], "options": shown(channel, bound.options)}
-    return {**answer, "remarks": await remarks(parts.fleet, bound) if settings else []}
+    return {**answer, "remarks": await remarks(parts.fleet, parts.controller.state, bound) if settings else []}
 
 
 async def configure(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from modicum.server.api import packs
@@ -72,11 +73,11 @@ async def clear(parts: Parts, channel: Channel, header: Header, payload: bytes) 
     """Empty a partition, or all."""
     of, partition = _queue(parts, header), _partition(header)
 
-    async def do(request: str) -> None:
-        if header.get("all"):
-            await parts.queues.clear_all(of, request)
-        else:
-            await parts.queues.clear(of, request, partition)
+    def do(request: str) -> asyncio.Future[None]:
+        clear_ = (
+            parts.queues.clear_all(of, request) if header.get("all") else parts.queues.clear(of, request, partition)
+        )
+        return asyncio.ensure_future(clear_)
 
     await parts.requests.once(header, do, lambda _: None)
     return None

@@ -75,9 +75,7 @@ def _chosen(parts: Parts, app: App, name: str | None) -> Function:
         raise RemoteFailure("invalid", f"{len(there)} functions of {app.name!r} have a schedule; say which: {known}")
     if name is not None and name not in there:
         has = "has no schedule" if name in app.functions else "is not there"
-        raise RemoteFailure(
-            "not_found", f"the function {name!r} of {app.name!r} {has}; those with one: {known}"
-        )
+        raise RemoteFailure("not_found", f"the function {name!r} of {app.name!r} {has}; those with one: {known}")
     return parts.fleet.functions[there[next(iter(there)) if name is None else name]]
 
 

@@ -11,6 +11,7 @@ from .actions import Failure, StartContainer
 from .alarms import Alarms
 from .cluster import Cluster, Place, Plan
 from .demand import is_renewing, look_again_at, may_lack_one, note, oldest_in, wanted
+from .events import FunctionSpec
 from .lifecycle import NEWER, Lifecycle
 from .pool import Pool
 from .records import ENDING, Container, ContainerState, Turn
@@ -79,6 +80,13 @@ class Autoscaler:
         if pool.live:
             return f"its {_containers(pool.live)} {'is' if pool.live == 1 else 'are'} busy"
         return "it is about to start"
+
+    def why_impossible(self, spec: FunctionSpec) -> str:
+        """Why no machine could hold a container of this function; nothing if one could, or none is there to ask."""
+        if not self._cluster.nodes or self._cluster.needs(spec):
+            return ""
+        nodes = ", ".join(node.describe(bool(spec.gpus)) for node in self._cluster.nodes.values())
+        return f"its container needs {self._size(spec)}, more than any machine has: {nodes}"
 
     def _start_one(self, turn: Turn, pool: Pool) -> bool:
         """Start a container if one is missing and one can be. Otherwise see to it that somebody asks again in time."""
@@ -230,11 +238,6 @@ class Autoscaler:
         ]
 
     def _explain_obstacle(self, pool: Pool, now: float) -> str:
-        spec = pool.spec
-        size = f"{spec.cpu:g} CPUs and {spec.memory_mib} MiB"
-        if spec.gpus:
-            size = f"{spec.cpu:g} CPUs, {spec.memory_mib} MiB and the GPU {' or '.join(map(str, spec.gpus))}"
-        nodes = ", ".join(node.describe(bool(spec.gpus)) for node in self._cluster.nodes.values())
         match self._find_place(pool, now):
             case Obstacle.AT_MAX:
                 return f"all it may have, {_containers(len(pool.containers))}, are busy or ending"
@@ -243,11 +246,20 @@ class Autoscaler:
             case Obstacle.BACKING_OFF:
                 return f"its last container failed, the next starts after a pause: {pool.failure}"
             case Obstacle.TOO_LARGE:
-                return f"its container needs {size}, more than any machine has: {nodes}"
+                return self.why_impossible(pool.spec)
             case Obstacle.STARTS_MAX:
                 return f"{_containers(self._cluster.starting)} of other functions start first"
             case _:
-                return f"no machine has {size} free: {nodes}"
+                nodes = [node.describe_free(bool(pool.spec.gpus)) for node in self._cluster.nodes.values()]
+                return f"no machine has {self._size(pool.spec)} free: {', '.join(nodes)}"
+
+    def _size(self, spec: FunctionSpec) -> str:
+        """Say what a container asks for; if a machine has no more CPUs than that, all of them."""
+        cpus = max((need.cpu_milli / 1000 for need in self._cluster.needs(spec)), default=spec.cpu)
+        parts = ["1 CPU" if cpus == 1 else f"{cpus:g} CPUs", f"{spec.memory_mib} MiB"]
+        if spec.gpus:
+            parts.append(f"the GPU {' or '.join(map(str, spec.gpus))}")
+        return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _first(containers: Iterable[Container], count: int) -> list[Container]:

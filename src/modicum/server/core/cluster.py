@@ -34,6 +34,17 @@ class Node:
         parts = [f"{self.cpu_milli / 1000:g} CPUs", f"{self.memory_mib} MiB"]
         return f"{self.id} ({', '.join([*parts, self.rack.describe()] if with_gpus else parts)})"
 
+    def describe_free(self, with_gpus: bool) -> str:
+        """Say how much of it is free, of how much."""
+        free = self.free_with(())
+        parts = [
+            f"{max(0, free.cpu_milli) / 1000:g} of {self.cpu_milli / 1000:g} CPUs",
+            f"{max(0, free.memory_mib)} of {self.memory_mib} MiB",
+        ]
+        if with_gpus:
+            parts.append(f"{self.rack.describe_free()} of {self.rack.describe()}")
+        return f"{self.id} ({', '.join(parts)})"
+
     def offers(self, need: Need) -> bool:
         """Whether it could hold this, but for the CPUs, if it were empty."""
         fits = need.memory_mib <= self.memory_mib

@@ -26,7 +26,7 @@ def due(container: Container, spec: FunctionSpec) -> float:
         return _due_ready(container, spec)
     match container.state:
         case ContainerState.STARTING | ContainerState.LOADING:
-            return container.born + spec.startup_timeout_s
+            return inf if is_interacting(container) else container.born + spec.startup_timeout_s
         case ContainerState.ADOPTED:
             return container.since + ADOPTION_S
         case ContainerState.DRAINING | ContainerState.STOPPING:
@@ -47,6 +47,11 @@ def void_at(item: Input) -> float:
     return max(item.cancelled, item.started) + CANCEL_GRACE_S
 
 
+def is_interacting(container: Container) -> bool:
+    """Whether it speaks with its user, who takes the time that he takes."""
+    return container.interacting_since < inf
+
+
 def may_ask_back(container: Container) -> bool:
     """Whether inputs wait in it that it has not been asked for yet."""
     return container.unstarted > 0 and not container.slow and not container.asked
@@ -55,7 +60,7 @@ def may_ask_back(container: Container) -> bool:
 def _due_ready(container: Container, spec: FunctionSpec) -> float:
     if not container.load:
         return container.since if container.yielding else container.rest_until
-    timeout = timeout_of(container.oldest, spec)
+    timeout = inf if is_interacting(container) else timeout_of(container.oldest, spec)
     if container.voided < inf:
         timeout = min(timeout, container.voided + CANCEL_GRACE_S)
     if may_ask_back(container):

@@ -20,8 +20,11 @@ class Rack:
 
     def describe(self) -> str:
         """Say which there are."""
-        counts = Counter(each.type for each in self.devices)
-        return ", ".join(f"{kind}:{count}" for kind, count in counts.items()) or "no GPUs"
+        return _described(self.devices) or "no GPUs"
+
+    def describe_free(self) -> str:
+        """Say which are free."""
+        return _described(self.free_with(())) or "none"
 
     def inherit(self, before: Rack) -> None:
         """The node that had those GPUs has these now. Who holds one that is gone still does, should it come back."""
@@ -59,6 +62,11 @@ class Rack:
         """Of the strangers only these are still there."""
         for container in self.strangers - set(present):
             self.release(container)
+
+
+def _described(devices: Iterable[Device]) -> str:
+    counts = Counter(each.type for each in devices)
+    return ", ".join(f"{kind}:{count}" for kind, count in counts.items())
 
 
 def granted(wish: Wish, free: Iterable[Device]) -> tuple[str, ...] | None:

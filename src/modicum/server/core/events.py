@@ -216,6 +216,14 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class InteractionChanged:
+    """A function in a container speaks with its user, or waits for him, or does so no longer."""
+
+    container: str
+    is_going_on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsArrived:
     """Inputs ended in a container, in the order in which they ended."""
 
@@ -265,6 +273,7 @@ Event = (
     | ContainerReady
     | ContainerLoaded
     | StopRequested
+    | InteractionChanged
     | OutputsArrived
     | InputsTakenBack
     | StartFailed

@@ -7,7 +7,7 @@ from math import inf
 
 from .actions import CancelInputs, DrainContainer, FailInputs, Failure, KillContainer, StopContainer
 from .cluster import Cluster
-from .deadlines import DRAIN_S, SLOW_S, due, may_ask_back, timeout_of, void_at
+from .deadlines import DRAIN_S, SLOW_S, due, is_interacting, may_ask_back, timeout_of, void_at
 from .events import ContainerReady, ExitReason, FunctionSpec, Held
 from .failures import back_off_start, blame, count_start_failure, end_attempts, running_in
 from .pool import Pool
@@ -154,6 +154,18 @@ class Lifecycle:
         elif container.state is ContainerState.READY:
             self.retire(turn, container, STOPPED)
 
+    def interact(self, turn: Turn, container: Container, is_going_on: bool) -> None:
+        """Its function speaks with its user, or no longer: the time between counts for none of its limits."""
+        if is_going_on:
+            container.interacting_since = min(container.interacting_since, turn.now)
+        elif is_interacting(container):
+            since, container.interacting_since = container.interacting_since, inf
+            container.born += turn.now - since
+            for item in running_in(container):
+                assert item.started is not None
+                item.started += turn.now - max(item.started, since)
+        container.pool.index(turn, container)
+
     def give_way(self, turn: Turn, container: Container, reason: str) -> None:
         """Have it go after what runs in it now; it gets nothing more, and what waits in it goes elsewhere."""
         container.yielding = reason
@@ -263,7 +275,7 @@ class Lifecycle:
         limit = pool.spec.timeout_s
         running = running_in(container)
         late = [item for item in running if turn.now >= timeout_of(item, pool.spec)]
-        if late:
+        if late and not is_interacting(container):
             end_attempts(turn, container, late, Failure.TIMEOUT, f"it ran longer than its timeout of {limit:g} s")
             pool.experience.learn_runs([limit] * len(late))
             self.kill(turn, container, f"an input ran longer than its timeout of {limit:g} s")

@@ -76,8 +76,8 @@ class Container:
     """
 
     __slots__ = (
-        "alarm", "asked", "born", "cpu_milli", "devices", "generation", "id", "load", "memory_mib", "moved", "node",
-        "pool", "rest_until", "resting_since", "since", "slots", "slow", "state", "voided", "yielding",
+        "alarm", "asked", "born", "cpu_milli", "devices", "generation", "id", "interacting_since", "load", "memory_mib",
+        "moved", "node", "pool", "rest_until", "resting_since", "since", "slots", "slow", "state", "voided", "yielding",
     )  # fmt: skip
 
     def __init__(self, container_id: str, pool: Pool, node: str, need: Need, state: ContainerState, now: float) -> None:
@@ -98,6 +98,7 @@ class Container:
         self.asked = False  # a request to give inputs back is under way, or was refused
         self.slow = False  # what runs has exceeded SLOW_S, or a batch's wait: nothing may come behind it
         self.voided = inf  # since when it runs something that nobody wants any more
+        self.interacting_since = inf  # since when it speaks with its user: its clocks stand still
         self.yielding = ""  # why it gets no more inputs and goes as soon as it is idle, if it does
         self.alarm = inf
 

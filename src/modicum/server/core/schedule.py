@@ -42,7 +42,9 @@ class Verdict(Enum):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A function with a schedule. `due` is when it is due next: the first due time after the mark."""
+    """A function with a schedule. `due` is when it is due next: the first due time after the mark. It has begun `anew`
+    if a wrong clock had made its mark: the store has that still.
+    """
 
     function: str
     times: DueTimes
@@ -51,6 +53,7 @@ class Entry:
     call: str | None = None  # its last run
     skipped: int = 0  # due times that it was not run at since then
     due: float | None = None
+    anew: bool = False
     alarm: float = inf
 
 
@@ -136,6 +139,7 @@ class Agenda:
         if entry.marked <= now + entry.times.back_s:
             return False
         entry.since = entry.marked = now
+        entry.anew = True
         return True
 
 

@@ -65,6 +65,10 @@ class State:
             return "the server has just started and waits for its machines to report"
         return self.autoscaler.explain(pool, self._now)
 
+    def why_impossible(self, spec: events.FunctionSpec) -> str:
+        """Why no machine could hold a container of this function; nothing if one could, or none is there to ask."""
+        return self.autoscaler.why_impossible(spec)
+
     def pauses_s(self, function: str) -> float:
         """How long no container of a function is started, because the last ones failed."""
         pool = self.pools.get(function)
@@ -210,6 +214,11 @@ class State:
         if container is not None:
             self.lifecycle.obey(turn, container, event.graceful)
 
+    def _interaction_changed(self, turn: Turn, event: events.InteractionChanged) -> None:
+        container = self.cluster.containers.get(event.container)
+        if container is not None:
+            self.lifecycle.interact(turn, container, event.is_going_on)
+
     def _outputs_arrived(self, turn: Turn, event: events.OutputsArrived) -> None:
         container = self.cluster.containers.get(event.container)
         if container is not None:
@@ -250,6 +259,7 @@ class State:
         events.ContainerReady: _container_ready,
         events.ContainerLoaded: _container_loaded,
         events.StopRequested: _stop_requested,
+        events.InteractionChanged: _interaction_changed,
         events.OutputsArrived: _outputs_arrived,
         events.InputsTakenBack: _inputs_taken_back,
         events.StartFailed: _start_failed,

@@ -1,0 +1,35 @@
+"""What have processes used that no cgroup counts? Read from /proc while they live, from the kernel at their end."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterable
+
+from .base import Usage
+
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+_CPU, _RESIDENT = slice(11, 15), 21
+"""Fields of /proc/PID/stat behind the command: times of the process and of its children that ended; its pages."""
+
+
+def usage_of(pids: Iterable[int]) -> Usage:
+    """Return what these have used, with what ended below them. Memory that they share counts for each."""
+    found = [stat for pid in pids if (stat := _stat(pid))]
+    return Usage(
+        cpu_s=sum(int(ticks) for stat in found for ticks in stat[_CPU]) / _TICKS,
+        memory_bytes=sum(int(stat[_RESIDENT]) for stat in found) * _PAGE,
+    )
+
+
+def usage_at_end(used: resource.struct_rusage) -> Usage:
+    """Return what a process had used that was waited for, with all that it waited for; the peak is the largest's."""
+    return Usage(cpu_s=used.ru_utime + used.ru_stime, memory_peak_bytes=used.ru_maxrss << 10)
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []  # it has ended

@@ -1,0 +1,34 @@
+"""What processes have used, as /proc and the kernel tell it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from modicum.runtimes.base import Usage
+from modicum.runtimes.process_usage import usage_at_end, usage_of
+
+
+def test_a_living_process_counts_its_own_and_what_ended_below_it() -> None:
+    os.times()
+    usage = usage_of([os.getpid(), 1 << 30])  # there is no such process as the second
+    ours = sum(os.times()[:4])
+    assert usage.cpu_s is not None
+    assert ours - 0.5 < usage.cpu_s <= ours + 0.02  # /proc counts in ticks of 10 ms
+    assert usage.memory_bytes is not None
+    assert usage.memory_bytes > 1 << 20
+    assert usage_of([]) == Usage(0.0, 0, None)
+
+
+def test_a_process_that_was_waited_for() -> None:
+    process = subprocess.Popen([sys.executable, "-S", "-c", "bytearray(32 << 20)"])
+    _, process.returncode, used = os.wait4(process.pid, 0)
+    usage = usage_at_end(used)
+    assert usage.cpu_s
+    assert usage.memory_peak_bytes is not None
+    assert usage.memory_peak_bytes > 32 << 20
+
+
+def test_what_one_does_not_know_another_may() -> None:
+    assert Usage(None, 0, 5).completed_by(Usage(2.0, 7, None)) == Usage(2.0, 0, 5)
