@@ -68,7 +68,7 @@ def _sit_at(installation: Installation, container: str) -> None:
     while "Running" not in seen:
         seen += os.read(person, 65536).decode()
     assert "/dev/pts/0\r\n31 77\r\n" in seen, seen
-    assert _lives(job)
+    wait_until(lambda: _lives(job), lambda: "the shell's job does not run")
     client.kill()
     client.wait()
     wait_until(lambda: not _lives(job), lambda: "the shell's job lives on")
