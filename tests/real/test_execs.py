@@ -62,9 +62,11 @@ def _sit_at(installation: Installation, container: str) -> None:
     os.chmod(os.ttyname(tty), 0o666)
     argv = installation.argv("container", "exec", container, "bash", "--norc")
     client = subprocess.Popen(argv, stdin=tty, stdout=tty, stderr=tty, start_new_session=True)
+    seen = ""
+    while "bash-" not in seen:
+        seen += os.read(person, 65536).decode()
     job = f"sleep {10**6 + client.pid}"
     os.write(person, f"tty; stty size; {job} & jobs -l\n".encode())
-    seen = ""
     while "Running" not in seen:
         seen += os.read(person, 65536).decode()
     assert "/dev/pts/0\r\n31 77\r\n" in seen, seen
