@@ -86,6 +86,7 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "Methods": facts["method_names"] and ", ".join(facts["method_names"]),
         "CPUs": _asked(facts["cpu"]),
         "Memory": _asked(facts["memory_mib"], " MiB"),
+        "GPUs": " or ".join(f"{kind}:{count}" for kind, count in facts["gpus"]) or None,
         "Disk": _asked(facts["ephemeral_disk_mib"], " MiB"),
         "Containers": f"{_word(facts['min_containers'])} / {_word(facts['max_containers'])} / "
         f"{_word(facts['buffer_containers'])} (min / max / buffer)",
@@ -221,6 +222,8 @@ def _parameters(encoded: str | None, as_json: bool) -> Any:
 def _words(settings: dict[str, Any]) -> str:
     parts = []
     for name, value in settings.items():
+        if name == "gpu":
+            value = " or ".join(f"{each['type']}:{each['count']}" for each in value)
         fields = value if isinstance(value, dict) else {name: value}
         parts += [f"{field}={part}" for field, part in fields.items() if part is not None]
     return ", ".join(parts)
