@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
 import queue
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import modicum
 from modicum import _blocking, _server
+from modicum.cli.main import cli
 from modicum.exception import (
     AlreadyExistsError,
     AsyncUsageWarning,
@@ -238,6 +241,39 @@ async def test_async(server: subprocess.Popen[bytes]) -> None:
 def test_functions_share_them(app: modicum.App, ours: modicum.Dict, line: modicum.Queue) -> None:
     assert programs.share.remote(ours, line.object_id) == "from here"
     assert (ours["there"], line.get(timeout=30)) == ("from there", 2)
+
+
+def test_the_command_line(server: subprocess.Popen[bytes]) -> None:
+    def run(*arguments: str, fails: bool = False) -> str:
+        done = CliRunner().invoke(cli, arguments)
+        assert (done.exception is not None) == fails, done
+        return str(done.exception) if fails else done.output
+
+    run("dict", "create", "cli")
+    modicum.Dict.from_name("cli").update({"a": "x" * 100, ("b", 1): {"c": 2}})
+    assert run("dict", "get", "cli", "a") == "x" * 100 + "\n"
+    assert {each["name"] for each in json.loads(run("dict", "list", "--json"))} == {"cli"}
+    shown = run("dict", "items", "cli", "-r")
+    assert "'" + "x" * 79 + "..." in shown and "('b', 1)" in shown
+    assert "..." in run("dict", "items", "cli", "1").splitlines()[-1]
+    assert len(json.loads(run("dict", "items", "cli", "--json"))) == 2
+    assert "answer with `--yes`" in run("dict", "clear", "cli", fails=True)
+    run("dict", "clear", "cli", "-y")
+    assert run("dict", "items", "cli") == "the dict is empty\n"
+    run("queue", "create", "cli")
+    line = modicum.Queue.from_name("cli")
+    line.put_many([1, "two", 3])
+    line.put(4, partition="p")
+    assert run("queue", "peek", "cli", "2") == "1\ntwo\n"
+    assert (run("queue", "len", "cli"), run("queue", "len", "cli", "-t")) == ("3\n", "4\n")
+    (told,) = json.loads(run("queue", "list", "--json"))
+    assert (told["partitions"], told["total_size"]) == (2, 4)
+    run("queue", "clear", "cli", "--all", "-y")
+    assert line.len(total=True) == 0
+    for kind in ("dict", "queue"):
+        run(kind, "delete", "cli", "-y")
+        run(kind, "delete", "cli", "-y", "--allow-missing")
+        assert f"there is no {kind} named 'cli'; make it by" in run(kind, "delete", "cli", "-y", fails=True)
 
 
 # -- who is killed ---------------------------------------------------------------------------------------------

@@ -108,6 +108,21 @@ if TYPE_CHECKING:
         call = await double.spawn.aio(1)
         assert_type(await call.get.aio(timeout=1), int)
 
+    def shared(d: modicum.Dict, q: modicum.Queue) -> None:
+        assert_type(d.put("k", 1, skip_if_exists=True), bool)
+        assert_type(d.len(), int)
+        assert_type(d.keys(), Iterator[Any])
+        assert_type(d.items.aio(), AsyncIterator[Any])
+        assert_type(modicum.Dict.objects.list(max_objects=3), list[modicum.Dict])
+        assert_type(q.get_many(3, timeout=1), list[Any])
+        _: Coroutine[Any, Any, None] = q.put.aio(1, partition="p")
+        assert_type(q.iterate(item_poll_timeout=1), Iterator[Any])
+        assert_type(q.hydrate(), modicum.Queue)
+        with modicum.Queue.ephemeral() as made:
+            assert_type(made, modicum.Queue)
+        d.put("k")  # type: ignore[call-arg]
+        q.get(partiton="p")  # type: ignore[call-arg]
+
 
 def test_decorators_keep_the_plain_functions() -> None:
     assert double.local(2) == 4

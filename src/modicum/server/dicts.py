@@ -31,6 +31,9 @@ CACHED_VALUE_MAX = 64 << 10
 _CACHED_BESIDES = 400
 """What an entry costs in memory beside its key and value."""
 
+LARGE_AT_ONCE = 4
+"""So many updates that came as blobs are worked on at a time: each has up to 100 MiB in memory."""
+
 TOGETHER_MAX = 10_000
 """So many entries are changed in one transaction."""
 
@@ -63,6 +66,7 @@ class Dicts:
         self._blobs = blobs
         self._lines: dict[str, _Line] = {}
         self._cache = _Cache()
+        self.large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     # -- reading -----------------------------------------------------------------------------------------------
 

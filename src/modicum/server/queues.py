@@ -13,7 +13,8 @@ import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any
@@ -32,6 +33,9 @@ log = logging.getLogger("modicum.queues")
 
 LINES_IN_MEMORY_MAX = 200_000
 """Of so many partitions it is known how much is in them; queues that were not used for long are read again."""
+
+HELD_BYTES_MAX = 256 << 20
+"""So much may be on its way into all queues, or wait for room in them: it is in memory meanwhile."""
 
 SHOWN_AT_ONCE = 1000
 """So many items are shown by one answer at most."""
@@ -76,12 +80,24 @@ class Queues:
         self._by_channel: dict[Channel, set[str]] = {}
         self._open_requests: dict[str, tuple[Queue, Put | Take]] = {}
         self._numbers = count()
+        self._held_bytes = 0
         objects.on_gone.append(self._gone)
 
     async def restore(self) -> None:
         """Number items behind those that there are, and behind those that there have been."""
         last = await self._database.submit(stored_objects.last_number)
         self._numbers = count(max(last, time.time_ns() // 1000) + 1)
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Have so many bytes in memory, on their way into a queue. Raises `RemoteFailure` if that is too much."""
+        if self._held_bytes and self._held_bytes + size > HELD_BYTES_MAX:
+            raise RemoteFailure("resource_exhausted", f"{self._held_bytes >> 20} MiB wait for room in queues already")
+        self._held_bytes += size
+        try:
+            yield
+        finally:
+            self._held_bytes -= size
 
     # -- what is asked ---------------------------------------------------------------------------------------
 

@@ -70,8 +70,11 @@ class Database:
             results = [(result, None) for result in self._together(changes)]
         except Exception:  # noqa: BLE001 - one of them, or the commit: which one is seen by trying each
             results = self._apart(changes)
+        ends: dict[asyncio.AbstractEventLoop, list[_End]] = {}
         for (_, future, loop), (result, failure) in zip(group, results):
-            loop.call_soon_threadsafe(_resolve, future, result, failure)
+            ends.setdefault(loop, []).append((future, result, failure))
+        for loop, theirs in ends.items():
+            loop.call_soon_threadsafe(_resolve, theirs)  # waking it once is enough
 
     def _together(self, changes: Sequence[Change]) -> list[Any]:
         """Run changes as if none could fail: a savepoint for each would cost as much as many of the changes."""
@@ -109,13 +112,17 @@ def _attempt(connection: Connection, change: Change) -> tuple[Any, Exception | N
         return None, error
 
 
-def _resolve(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
-    if future.cancelled():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+_End = tuple["asyncio.Future[Any]", Any, "Exception | None"]
+
+
+def _resolve(ends: Sequence[_End]) -> None:
+    for future, result, error in ends:
+        if future.cancelled():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 def _engine(url: str) -> Engine:

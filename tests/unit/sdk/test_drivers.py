@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from modicum import _async, _blocking, _context, _operations, _results, _server
-from modicum._exchange import ConnectionLost, Item, Reconnect, Request, Send, Stream
+from modicum._exchange import ConnectionLost, Farewell, Item, Receive, Reconnect, Request, Send, Stream
 from modicum.exception import ConnectionError, NotFoundError
 from modicum.wire.values import dumps
 from tests.unit.sdk.driver import LIMIT, Named, Peer, Server
@@ -356,3 +356,71 @@ def test_pull_is_small_while_values_come_slowly(monkeypatch: pytest.MonkeyPatch)
     assert [len(lane._pull(64)[0]) for _ in range(3)] == [64, 1, 1]
     lane.values = iter(())
     assert lane._pull(64) == ([], True)
+
+
+def test_an_error_that_was_answered_leaves_the_connection_in_use(connect: Connect) -> None:
+    peer = connect(double)
+
+    def failing() -> Any:
+        yield Request(({"t": "blob.put", "blob": "b", "offset": 0}, b"x"))
+        raise KeyError("mine")
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            _blocking.run(failing())
+        peer.server.blobs.clear()
+        with pytest.raises(NotFoundError):
+            _blocking.run(_ask({"t": "blob.get", "blob": "none"}))
+    assert peer.connections == 1
+
+
+def _ask(header: dict[str, Any]) -> Any:
+    return (yield Request((header, b"")))
+
+
+class GivesUp(BaseException):
+    pass
+
+
+def leaving(said: bool) -> Any:
+    yield Farewell({"t": "call.forget", "call": "fc-left"})
+    if said:
+        yield Farewell(None)
+    yield Item(1)
+    yield Receive()
+
+
+def test_who_gives_up_says_farewell(connect: Connect) -> None:
+    peer = connect(double)
+    _blocking.run(remote(1))
+    for said in (False, True):
+        items = _blocking.iterate(leaving(said), None)
+        assert next(items) == 1
+        with pytest.raises(GivesUp):
+            items.throw(GivesUp)  # type: ignore[attr-defined]
+    _blocking.close_idle()
+    for thread in peer.threads:
+        thread.join(5)
+    assert [header for header, _ in peer.server.sent if header.get("call") == "fc-left"] == [
+        {"t": "call.forget", "call": "fc-left"}
+    ]
+
+
+async def test_who_is_cancelled_says_farewell(connect: Connect, peers_end: None) -> None:
+    peer = connect(double)
+    await _async.run(remote(1), CALL)
+    for said in (False, True):
+        left = asyncio.ensure_future(_async.run(_waiting(said), "fc-2"))
+        await asyncio.sleep(0)
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+    await _async.run(_ask({"t": "call.forget", "call": "fc-behind"}))
+    assert [header["call"] for header, _ in peer.server.sent if header["t"] == "call.forget"].count("fc-left") == 1
+
+
+def _waiting(said: bool) -> Any:
+    yield Farewell({"t": "call.forget", "call": "fc-left"})
+    if said:
+        yield Farewell(None)
+    yield Receive()

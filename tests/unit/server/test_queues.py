@@ -212,6 +212,23 @@ async def test_limits(world: World, queue: str, monkeypatch: pytest.MonkeyPatch)
         await world.put(queue, [b""] * 5001)
 
 
+async def test_what_waits_for_room_is_bounded(world: World, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modicum.server import queues
+
+    monkeypatch.setattr(queue_line, "ITEMS_MAX", 1)
+    monkeypatch.setattr(queues, "HELD_BYTES_MAX", 10)
+    await world.put(queue, [b"full"])
+    first = asyncio.ensure_future(world.put(queue, [b"12345678"], wait_s=None))
+    await world.settle()
+    with pytest.raises(RemoteFailure, match="wait for room in queues already") as caught:
+        await world.put(queue, [b"123"], wait_s=None)
+    assert caught.value.code == "resource_exhausted"
+    assert await world.get(queue) == [b"full"]
+    await first
+    await world.get(queue)
+    await world.put(queue, [b"123"])
+
+
 @pytest.mark.parametrize("name", ["", "x" * 65, "ü" * 33, 7])
 async def test_partitions_that_are_none(world: World, queue: str, name: Any) -> None:
     with pytest.raises(RemoteFailure, match="malformed"):

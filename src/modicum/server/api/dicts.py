@@ -62,11 +62,12 @@ async def update(parts: Parts, channel: Channel, header: Header, payload: bytes)
 
 async def _update_large(parts: Parts, of: SharedObject, header: Header, payload: bytes) -> Done:
     """Set entries of which some have come as blobs: those are to be on the disk before the entries are."""
-    entries = _entries(parts, header, await packs.packed(parts, header, payload))
-    for entry in entries:
-        if entry.blob is not None:
-            await asyncio.to_thread(parts.blobs.sync, entry.blob)
-    done = await parts.dicts.do(of, Put(name_of(header), entries, bool(header.get("skip"))))
+    async with parts.dicts.large:
+        entries = _entries(parts, header, await packs.packed(parts, header, payload))
+        for entry in entries:
+            if entry.blob is not None:
+                await asyncio.to_thread(parts.blobs.sync, entry.blob)
+        done = await parts.dicts.do(of, Put(name_of(header), entries, bool(header.get("skip"))))
     packs.free(parts, header)
     return done
 

@@ -25,15 +25,17 @@ async def put(parts: Parts, channel: Channel, header: Header, payload: bytes) ->
     ttl_s, wait_s = seconds(header["ttl_s"]), _wait_s(header)
     if header.get("again") and await parts.queues.put_again(request):
         return None
-    items = cut(await packs.packed(parts, header, payload), header["sizes"])
-    if len(items) > ITEMS_MAX or sum(map(len, items)) > BYTES_MAX:
+    sizes = [whole(each) for each in header["sizes"]]
+    if len(sizes) > ITEMS_MAX or sum(sizes) > BYTES_MAX:
         raise RemoteFailure(
-            "request_size", f"{len(items):,} items in one request; a partition holds {ITEMS_MAX:,}, and 64 MiB"
+            "request_size", f"{len(sizes):,} items in one request; a partition holds {ITEMS_MAX:,}, and 64 MiB"
         )
-    if any(len(each) > QUEUE_ITEM_BYTES_MAX for each in items):
+    if any(each > QUEUE_ITEM_BYTES_MAX for each in sizes):
         raise RemoteFailure("request_size", "an item of a queue is larger than 1 MiB")
-    if items:
-        await parts.queues.put(of, request, partition, items, ttl_s, wait_s)
+    with parts.queues.holding(sum(sizes)):
+        items = cut(await packs.packed(parts, header, payload), sizes)
+        if items:
+            await parts.queues.put(of, request, partition, items, ttl_s, wait_s)
     packs.free(parts, header)
     return None
 
