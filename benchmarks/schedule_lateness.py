@@ -26,12 +26,12 @@ def measure(setting: Setting) -> Report:
     rows = [[name, *map(milliseconds, times), str(len(late[name]))] for name, times in measured.items()]
     figures = [
         Figure(f"{SCHEDULES} schedules due at once, {which} late", milliseconds(mine),
-               f"bare timers {milliseconds(theirs)}", f"{mine / theirs:,.0f}×", "")
+               f"bare timers {milliseconds(theirs)}", f"{mine / theirs:.1f}×", "")
         for which, mine, theirs in zip(("median", "p99"), measured[ours], measured[bare])
     ]  # fmt: skip
     limits = (
-        "A client makes one call after the other meanwhile. A run is *made* when it is decided, just before it is written "
-        "down, all of a moment in one sync of the disk; the server looks first whether the last runs have ended. A run "
+        "A client makes one call after the other meanwhile. A run is *made* when it is decided, just before it is "
+        "written down, all of a moment in one sync of the disk; first it asks whether the last runs have ended. A run "
         f"has *begun* when its function runs, each of {WARM} in a warm container of its own: so many processes wake up "
         "at once."
     )

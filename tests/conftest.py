@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 MARKED = {"sim", "conformance", "processes", "real", "guest"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier, and with those that it is to run beside."""
     for item in items:
@@ -27,8 +28,8 @@ def _company(tier: str, item: pytest.Item) -> str:
     """Return the name of the group that a test runs with: whose homes it uses, its server's, or its file's."""
     if tier == "real":
         parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-        return f"real, {parameters.get('person', 'root')}"
-    return tier if tier == "processes" else str(item.path)
+        return str(parameters.get("person", "root"))
+    return tier if tier == "processes" else item.path.stem
 
 
 # How long an example takes says how busy the machine is.

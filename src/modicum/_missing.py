@@ -49,7 +49,7 @@ NOT_YET = {
         "from_scratch get_dashboard_url hydrate logs micromamba micromamba_install pip_install_private_repos "
         "publish"
     ),
-    "Secret": _names("client from_name get_dashboard_url info objects update"),
+    "Secret": _names("client create_deployed from_name get_dashboard_url info lookup objects update"),
     "Queue": _names("client get_dashboard_url"),
 }
 """Names of Modal's that Modicum is to have. What has come is taken out here; a test finds what was forgotten."""

@@ -49,11 +49,7 @@ def test_each_has_its_own_until_its_container_has_gone(machine: Path) -> None:
         assert sorted(waiting.get(timeout=30)) == ["declared-0", "declared-1"]
 
         assert graphic.none.remote() == [""]
-        with pytest.raises(
-            InternalFailure, match=r"'eight': .* the GPU H100:8 or H200:8, more than any machine has: no"
-        ):
+        with pytest.raises(InternalFailure, match=r"^'eight': .* the GPU H100:8 or H200:8, more than any machine"):
             graphic.eight.remote()
-        with pytest.raises(
-            InvalidError, match=r"'none' asks for the GPU type 'H10', which is none of T4, .*: have|have H"
-        ):
+        with pytest.raises(InvalidError, match=r"^'none' asks for the GPU type 'H10', .*; your machines have H"):
             graphic.none.with_options(gpu="H10").remote()

@@ -42,15 +42,16 @@ class Reading:
     def wait(self) -> None:
         """Nothing is to be run: return when something may be. For the one thread that runs inputs, the main one."""
         self._runs = None
+        self._waits = True  # before the turn is tried: whoever has it looks at this after he has given it back
         try:
             if self._turn.acquire(blocking=False):
                 self._read_here()
             else:
-                self._waits = True
                 self._wake.acquire()
-                self._waits = False
         except _Left:
             pass
+        finally:
+            self._waits = False
 
     def _read_here(self) -> None:
         self._reads = True
@@ -89,6 +90,8 @@ class Reading:
                     self._read_on()
                 finally:
                     self._turn.release()
+                if self._waits:
+                    _release(self._wake)  # he came for the turn while we had it, and is not to sleep while nobody reads
             self._rest()
 
     def _read_on(self) -> None:

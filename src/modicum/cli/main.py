@@ -27,10 +27,11 @@ from modicum.cli.run import run
 from modicum.cli.serve import serve
 from modicum.cli.server import server
 from modicum.cli.setup import setup
+from modicum.cli.shell import shell
 
 _NOT_YET = frozenset({
     "changelog", "cluster", "curl", "dashboard", "endpoint", "environment",
-    "launch", "nfs", "secret", "shell", "skills", "token", "volume", "workspace",
+    "launch", "nfs", "secret", "skills", "token", "volume", "workspace",
 })  # fmt: skip
 """Commands of Modal's that are to come."""
 
@@ -42,8 +43,8 @@ def cli() -> None:
 
 
 for command in (
-    run, serve, deploy_app, app, container, function, image, dicts, queues, billing, server, config, profile, setup,
-    doctor, completion,
+    run, shell, serve, deploy_app, app, container, function, image, dicts, queues, billing, server, config, profile,
+    setup, doctor, completion,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -93,9 +93,9 @@ def _warn_of_module(reference: str, where: str) -> None:
     warn(f"{said}; accepted for compatibility")
 
 
-def choose(found: Reference) -> Target:
+def choose(found: Reference, with_entrypoints: bool = True) -> Target:
     """Return what is to run: what the reference names, else the only entrypoint, else the only function or method."""
-    entrypoints, callables = found.app.entrypoints, _callables(found.app)
+    entrypoints, callables = found.app.entrypoints if with_entrypoints else {}, _callables(found.app)
     targets: dict[str, Target] = {**callables, **entrypoints}
     if found.name in targets:
         return targets[found.name]

@@ -12,30 +12,30 @@ from modicum.runtimes.base import Usage
 Groups = dict[str, Path]
 
 
-def version_1(groups: Groups) -> tuple[Usage, bool]:
+def version_1(groups: Groups) -> Usage:
     """Read the files of cgroup v1, of hybrid hosts, too."""
     cpu_ns = _number(groups, "cpuacct", "cpuacct.usage")
     stat = _table(groups, "memory", "memory.stat")
     used = _number(groups, "memory", "memory.usage_in_bytes")
-    usage = Usage(
+    return Usage(
         cpu_s=None if cpu_ns is None else cpu_ns / 1e9,
         memory_bytes=_without_cache(used, stat.get("total_inactive_file", 0)),
         memory_peak_bytes=_number(groups, "memory", "memory.max_usage_in_bytes"),
+        oom=_table(groups, "memory", "memory.oom_control").get("oom_kill", 0) > 0,
     )
-    return usage, _table(groups, "memory", "memory.oom_control").get("oom_kill", 0) > 0
 
 
-def version_2(groups: Groups) -> tuple[Usage, bool]:
+def version_2(groups: Groups) -> Usage:
     """Read the files of cgroup v2. The peak is counted from Linux 5.19 on."""
     cpu_us = _table(groups, "cpu", "cpu.stat").get("usage_usec")
     stat = _table(groups, "memory", "memory.stat")
     used = _number(groups, "memory", "memory.current")
-    usage = Usage(
+    return Usage(
         cpu_s=None if cpu_us is None else cpu_us / 1e6,
         memory_bytes=_without_cache(used, stat.get("inactive_file", 0)),
         memory_peak_bytes=_number(groups, "memory", "memory.peak"),
+        oom=_table(groups, "memory", "memory.events").get("oom_kill", 0) > 0,
     )
-    return usage, _table(groups, "memory", "memory.events").get("oom_kill", 0) > 0
 
 
 def _without_cache(used: int | None, cache: int) -> int | None:

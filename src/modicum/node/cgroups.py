@@ -130,8 +130,8 @@ class Slots:
         if limits.memory_bytes is not None and "memory" in groups:
             self._limit_memory(groups["memory"] / slot, limits.memory_bytes)
 
-    def measure(self, slot: str) -> tuple[Usage, bool]:
-        """Return what a slot's processes have used, and whether the kernel has killed one of them for memory."""
+    def measure(self, slot: str) -> Usage:
+        """Return what a slot's processes have used."""
         groups = {name: group / slot for name, group in self._tree.groups.items()}
         read = cgroup_usage.version_2 if self._tree.version == 2 else cgroup_usage.version_1
         return read(groups)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modicum.runtimes import PROCESS
-from modicum.runtimes.base import BindMount, Exit, Limits, RuntimeFailure
+from modicum.runtimes.base import BindMount, Limits, RuntimeFailure, Usage
 from modicum.wire.channel import RemoteFailure
 
 from .gpus.grants import Grants
@@ -130,7 +130,8 @@ class Containers:
         running = {each: each.running for each in self._tracked.values() if each.running is not None}
         read = await asyncio.gather(*(container.usage() for container in running.values()))
         now = time.monotonic()
-        return {each.id: each.meter.read(usage, now) for each, usage in zip(running, read) if each.id in self._tracked}
+        there = [(each, usage) for each, usage in zip(running, read) if each.id in self._tracked]
+        return {each.id: _told(each, usage, each.meter.read(usage, now)) for each, usage in there}
 
     async def flush(self, container_ids: list[str]) -> None:
         """Return when the server has all that these have written up to now."""
@@ -184,8 +185,8 @@ class Containers:
                 "code": ended.code,
                 "signal": ended.signal,
                 "oom": ended.oom,
-                "detail": _why_out_of_memory(tracked, ended) if ended.oom else ended.detail,
-                "usage": tracked.meter.end(ended.usage, time.monotonic()),
+                "detail": _why_out_of_memory(tracked, ended.usage) if ended.oom else ended.detail,
+                "usage": _told(tracked, ended.usage, tracked.meter.end(ended.usage, time.monotonic())),
             }
         )
         await delivering
@@ -227,8 +228,12 @@ class Containers:
         )
 
 
-def _why_out_of_memory(tracked: _Tracked, ended: Exit) -> str:
-    limit, peak = tracked.limits.memory_bytes, ended.usage.memory_peak_bytes
+def _told(tracked: _Tracked, usage: Usage, reading: dict[str, Any]) -> dict[str, Any]:
+    return {**reading, "oom": _why_out_of_memory(tracked, usage) if usage.oom else None}
+
+
+def _why_out_of_memory(tracked: _Tracked, usage: Usage) -> str:
+    limit, peak = tracked.limits.memory_bytes, usage.memory_peak_bytes
     had = "" if peak is None else f", peak {_mib(peak)} MiB"
     if limit is None:
         return f"the machine ran out of memory: it had no limit{had}; say with memory=… how much it needs"

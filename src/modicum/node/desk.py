@@ -125,8 +125,7 @@ class Desk:
         slot = _slot(message["slot"])
         match message["op"]:
             case "usage":
-                usage, oom = self._slots.measure(slot)
-                return {**dataclasses.asdict(usage), "oom": oom}
+                return dataclasses.asdict(self._slots.measure(slot))
             case "free":
                 self._slots.remove(slot)
             case "park" if self._has_cgroups:

@@ -23,6 +23,9 @@ from .control import Caller, Message, Refused
 STOCK = min(16, max(4, 2 * (os.cpu_count() or 1)))
 """How many ready slots are kept: as many as start at once. A parked one costs a shell of 1 MB and two namespaces."""
 
+CLOSED_STOCK = 4
+"""So many without a network, once functions want those: one is used for each input where code is not trusted."""
+
 REFILL_AFTER_S = 0.1
 """The stock is refilled once a start is over, not beside it, unless somebody waits."""
 
@@ -108,17 +111,17 @@ class ReadySlot:
         if not kill_namespace(self._identity):
             self._child.kill()
 
-    async def measure(self) -> tuple[Usage, bool]:
-        """Return what the slot's processes have used, and whether the kernel has killed one of them for memory."""
+    async def measure(self) -> Usage:
+        """Return what the slot's processes have used."""
         try:
             answer, _ = await self._pool.keeper.ask({"op": "usage", "slot": self.name})
         except (Refused, ConnectionError):
-            return Usage(), False
-        counted = Usage(*(answer[name] for name in ("cpu_s", "memory_bytes", "memory_peak_bytes")))
+            return Usage()
+        counted = Usage(**{each.name: answer[each.name] for each in dataclasses.fields(Usage)})
         if counted.cpu_s is None or counted.memory_bytes is None:
             seen = self._child.used if self._child.ended.done() else usage_of(_processes_in(self._identity))
             counted = counted.completed_by(seen)
-        return counted, answer["oom"]
+        return counted
 
     async def release(self) -> None:
         """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""
@@ -148,6 +151,9 @@ class SlotPool:
         self._free_numbers: deque[int] = deque(range(size))
         self._stock: deque[ReadySlot] = deque()
         self._making: set[asyncio.Task[None]] = set()
+        self._closed_taken = 0
+        self._closed_stock: deque[ReadySlot] = deque()
+        self._closed_making: set[asyncio.Task[None]] = set()
         self._freeing: set[asyncio.Future[None]] = set()
         self._waiters: deque[asyncio.Future[ReadySlot]] = deque()
         self._count = 0
@@ -155,15 +161,14 @@ class SlotPool:
         self._refill: asyncio.TimerHandle | None = None
 
     async def take(self, network: bool) -> ReadySlot:
-        """Return a ready slot; one without a network is made now. Raises `RuntimeFailure`."""
-        if not network:
-            return await self._make(None)
+        """Return a ready slot. Raises `RuntimeFailure`."""
         self._schedule_refill()
-        while self._stock:
-            slot = self._stock.popleft()
-            if slot.is_alive:
-                return slot
-            await slot.release()
+        ready = await self._take_ready(self._stock if network else self._closed_stock)
+        if not network:
+            self._closed_taken += 1
+            return ready or await self._make(None)
+        if ready is not None:
+            return ready
         waiter: asyncio.Future[ReadySlot] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self.fill()
@@ -174,14 +179,37 @@ class SlotPool:
                 self._stock.append(waiter.result())
             raise
 
+    async def _take_ready(self, stock: deque[ReadySlot]) -> ReadySlot | None:
+        while stock:
+            slot = stock.popleft()
+            if slot.is_alive:
+                return slot
+            await slot.release()
+        return None
+
     def fill(self) -> None:
         """Begin to make as many as are missing."""
         self._refill = None
+        self._fill_closed()
         wanted = STOCK + len(self._waiters) - len(self._stock) - len(self._making)
         for _ in range(0 if self._closed else min(wanted, len(self._free_numbers))):
             task = asyncio.ensure_future(self._make_one())
             self._making.add(task)  # cancelled by close()
             task.add_done_callback(self._making.discard)
+
+    def _fill_closed(self) -> None:
+        """The first is the node's own: it compiles our code in one. Only then is one taken for a function."""
+        kept = min(self._closed_taken - 1, CLOSED_STOCK)
+        for _ in range(0 if self._closed else kept - len(self._closed_stock) - len(self._closed_making)):
+            task = asyncio.ensure_future(self._make_closed())
+            self._closed_making.add(task)  # cancelled by close()
+            task.add_done_callback(self._closed_making.discard)
+
+    async def _make_closed(self) -> None:
+        try:
+            self._closed_stock.append(await self._make(None))
+        except (RuntimeFailure, OSError):
+            pass  # who wants one is told, or has more luck
 
     def tell_keeper(self, message: Message, descriptors: tuple[int, ...] = ()) -> Awaitable[None]:
         """Send the keeper a request now; await that it was done. Raises `OSError` if not."""
@@ -206,11 +234,13 @@ class SlotPool:
         self._closed = True
         if self._refill is not None:
             self._refill.cancel()
-        for task in list(self._making):
+        making = [*self._making, *self._closed_making]
+        for task in making:
             task.cancel()
-        await asyncio.gather(*self._making, return_exceptions=True)
-        while self._stock:
-            await self._stock.pop().release()
+        await asyncio.gather(*making, return_exceptions=True)
+        for stock in (self._stock, self._closed_stock):
+            while stock:
+                await stock.pop().release()
         await asyncio.gather(*self._freeing, return_exceptions=True)
 
     def _schedule_refill(self) -> None:

@@ -35,6 +35,8 @@ class Usage:
     cpu_s: float | None = None
     memory_bytes: int | None = None
     memory_peak_bytes: int | None = None
+    oom: bool = False
+    """Whether the kernel has killed a process of it for memory: perhaps not its first."""
 
     def completed_by(self, other: Usage) -> Usage:
         """Return this with what the other one knows in place of what is not known."""

@@ -119,9 +119,8 @@ def _cron(expression: Any, zone: Any) -> CronTimes:
         CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         if str(error) == "Bad day-of-month":  # of no field, if the fields make sense by themselves: of 30 February
-            raise BadSchedule(
-                f"the Cron {expression!r} names a day that its months do not have: it is never due"
-            ) from None
+            why = "names a day that its months do not have: it is never due"
+            raise BadSchedule(f"the Cron {expression!r} {why}") from None
         raise BadSchedule(f"the Cron {expression!r} makes no sense: {error}") from None
     return CronTimes(expression, zone_of(zone))
 

@@ -130,6 +130,7 @@ class Container:
     unacknowledged: list[Sent] = field(default_factory=list)
     held: frozenset[str] = frozenset()  # the keys that its agent's last hello named
     started_at: float | None = None  # seconds since the epoch; None if its node does not say
+    oom_told: bool = False  # that the kernel killed a process of it
     made_of: Function | None = None  # what its function was when it was started; not known of an adopted one
     restricted: bool = False  # its code may not use Modicum
     plain: bool = False  # what it returns may have been made by hostile code

@@ -59,7 +59,7 @@ class Secrets:
         if known is None and len(content) + sum(len(each.content) for each in self._known.values()) > KEPT_BYTES_MAX:
             raise RemoteFailure(
                 "resource_exhausted",
-                f"all secrets together have more than {KEPT_BYTES_MAX:,} bytes; those that nothing names go after an hour",
+                f"all secrets together have more than {KEPT_BYTES_MAX:,} bytes; what nothing names goes after an hour",
             )
         kept = StoredSecret(secret_id, None, content, time.time())
         await self._database.submit(stored.add(kept))

@@ -165,8 +165,8 @@ inputs name, blob.get)
                     runtime, limits, network, gpus_note (sentences) → nothing
     node.exited     container, code, signal, oom, detail, usage
     node.usage      containers {id: usage}; every few seconds. A usage is what a meter says that only grows: seconds,
-                    cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, and the `request` of
-                    its container's spec
+                    cpu_s and memory_mib_s (null where they are not counted), memory_peak_bytes, the `request` of
+                    its container's spec, and oom: why the kernel has killed a process of it, or null
     node.output     container, entries [[stream, input, size], …]; *payload*
     build.output    build, size; *payload*
     build.done      build, config {env, workdir, entrypoint, …}

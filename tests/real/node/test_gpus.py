@@ -6,7 +6,6 @@ library that any machine has, under the driver's names.
 
 from __future__ import annotations
 
-
 import json
 import os
 import shutil

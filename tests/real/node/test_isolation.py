@@ -111,9 +111,12 @@ import time; time.sleep(100)
 
 
 async def test_without_a_network_there_is_only_a_loopback(node: Bench) -> None:
-    code, out, _ = await node.shell("ls /sys/class/net; cat /proc/net/route", network=False)
-    assert (code, out.split()[0]) == (0, "lo")
-    assert "eth0" not in out
+    script = "ls /sys/class/net; cat /proc/net/route"
+    for together in (1, 1, 6):  # made now, and of the stock that is kept once there was a use for it
+        ends = await asyncio.gather(*(node.shell(script, network=False) for _ in range(together)))
+        for code, out, _ in ends:
+            assert (code, out.split()[0]) == (0, "lo")
+            assert "eth0" not in out
 
 
 async def test_names_are_resolved_as_the_host_does(node: Bench) -> None:
@@ -152,6 +155,7 @@ FORBIDDEN = {
     "a raw socket": "python3 -S -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'",
     "a packet socket": "python3 -S -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'",
     "a vm socket": "python3 -S -c 'import socket; socket.socket(40, socket.SOCK_STREAM)'",
+    "a pair of other sockets": "python3 -S -c 'import socket; socket.socketpair(30, socket.SOCK_STREAM)'",
     "the host name": "python3 -S -c 'import socket; socket.sethostname(\"x\")'",
     "a kernel setting": "echo 1 > /proc/sys/kernel/hostname",
     "a network setting": "echo 1 > /proc/sys/net/ipv4/ip_forward",

@@ -71,6 +71,47 @@ def test_idle_runner_reads_by_himself_after_the_other_gave_him_something(source:
     assert results == ["modicum-reader", "runner", "runner"]
 
 
+class LateTurn:
+    """A turn that the other gives back late: only when the runner has come for it in vain, once more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refused = threading.Event()
+        self.is_late = False
+
+    def acquire(self, blocking: bool) -> bool:
+        got = self._lock.acquire(blocking=blocking)
+        if not got and self.is_late:
+            self._refused.set()
+        return got
+
+    def release(self) -> None:
+        if threading.current_thread().name == "modicum-reader":
+            self.is_late = True
+            self._refused.wait(5)
+            self.is_late = False
+        self._lock.release()
+
+
+def test_somebody_reads_when_the_turn_was_given_back_late(source: Source) -> None:
+    source.reading._turn = LateTurn()  # type: ignore[assignment]
+    source.reading.start()
+    results: list[str] = []
+
+    def run() -> None:
+        for _ in range(2):
+            wait_for_work(source)
+            results.append(source.taken.get(timeout=5)[1])
+
+    thread = in_thread(run)
+    while not source.reading._waits:
+        pass
+    source.messages.put("run 1")  # it is read by the other; the runner is back before the other has let go
+    source.messages.put("run 2")
+    thread.join(5)
+    assert results == ["modicum-reader", "runner"]
+
+
 def test_other_reads_while_an_input_runs_long(source: Source) -> None:
     source.reading.start()
     source.messages.put("run")

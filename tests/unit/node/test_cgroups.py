@@ -123,7 +123,7 @@ def test_memory_ran_out(tmp_path: Path, text: str, expected: bool) -> None:
     slot = tree.groups["memory"] / "1"
     slot.mkdir()
     (slot / "memory.oom_control").write_text(text)
-    assert Slots(tree).measure("1") == (Usage(), expected)
+    assert Slots(tree).measure("1") == Usage(oom=expected)
 
 
 def test_usage_of_version_1(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_usage_of_version_1(tmp_path: Path) -> None:
     (memory / "memory.max_usage_in_bytes").write_text("9000\n")
     (memory / "memory.stat").write_text("cache 4000\nrss 1000\ntotal_inactive_file 3000\n")
     (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
-    assert Slots(tree).measure("1") == (Usage(1.5, 2000, 9000), False)  # 5000 - 3000 that can be had back
+    assert Slots(tree).measure("1") == Usage(1.5, 2000, 9000)  # 5000 - 3000 that can be had back
 
 
 def test_cpu_time_is_counted_beside_the_limits_where_both_are_one(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_usage_of_version_2(tmp_path: Path, written: list[tuple[Path, str]]) -> 
     (slot / "memory.current").write_text("5000\n")
     (slot / "memory.stat").write_text("anon 1000\ninactive_file 3000\n")
     (slot / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 1\n")
-    assert Slots(tree).measure("1") == (Usage(2.5, 2000), True)  # a kernel before 5.19 counts no peak
+    assert Slots(tree).measure("1") == Usage(2.5, 2000, oom=True)  # a kernel before 5.19 counts no peak
 
 
 def test_a_sweep_removes_every_slot(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from modicum.node import containers
 from modicum.node.layout import Layout
 from modicum.node.metering import Meter
-from modicum.runtimes.base import Exit, Limits, RuntimeFailure, Usage
+from modicum.runtimes.base import Limits, RuntimeFailure, Usage
 
 MIB = 1 << 20
 
@@ -55,7 +55,7 @@ def test_what_is_not_counted_is_not_known() -> None:
 def test_who_runs_out_of_memory_hears_how_much_he_had(limit: int | None, peak: int | None, text: str) -> None:
     tracked: Any = SimpleNamespace(limits=Limits(memory_bytes=None if limit is None else limit * MIB))
     usage = Usage(memory_peak_bytes=None if peak is None else peak * MIB)
-    assert containers._why_out_of_memory(tracked, Exit(137, 9, True, usage=usage)) == text
+    assert containers._why_out_of_memory(tracked, usage) == text
 
 
 def test_a_disk_must_have_what_is_asked_for(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from modicum.server.usage import READINGS_KEPT_S, Amount, Reading, Request, Usag
 from modicum.stores import usage as stored
 from modicum.wire.channel import RemoteFailure
 from tests.unit.server.test_calls import World
-from tests.unit.server.test_ends import EXITED
+from tests.unit.server.test_ends import EXITED, log
 
 HOUR = 500_000
 GIB = 1 << 30
@@ -141,6 +141,17 @@ async def test_an_app_keeps_its_name_when_it_has_gone(world: World) -> None:
     await monkey.write()
     (row,) = await report(world)
     assert row["app_name"] == "a"
+
+
+async def test_a_process_killed_for_memory_is_told_once(world: World) -> None:
+    await world.inputs()
+    container, _ = await world.container()
+    usage = {container: {**meter(1, 1, 1), "oom": "it ran out of memory: limit 64 MiB"}}
+    for _ in range(2):
+        await world.tell(world.node, {"t": "node.usage", "containers": usage})
+    (text,) = (await log(world))[2]
+    said = f"the kernel killed a process of container {container} of 'f': it ran out of memory: limit 64 MiB\n"
+    assert text.decode() == said
 
 
 async def test_a_node_speaks_of_its_own_containers_only(world: World) -> None:

@@ -25,7 +25,10 @@ _CUDA = "libcuda.so.1"
 
 _PROGRAMS = ("nvidia-smi", "nvidia-debugdump", "nvidia-cuda-mps-control", "nvidia-cuda-mps-server")
 
-_COMMON_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
+_MEMORY = "/dev/nvidia-uvm"
+"""Without it CUDA does not begin; it appears when somebody who may loads its module."""
+
+_COMMON_DEVICES = ("/dev/nvidiactl", _MEMORY, "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 
 _SOCKET = "/run/nvidia-persistenced/socket"
 """Where the driver's helper listens that keeps GPUs awake; its library looks for it there."""
@@ -66,8 +69,9 @@ def _problem(libraries: tuple[Path, ...], own: dict[str, tuple[tuple[Path, str],
     if not libraries:
         return f"{_CUDA} of NVIDIA's driver is not found on this machine: install the driver's libraries"
     missing = [gpu for gpu, devices in own.items() if not devices]
-    if missing:
-        return f"the devices of {', '.join(missing)} are missing in /dev: run nvidia-smi once as root"
+    if missing or not os.path.exists(_MEMORY):
+        devices = f"the devices of {', '.join(missing)} are" if missing else f"{_MEMORY} is"
+        return f"{devices} missing in /dev: run `nvidia-modprobe -u -c=0` as root"
     return ""
 
 

@@ -85,6 +85,8 @@ class Grants:
         if found.problem:
             raise RuntimeFailure(found.problem)
         devices = [*found.common, *(device for each in ids for device in found.own[each])]
+        for path, _ in devices:
+            _check_device(path)
         mounts = [
             BindMount(self._folder, TARGET),
             *(BindMount(path, f"{TARGET}/{place}") for path, place in _places(found)),
@@ -108,6 +110,14 @@ class Grants:
         self._has_looked = found is None or not found.problem
         self._driver = found
         return found
+
+
+def _check_device(path: Path) -> None:
+    """Raise `RuntimeFailure` unless a container, which is nobody on this machine, can open it."""
+    if not path.exists():
+        raise RuntimeFailure(f"{path} is missing on this machine: run `nvidia-modprobe -u -c=0` as root")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise RuntimeFailure(f"{path} must be open to everybody for containers: run `chmod 666 {path}` as root")
 
 
 def _places(found: Driver) -> list[tuple[Path, str]]:

@@ -119,7 +119,7 @@ class OciProcess:
 
     async def usage(self) -> Usage:
         """Return what it has used up to now."""
-        return Usage() if self._end.done() else (await self._slot.measure())[0]
+        return Usage() if self._end.done() else await self._slot.measure()
 
     def kill(self) -> None:
         """SIGKILL all of it."""
@@ -139,11 +139,11 @@ class OciProcess:
         status = await self._slot.wait()
         if status < 0:  # somebody killed the runtime's own process, which the container outlives
             self._slot.kill()
-        usage, oom = await self._slot.measure()
-        detail = complaint(self._bundle / "log") if status > 0 and not (oom or self._killed) else ""
+        usage = await self._slot.measure()
+        detail = complaint(self._bundle / "log") if status > 0 and not (usage.oom or self._killed) else ""
         await self._slot.release()
         self._remove_files()
-        return dataclasses.replace(exit_of(status, oom, detail), usage=usage)
+        return dataclasses.replace(exit_of(status, usage.oom, detail), usage=usage)
 
     def _remove_files(self) -> None:
         for directory in (self._bundle, self._state):

@@ -45,8 +45,8 @@ class Slot(Protocol):
     def kill(self) -> None:
         """SIGKILL every process in the user namespace, and the parked process if there is none."""
 
-    async def measure(self) -> tuple[Usage, bool]:
-        """Return what the slot's processes have used, and whether the kernel has killed one of them for memory."""
+    async def measure(self) -> Usage:
+        """Return what the slot's processes have used."""
 
     async def release(self) -> None:
         """Give everything back; whatever still lives in it is killed."""

@@ -69,7 +69,7 @@ class Executing:
 
 def _become(request: dict[str, Any], descriptors: list[int], tell: int) -> NoReturn:
     argv = request["argv"]
-    code = 126
+    code, what = 126, argv[0]
     try:
         descendants.die_with_parent()
         os.setsid()
@@ -80,12 +80,14 @@ def _become(request: dict[str, Any], descriptors: list[int], tell: int) -> NoRet
             os.dup2(descriptor, number)
         for number in _RESTORED:
             signal.signal(number, signal.SIG_DFL)
-        os.chdir(request["cwd"])
+        what = request["cwd"]
+        os.chdir(what)
+        what = argv[0]
         os.execvpe(argv[0], argv, request["env"])
     except OSError as failure:
-        if isinstance(failure, FileNotFoundError):
+        if isinstance(failure, FileNotFoundError) and what is argv[0]:
             code = 127
-        why = f"{failure.filename or argv[0]}: {failure.strerror}"
+        why = f"{what}: {failure.strerror}"
         os.write(tell, why.encode())
         with contextlib.suppress(OSError):
             os.write(2, f"{why}\n".encode())

@@ -42,6 +42,8 @@ def exited(parts: Parts, channel: Channel, header: Header, payload: bytes) -> An
     else:
         parts.fleet.exited(header["container"], reason, detail, left)
     if container is not None and "usage" in header:
+        if reason is not ExitReason.OOM:
+            _tell_oom(parts, container, header["usage"])
         parts.usage.told(container, header["usage"], ended=True)
     return None
 
@@ -51,8 +53,19 @@ def usage(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     for each, used in header["containers"].items():
         container = parts.fleet.containers.get(each)
         if container is not None and container.node == channel.name:
+            _tell_oom(parts, container, used)
             parts.usage.told(container, used)
     return None
+
+
+def _tell_oom(parts: Parts, container: Container, used: Header) -> None:
+    """Say once in its app's log that the kernel killed a process of a container that may live on without it."""
+    if not used.get("oom") or container.oom_told:
+        return
+    container.oom_told = True
+    line = f"the kernel killed a process of container {container.id} of {parts.fleet.name_of(container.function)}: "
+    entry = Entry("system", container.id, f"{line}{str(used['oom'])[:500]}\n".encode(), container.function)
+    parts.logs.append(container.app, [entry])
 
 
 def _describe(code: int, signal: int | None) -> str:

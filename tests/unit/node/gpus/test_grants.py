@@ -111,6 +111,22 @@ def test_the_driver_comes_under_all_its_names(tmp_path: Path) -> None:
     }
 
 
+def test_devices_that_cannot_be_opened_are_said(tmp_path: Path) -> None:
+    absent = tmp_path / "nvidia3"
+    found = Driver(own={"GPU-a": ((absent, "/dev/nvidia3"),)})
+    with pytest.raises(RuntimeFailure, match=f"^{absent} is missing on this machine: run `nvidia-modprobe"):
+        grants(tmp_path, found, FIRST).grant("ta-1", ["GPU-a"], {})
+
+
+def test_devices_that_are_not_everybodys_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "/dev/zero")
+    found = Driver(
+        common=((Path("/dev/null"), "/dev/nvidiactl"),), own={"GPU-a": ((Path("/dev/zero"), "/dev/nvidia3"),)}
+    )
+    with pytest.raises(RuntimeFailure, match=r"^/dev/zero must be open to everybody for containers: run `chmod 666"):
+        grants(tmp_path, found, FIRST).grant("ta-1", ["GPU-a"], {})
+
+
 def test_only_devices_may_be_used_as_devices() -> None:
     assert "nodev" not in _bind(BindMount(Path("/dev/zero"), "/dev/nvidia0", is_device=True))["options"]
     assert "nodev" in _bind(BindMount(Path("/lib"), "/lib"))["options"]
@@ -211,4 +227,12 @@ def test_a_machine_without_the_driver_says_what_to_do(monkeypatch: pytest.Monkey
 def test_missing_devices_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installed(tmp_path, "libcuda.so.535.1")
     monkeypatch.setattr(driver, "_cuda", lambda: tmp_path / "libcuda.so.1")
-    assert driver.look([Gpu("GPU-a", "T4", 1, 0, 99)]).problem.startswith("the devices of GPU-a are missing in /dev")
+    gpu = Gpu("GPU-a", "T4", 1, 0, 99)
+    assert driver.look([gpu]).problem.startswith("the devices of GPU-a are missing in /dev: run `nvidia-modprobe")
+    monkeypatch.setattr(os.path, "exists", lambda path: path == "/dev/nvidia99")
+    assert driver.look([gpu]).problem.startswith("/dev/nvidia-uvm is missing in /dev")
+    monkeypatch.setattr(os.path, "exists", lambda path: True)
+    found = driver.look([gpu])
+    assert found.problem == ""
+    assert found.own == {"GPU-a": ((Path("/dev/nvidia99"), "/dev/nvidia99"),)}
+    assert [target for _, target in found.common][:2] == ["/dev/nvidiactl", "/dev/nvidia-uvm"]

@@ -1,0 +1,80 @@
+"""Commands and shells in real containers, root's and an ordinary user's: they are as closed in as what runs there."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import termios
+
+import pytest
+
+from tests.real.installation import Installation, wait_until
+
+PROGRAM = """
+import os, time
+import modicum
+
+app = modicum.App("entered")
+
+@app.function(memory=(256, 512))
+def stay():
+    status = [line for line in open("/proc/self/status") if line.startswith(("Seccomp:", "NoNew", "Cap"))]
+    spaces = [os.readlink("/proc/self/ns/" + name) for name in sorted(os.listdir("/proc/self/ns"))]
+    print("HERE", os.environ["MODICUM_TASK_ID"], status, spaces, flush=True)
+    time.sleep(600)
+"""
+LOOK = """
+import os
+status = [line for line in open("/proc/self/status") if line.startswith(("Seccomp:", "NoNew", "Cap"))]
+print(status, [os.readlink("/proc/self/ns/" + name) for name in sorted(os.listdir("/proc/self/ns"))])
+"""
+
+
+@pytest.mark.timeout(600)  # the first one builds its image
+def test_commands_and_a_terminal(installation: Installation) -> None:
+    program = installation.home / "entered.py"
+    program.write_text(PROGRAM)
+    program.chmod(0o644)
+    client = installation.start("run", "-q", str(program))
+    try:
+        assert client.stdout is not None
+        here = client.stdout.readline()
+        assert here.startswith("HERE"), here
+        _, container, rights = here.split(" ", 2)
+        done = installation.run("container", "exec", container, "python3", "-c", LOOK)
+        assert done.stdout == rights
+        assert "Seccomp:\\t2" in rights
+        assert "NoNewPrivs:\\t1" in rights
+        _sit_at(installation, container)
+        listed = json.loads(installation.run("container", "list", "--json").stdout)
+        assert [each["container_id"] for each in listed] == [container]
+    finally:
+        client.send_signal(signal.SIGINT)
+        client.communicate(timeout=30)
+
+
+def _sit_at(installation: Installation, container: str) -> None:
+    """Use a shell on a terminal, then go away without a word: nothing of it stays."""
+    person, tty = pty.openpty()
+    termios.tcsetwinsize(tty, (31, 77))
+    os.chmod(os.ttyname(tty), 0o666)
+    argv = installation.argv("container", "exec", container, "bash", "--norc")
+    client = subprocess.Popen(argv, stdin=tty, stdout=tty, stderr=tty, start_new_session=True)
+    os.write(person, b"tty; stty size; sleep 54321 & jobs -l\n")
+    seen = ""
+    while "Running" not in seen:
+        seen += os.read(person, 65536).decode()
+    assert "/dev/pts/0\r\n31 77\r\n" in seen, seen
+    assert _commands(installation, "sleep 54321")
+    client.kill()
+    client.wait()
+    wait_until(lambda: not _commands(installation, "sleep 54321"), lambda: "the shell's job lives on")
+    os.close(person)
+    os.close(tty)
+
+
+def _commands(installation: Installation, words: str) -> list[str]:
+    return [command for command in installation.processes().values() if command == words]
