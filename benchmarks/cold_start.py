@@ -26,7 +26,7 @@ def measure(setting: Setting) -> Report:
         raise SystemExit("The floor of cold starts is measured as root only.")
     ours = setting.modicum()
     with tempfile.TemporaryDirectory(prefix="modicum-floor-") as folder:
-        floor = _bare_runtime(_cold_call(ours)["python"], folder)
+        floor = bare_runtime(_cold_call(ours)["python"], folder)
         rounds = in_turn(max(10, setting.rounds), {"ours": lambda: _cold_call(ours), "floor": lambda: _bare_run(floor)})
         floor.close()  # and its mounts with it
     ours.close()
@@ -57,7 +57,8 @@ def _cold_call(ours: Side) -> dict[str, Any]:
             return found
 
 
-def _bare_runtime(python: str, folder: str) -> Side:
+def bare_runtime(python: str, folder: str) -> Side:
+    """Start the bare runtime's side, on the layers of a built image with this Python."""
     home = Path(os.environ.get("MODICUM_HOME", "~/.modicum")).expanduser()
     interpreter = next(home.glob(f"node/layers/im-*/usr/**/bin/python{python}"))
     base_layer = interpreter.relative_to(home).parts[:3]

@@ -30,6 +30,7 @@ BENCHMARKS = (
     "upload",
     "rebuild",
     "cold_start",
+    "executing",
 )
 
 

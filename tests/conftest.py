@@ -6,30 +6,46 @@ Where two processes run the tests, those that share a server or a home run in on
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parent
 MARKED = {"sim", "conformance", "processes", "real", "guest"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, and with those that it is to run beside."""
+    """Mark each test with its tier."""
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in MARKED:
             item.add_marker(tier)
-        item.add_marker(pytest.mark.xdist_group(_company(tier, item)))
 
 
-def _company(tier: str, item: pytest.Item) -> str:
-    """Return the name of the group that a test runs with: whose homes it uses, its server's, or its file's."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Hand tests out in groups."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return Scheduling(config, log)
+
+
+def group(nodeid: str) -> str:
+    """Return what a test shares with others: a person's homes and their images, a server, or its file's fixtures."""
+    path, _, name = nodeid.partition("::")
+    tier = path.split("/")[1]
     if tier == "real":
-        parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-        return str(parameters.get("person", "root"))
-    return tier if tier == "processes" else item.path.stem
+        return "real, ordinary" if "ordinary" in name.partition("[")[2] else "real, root"
+    return tier if tier == "processes" else path
 
 
 # How long an example takes says how busy the machine is.

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness import seconds, serve
@@ -37,7 +38,47 @@ def main(folder: Path, lower: str) -> None:
     def run() -> float:
         return seconds(lambda: subprocess.run(command, check=True, stdin=subprocess.DEVNULL))
 
-    serve({"run": run})
+    state = ("--root", str(folder / "state"))
+    held = Held(folder, config, state)
+
+    def execute() -> float:
+        held.begin()
+        words = ["crun", *state, "--cgroup-manager", "disabled", "exec", held.NAME, "true"]
+        return seconds(lambda: subprocess.run(words, check=True, stdin=subprocess.DEVNULL))
+
+    serve({"run": run, "execute": execute})
+    held.end()
+
+
+class Held:
+    """A container that stays, for commands to be executed in."""
+
+    NAME = "modicum-floor-held"
+
+    def __init__(self, folder: Path, config: dict[str, Any], state: tuple[str, ...]) -> None:
+        self._folder = folder / "held"
+        root = {**config["root"], "path": str(folder / "rootfs")}
+        self._config = {**config, "root": root, "process": {**config["process"], "args": ["sleep", "100000"]}}
+        self._state = state
+        self._container: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Start it, once."""
+        if self._container is not None:
+            return
+        self._folder.mkdir()
+        (self._folder / "config.json").write_text(json.dumps(self._config))
+        command = ["crun", *self._state, "run", "--bundle", str(self._folder), self.NAME]
+        self._container = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        asked = ["crun", *self._state, "state", self.NAME]
+        while b"running" not in subprocess.run(asked, capture_output=True, check=False).stdout:
+            assert self._container.poll() is None, "the container ended at once"
+
+    def end(self) -> None:
+        """End it, if it was started."""
+        if self._container is not None:
+            subprocess.run(["crun", *self._state, "kill", self.NAME, "KILL"], check=True)
+            self._container.wait()
 
 
 def hide_unified_cgroup() -> None:

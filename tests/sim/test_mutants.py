@@ -77,7 +77,7 @@ MUTANTS = [
     Mutant("the wrong input is charged", "failures", "running = running_in(container)\n", "running = list(container.load.values())[1:]\n"),
     Mutant("a killed container is blamed on its input", "lifecycle", "ExitReason.NODE_LOST, ExitReason.KILLED", "ExitReason.FINISHED"),
     Mutant("inputs have no timeout", "lifecycle", ">= timeout_of(item, pool.spec)", ">= timeout_of(item, pool.spec) + 1e6"),
-    Mutant("a start may take for ever", "deadlines", "return container.born + spec.startup_timeout_s", "return inf"),
+    Mutant("a start may take for ever", "deadlines", "else container.born + spec.startup_timeout_s", "else inf"),
     Mutant("failed starts do not count", "failures", "pool.failures += 1", "pass"),
     Mutant("failed starts are never forgiven", "lifecycle", "pool.failures = pool.broken = 0\n        elif", "pass\n        elif"),
     Mutant("there is no pause after a failed start", "failures", "pool.retry_at = turn.now + _pause(pool.broken)", "pass"),
@@ -245,6 +245,7 @@ def load_unit_modules() -> list[ModuleType]:
         assert spec is not None
         assert spec.loader is not None
         modules.append(importlib.util.module_from_spec(spec))
+        sys.modules[spec.name] = modules[-1]  # dataclasses look for theirs there
         spec.loader.exec_module(modules[-1])
     return modules
 

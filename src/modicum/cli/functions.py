@@ -48,7 +48,7 @@ def info(function: str, as_json: bool) -> None:
     del facts["_inner_server_info"]
     facts |= {name: found["options"].get(name) for name in _SETTINGS}
     facts |= {"variant_of": found["parent"], "current": _current(now)}
-    scheduled = schedules.of({"function": found["function"]})
+    scheduled = _scheduled(found)
     head = {"name": found["name"], "object_id": found["function"], "app_id": found["app"]}
     if as_json:
         runs = schedules.facts(scheduled[0]) if scheduled else {}
@@ -56,6 +56,13 @@ def info(function: str, as_json: bool) -> None:
     else:
         facts["schedule"] = schedules.sentence(scheduled[0]) if scheduled else facts["schedule"]
         _show_info({**head, "app": f"{found['app_name']} ({found['app']})", **facts}, now)
+
+
+def _scheduled(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what there is to say of a function's schedule, nothing of none."""
+    if not found["options"].get("schedule"):
+        return []
+    return list(ask({"t": "schedule.list", "function": found["function"]})["schedules"])
 
 
 def _current(now: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +86,7 @@ def _show_info(facts: dict[str, Any], now: dict[str, Any]) -> None:
         "Methods": facts["method_names"] and ", ".join(facts["method_names"]),
         "CPUs": _asked(facts["cpu"]),
         "Memory": _asked(facts["memory_mib"], " MiB"),
+        "GPUs": " or ".join(f"{kind}:{count}" for kind, count in facts["gpus"]) or None,
         "Disk": _asked(facts["ephemeral_disk_mib"], " MiB"),
         "Containers": f"{_word(facts['min_containers'])} / {_word(facts['max_containers'])} / "
         f"{_word(facts['buffer_containers'])} (min / max / buffer)",
@@ -214,6 +222,8 @@ def _parameters(encoded: str | None, as_json: bool) -> Any:
 def _words(settings: dict[str, Any]) -> str:
     parts = []
     for name, value in settings.items():
+        if name == "gpu":
+            value = " or ".join(f"{each['type']}:{each['count']}" for each in value)
         fields = value if isinstance(value, dict) else {name: value}
         parts += [f"{field}={part}" for field, part in fields.items() if part is not None]
     return ", ".join(parts)

@@ -7,18 +7,11 @@ from typing import Any
 
 from modicum._display import counted
 from modicum.cli import tables
-from modicum.cli.asking import ask
 from modicum.schedule import describe
 
 STATES = {
     "ok": "succeeded", "exception": "failed", "timeout": "timed out", "internal": "failed", "terminated": "cancelled",
 }  # fmt: skip
-
-
-def of(question: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what the server says of schedules."""
-    found: list[dict[str, Any]] = ask({"t": "schedule.list", **question})["schedules"]
-    return found
 
 
 def facts(each: dict[str, Any]) -> dict[str, Any]:

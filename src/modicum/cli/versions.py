@@ -85,7 +85,7 @@ def _publish(header: dict[str, Any], strategy: str) -> None:
 def show_info(name: str, as_json: bool) -> None:
     """Show what there is to know of an app, by its name or id."""
     facts = ask({"t": "app.info", "app": name})
-    scheduled = schedules.of({"apps": [facts["app"]]})
+    scheduled = ask({"t": "schedule.list", "apps": [facts["app"]]})["schedules"]
     written = tables.iso if as_json else tables.moment
     times = {each: None if facts[each] is None else written(facts[each]) for each in _TIMES}
     shown = {

@@ -101,6 +101,7 @@ class Call:
     container: str | None = None
     pieces: int = 0  # of a generator: how many its caller had when he last said so
     begun: bool = False  # of a generator: its caller may have some
+    ahead: int = 0  # of a generator: bytes that its caller was sent since he last said how far he is
     method: str | None = None  # of a class
     parent: str | None = None  # the key of the input that made it
 

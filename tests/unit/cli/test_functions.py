@@ -85,6 +85,19 @@ def test_info_for_scripts(asked: list[Any]) -> None:
     }  # fmt: skip
 
 
+def test_info_of_one_with_a_schedule(asked: list[Any], answers: dict[str, Any]) -> None:
+    schedule = {"cron": "0 9 * * *", "timezone": "UTC"}
+    last = {"call": "fc-1", "created_at": 1e9, "finished_at": None, "state": "running"}
+    answers["function.info"]["options"]["schedule"] = schedule
+    told = {"function": "f", "schedule": schedule, "next_at": 1e9 + 60, "skipped": 0, "last": last}
+    answers["schedule.list"] = {"schedules": [told]}
+    (line,) = [line for line in run("info", "shop/f").output.splitlines() if line.startswith("Schedule")]
+    assert line.startswith("Schedule         Cron('0 9 * * *', UTC), next ") and line.endswith(" running (fc-1)")
+    found = json.loads(run("info", "shop/f", "--json").output)
+    assert (found["schedule"], found["next_run_at"]) == ("Cron('0 9 * * *', UTC)", "2001-09-09T01:47:40Z")
+    assert found["last_run"]["state"] == "running"
+
+
 def test_stats(asked: list[Any]) -> None:
     lines = run("stats", "shop/f", "--since", "2h", "--all-variants").output.splitlines()
     assert lines[0].startswith("fu-1, with 2 variants, ")

@@ -91,7 +91,6 @@ def test_variants_may_have_their_own() -> None:
 
 def test_what_is_declared_must_make_sense() -> None:
     assert read({"MODICUM_GPUS": "H100:8, a100"}).gpus == "H100:8, a100"
-    for wrong in ("H100:", "H100:x", "H100:0", ":2", "any", "H100!:2", "H 100"):
-        if wrong != "H100:":
-            with pytest.raises(ValueError, match="^MODICUM_GPUS: "):
-                read({"MODICUM_GPUS": wrong})
+    for wrong in ("H100:x", "H100:0", ":2", "any", "H100!:2", "H 100"):
+        with pytest.raises(ValueError, match=r"^MODICUM_GPUS: "):
+            read({"MODICUM_GPUS": wrong})

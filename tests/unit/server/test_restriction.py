@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from modicum.server.api.agents import AHEAD_BYTES_MAX, PIECE_BYTES
 from modicum.server.api.router import Router
 from modicum.server.links import CONNECTIONS_MAX, Links
 from modicum.server.main import Server
@@ -110,6 +111,26 @@ async def test_pieces_of_generators_are_marked(assembled: tuple[Server, Parts, R
     await world.tell(agent, {"t": "agent.piece", "key": "fc-1:0", "piece": 0, "end": True}, b"item")
     ((header, _),) = of(world.user.take(), "call.piece")
     assert header["plain"] is True
+
+
+async def test_a_generator_that_keeps_to_no_window_is_ended(assembled: tuple[Server, Parts, Router]) -> None:
+    """What its reader does not take would stay in the server's memory."""
+    world = await begun(assembled)
+    await world.inputs("fc-1", "gen", pieces=0)
+    container, agent, _ = await inside(world, "container")
+    piece = {"t": "agent.piece", "key": "fc-1:0", "end": True}
+    count = AHEAD_BYTES_MAX // ((1 << 20) + PIECE_BYTES)
+    for number in range(2 * count):
+        if number == count:  # its reader is there
+            await world.tell(world.user, {"t": "call.ack", "call": "fc-1", "pieces": number})
+        await world.tell(agent, {**piece, "piece": number}, b"x" * (1 << 20))
+    assert of(world.node.take(), "container.kill") == []
+    assert len(of(world.user.take(), "call.piece")) == 2 * count
+    await world.tell(agent, {**piece, "piece": 2 * count}, b"x" * (1 << 20))
+    assert of(world.user.take(), "call.piece") == []
+    await world.settle()
+    ((header, _),) = of(world.node.take(), "container.kill")
+    assert (header["container"], header["reason"]) == (container, "a generator sent more than its reader takes")
 
 
 async def test_what_keeps_it_from_starting_is_marked(assembled: tuple[Server, Parts, Router]) -> None:

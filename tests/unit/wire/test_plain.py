@@ -153,6 +153,48 @@ for data in {!r}:
     assert (done.stdout.split(), done.stderr) == (["refused"] * 3, "")
 
 
+def deep(levels: int, level: bytes, bottom: bytes = b")") -> bytes:
+    """Return bytes of a set with one member, which has so many levels."""
+    return b"\x80\x05\x8f(" + bottom + level * levels + b"\x90."
+
+
+LEVELS = {"in themselves": b"\x85", "with another": b"K\x01\x86", "with two others": b"NN\x87"}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_a_tuple_too_deep_to_be_hashed_does_not_end_its_reader(name: str) -> None:
+    for levels in (1001, 300_000):
+        with pytest.raises(NotPlain, match="a tuple in it is more than 1000 deep"):
+            plain.loads(deep(levels, LEVELS[name]))
+    (found,) = plain.loads(deep(999, LEVELS[name]))
+    assert isinstance(found, tuple)
+
+
+def test_depth_is_followed_through_the_memo() -> None:
+    step = b"".join(b"0j" + number.to_bytes(4, "little") + b"\x85\x94" for number in range(2000))
+    with pytest.raises(NotPlain, match="a tuple in it is more than 1000 deep"):
+        plain.loads(b"\x80\x05\x8f()\x94" + step + b"\x90.")
+
+
+def test_many_flat_tuples_and_texts_are_not_deep() -> None:
+    for value in (
+        [(n, (n, "t")) for n in range(3000)],
+        "tR" * 5000,
+        {(n,): {(n, n)} for n in range(2000)},
+        [1j, 2j] * 900,
+    ):
+        assert plain.loads(dumps(value)) == value
+    looped: list[Any] = [(n,) for n in range(2000)]
+    looped.append((looped, {(1, 2): (looped,)}))
+    assert len(plain.loads(dumps(looped))) == 2001
+
+
+@given(values)
+@settings(max_examples=30)
+def test_the_depth_of_any_value_can_be_told(value: Any) -> None:
+    plain._check_depth(dumps([value, value]))
+
+
 def raised() -> BaseException:
     try:
         try:

@@ -13,7 +13,7 @@ from modicum.server.records import Container, Function, Output, Sent, split_key
 from modicum.server.specs import agent_spec
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import PAYLOAD_BYTES_MAX, Header
-from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS
+from modicum.wire.messages import AHEAD_BYTES, AHEAD_PIECES, EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS
 
 RUN_S_MAX = 1e7
 
@@ -21,6 +21,13 @@ STATUSES = frozenset({SUCCESS, GENERATOR_DONE, EXCEPTION, INTERNAL})
 """How inputs end in a container; all else the server says itself."""
 
 WHY_CHARS_MAX = 240
+
+PIECE_BYTES = 1024
+"""What a piece of a generator takes beside its payload, about."""
+
+AHEAD_BYTES_MAX = 4 * (AHEAD_BYTES + AHEAD_PIECES * PIECE_BYTES)
+"""An agent keeps to a window of a quarter of this, and sends it twice around a lost connection. What is not read stays
+in our memory, and hostile code keeps to nothing."""
 
 
 def _container(parts: Parts, channel: Channel) -> Container:
@@ -198,6 +205,10 @@ def piece(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Ans
     call = parts.deliveries.calls.get(call_id)
     if call is not None and call.channel is not None and call.container == container.id:
         call.begun = True
+        call.ahead += len(payload) + PIECE_BYTES
+        if call.ahead > AHEAD_BYTES_MAX:
+            parts.fleet.kill(container.id, "a generator sent more than its reader takes")
+            return None
         call.channel.send({"t": "call.piece", "call": call_id, **fields}, payload)
     return None
 

@@ -123,7 +123,7 @@ def resume_pieces(parts: Parts, call: Call) -> None:
     """A generator's caller came back, or its agent did: have the agent send again what the caller does not have."""
     if call.kind != "gen":
         return
-    key = key_of(call.id, 0)
+    key, call.ahead = key_of(call.id, 0), 0
     if call.container is None:  # another server gave it the input
         call.container = next((c.id for c in parts.fleet.containers.values() if key in c.held), None)
     if call.container is not None:
@@ -161,7 +161,7 @@ def acknowledge(parts: Parts, channel: Channel, header: Header, payload: bytes) 
     """A generator's reader is further: that is credit for the generator."""
     call = parts.deliveries.calls.get(header["call"])
     if call is not None and call.container is not None and call.owner == _owner(channel):
-        key = key_of(call.id, 0)
+        key, call.ahead = key_of(call.id, 0), 0
         parts.fleet.tell(call.container, {"t": "piece.ack", "key": key, "pieces": whole(header["pieces"])})
     return None
 
