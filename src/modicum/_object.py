@@ -5,13 +5,12 @@ A class of such objects derives from `NamedObject` and says what it is:
     class Dict(NamedObject):
         kind, prefix = "dict", "di"
 
-Then it has `object_id`, `name`, `hydrate`, `objects` and, from the server, whatever `facts` hold of it.
+Then it has `object_id`, `name` and, from the server, whatever `facts` hold of it; `objects()` makes its manager.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC
 
 from modicum import _blocking
 from modicum._both import both
@@ -363,7 +362,7 @@ def local_time(seconds: float) -> datetime:
     """Return a time since the epoch in the zone of this machine."""
     from datetime import datetime
 
-    return datetime.fromtimestamp(seconds, UTC).astimezone()
+    return datetime.fromtimestamp(seconds).astimezone()
 
 
 __all__ = ["Ephemeral", "Manager", "NamedObject", "ask", "check_name", "new_request", "objects"]
