@@ -18,12 +18,13 @@ from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum._lookup import check_environment, check_id, refuse_client
 from modicum._missing import Explained
 from modicum._types import Generic
-from modicum.exception import Error, InvalidError, NotFoundError, SerializationError
+from modicum.exception import DeserializationError, Error, InvalidError, NotFoundError, SerializationError
 from modicum.wire import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    from collections.abc import Callable
     from datetime import datetime
     from typing import Any, TypeVar
 
@@ -79,6 +80,30 @@ def serialized(value: object, what: str) -> bytes:
             f"{what} cannot be stored: {type(error).__name__}: {error}; store plain data, and make what "
             "cannot be pickled where it is used"
         ) from error
+
+
+def loaded(data: bytes, what: Callable[[], str]) -> Any:
+    """Return the value that bytes are of. Raises `DeserializationError` if it cannot be here; `what` names it then."""
+    try:
+        return values.loads(data)
+    except Exception as error:
+        raise DeserializationError(
+            f"{what()} cannot be loaded here: {type(error).__name__}: {error}; are the packages that its type needs "
+            "installed in this environment?"
+        ) from error
+
+
+def listed(kind: str, count_max: int | None, before: float | None, **more: Any) -> Operation[list[dict[str, Any]]]:
+    """Return what the server knows of the objects that have names, the newest first; `more` is what it is asked for."""
+    found: list[dict[str, Any]] = []
+    while count_max is None or len(found) < count_max:
+        count = PAGE if count_max is None else min(PAGE, count_max - len(found))
+        answer, _ = yield from ask({"t": "object.list", "kind": kind, "count": count, "before": before, **more})
+        found += answer["objects"]
+        if len(answer["objects"]) < count:
+            break
+        before = found[-1]["created_at"]
+    return found
 
 
 class NamedObject(Explained):
@@ -239,17 +264,8 @@ class Manager(Generic[_T]):
         refuse_client(f"{self._kind.__name__}.objects.list", client)
         if max_objects is not None and (not isinstance(max_objects, int) or max_objects < 0):
             raise InvalidError("max_objects cannot be negative")
-        found: builtins.list[_T] = []
-        before = _timestamp(created_before)
-        while max_objects is None or len(found) < max_objects:
-            count = PAGE if max_objects is None else min(PAGE, max_objects - len(found))
-            header = {"t": "object.list", "kind": self._kind.kind, "count": count, "before": before}
-            answer, _ = yield from ask(header)
-            found += [self._kind._known(facts) for facts in answer["objects"]]
-            if len(answer["objects"]) < count:
-                break
-            before = answer["objects"][-1]["created_at"]
-        return found
+        found = yield from listed(self._kind.kind, max_objects, _timestamp(created_before))
+        return [self._kind._known(facts) for facts in found]
 
     @both
     def delete(
