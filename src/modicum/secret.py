@@ -9,6 +9,7 @@ from modicum._both import both
 from modicum._exchange import ConnectionLost, Reconnect, Request
 from modicum._missing import Explained
 from modicum.exception import ExecutionError, InvalidError
+from modicum.wire.messages import SECRET_BYTES_MAX, VARIABLE_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 NAME_CHARS_MAX = 16_384
 VALUE_CHARS_MAX = 32_768
 """Modal's limits."""
-
-VARIABLE_BYTES_MAX = (128 << 10) - 2
-"""The kernel passes no longer `NAME=VALUE` to a program."""
-
-SECRET_BYTES_MAX = 512 << 10
-"""What a secret may have in all: a container's variables, those of its image included, have about a MiB."""
 
 _WRONG_TYPE = "the env_dict argument to Secret has to be a dict[str, Union[str, None]]"
 
