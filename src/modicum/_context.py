@@ -18,8 +18,8 @@ functions: dict[str, dict[str, Any]] = {}
 logs_errors = False
 """In a container: is what inputs raise printed, too? Who calls a deployed app may not look after it."""
 
-interactive = False
-"""In a container: may user code have the terminal of whoever runs the app?"""
+interact: Callable[[], None] | None = None
+"""In a container of an app that runs in interactive mode: gives user code the terminal of whoever runs it."""
 
 restricted = False
 """In a container: may its code not use Modicum?"""

@@ -22,9 +22,9 @@ class _Interact:
                 "Interactivity only works inside a Modal Function's container: call modal.interact() in a function "
                 "that `modicum run -i` runs"
             )
-        from modicum.agent.debugging import interact
-
-        interact("modal.interact()")
+        if _context.interact is None:
+            raise no_terminal("modal.interact()")
+        _context.interact()
 
     async def aio(self) -> None:
         """The same, while the event loop goes on."""
@@ -34,3 +34,11 @@ class _Interact:
 
 
 interact = _Interact()
+
+
+def no_terminal(what: str) -> InvalidError:
+    """Return the error for a debugger where there is no terminal."""
+    return InvalidError(
+        f"Cannot use {what} without running Modal in interactive mode: it needs your terminal. Run the app by "
+        "`modicum run -i`, or by `app.run(interactive=True)` below `modicum.enable_output()`"
+    )

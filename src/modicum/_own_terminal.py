@@ -78,7 +78,7 @@ class Handlers:
 
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
-            signal.signal(number, before)
+            signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 def _handling(handler: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
 import signal
 import subprocess
 import termios
@@ -62,13 +63,10 @@ def _sit_at(installation: Installation, container: str) -> None:
     os.chmod(os.ttyname(tty), 0o666)
     argv = installation.argv("container", "exec", container, "bash", "--norc")
     client = subprocess.Popen(argv, stdin=tty, stdout=tty, stderr=tty, start_new_session=True)
-    seen = ""
-    while "bash-" not in seen:
-        seen += os.read(person, 65536).decode()
+    seen = _see(person, "bash-")
     job = f"sleep {10**6 + client.pid}"
     os.write(person, f"tty; stty size; {job} & jobs -l\n".encode())
-    while "Running" not in seen:
-        seen += os.read(person, 65536).decode()
+    seen += _see(person, "Running")
     assert "/dev/pts/0\r\n31 77\r\n" in seen, seen
     wait_until(lambda: _lives(job), lambda: "the shell's job does not run")
     client.kill()
@@ -76,6 +74,16 @@ def _sit_at(installation: Installation, container: str) -> None:
     wait_until(lambda: not _lives(job), lambda: "the shell's job lives on")
     os.close(person)
     os.close(tty)
+
+
+def _see(person: int, words: str) -> str:
+    """Return what is shown on the terminal, up to these words."""
+    seen = ""
+    while words not in seen:
+        readable, _, _ = select.select([person], [], [], 30)
+        assert readable, f"nothing more is shown: {seen!r}"
+        seen += os.read(person, 65536).decode()
+    return seen
 
 
 def _lives(words: str) -> bool:

@@ -26,32 +26,19 @@ if TYPE_CHECKING:
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _WAITING = tuple(os.path.join(os.path.dirname(os.__file__), name) for name in ("asyncio/", "selectors", "threading"))
 
-debugging: Debugging | None = None
-"""This container's, if its app runs in interactive mode."""
-
 
 def prepare(agent: Agent, term: str) -> None:
     """Make all ready before the user's module is imported. On the main thread."""
-    global debugging
     _lead_session()
     os.environ["TERM"] = term
     debugging = Debugging(agent)
-    _context.interactive = True
+    _context.interact = debugging.begin
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGQUIT, _interrupt)
     signal.signal(signal.SIGHUP, lambda number, frame: None)  # not ignored, which would be inherited
     keyboard: Any = io.BufferedReader(_Keyboard(debugging))
     sys.stdin = io.TextIOWrapper(keyboard, encoding="utf-8", errors="surrogateescape")
     output.at_end = debugging.leave
-
-
-def interact(what: str) -> None:
-    """Give user code the terminal at its own request. Raises `InvalidError` where there is none to be had."""
-    if debugging is None:
-        from modicum.agent.endings import no_terminal
-
-        raise no_terminal(what)
-    debugging.begin()
 
 
 def _lead_session() -> None:

@@ -35,20 +35,12 @@ def failure(error: BaseException) -> tuple[str, bytes]:
 
     if isinstance(error, BlobLost):
         return INTERNAL, str(error).encode()
-    if type(error).__name__ == "BdbQuit" and not _context.interactive:
+    if type(error).__name__ == "BdbQuit" and _context.interact is None:
+        from modicum._interact import no_terminal
+
         error = no_terminal("pdb").with_traceback(error.__traceback__)
     log_error(error)
     return EXCEPTION, dump_exception(error)
-
-
-def no_terminal(what: str) -> BaseException:
-    """Return the error for a debugger where there is no terminal."""
-    from modicum.exception import InvalidError
-
-    return InvalidError(
-        f"Cannot use {what} without running Modal in interactive mode: it needs your terminal. Run the app by "
-        "`modicum run -i`, or by `app.run(interactive=True)` below `modicum.enable_output()`"
-    )
 
 
 def log_error(error: BaseException) -> None:

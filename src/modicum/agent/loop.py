@@ -445,7 +445,7 @@ def inputs_at_once(spec: dict[str, Any]) -> int:
 
 
 def _refuse_breakpoint(*args: object, **kwargs: object) -> None:
-    from modicum.agent.endings import no_terminal
+    from modicum._interact import no_terminal
 
     raise no_terminal("breakpoint()")
 

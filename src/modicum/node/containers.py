@@ -128,10 +128,14 @@ class Containers:
     async def usage(self) -> dict[str, dict[str, Any]]:
         """Read what each running container has used since it began."""
         running = {each: each.running for each in self._tracked.values() if each.running is not None}
-        read = await asyncio.gather(*(container.usage() for container in running.values()))
-        now = time.monotonic()
-        there = [(each, usage) for each, usage in zip(running, read) if each.id in self._tracked]
-        return {each.id: _told(each, usage, each.meter.read(usage, now)) for each, usage in there}
+        read = await asyncio.gather(*(each.usage() for each in running.values()), return_exceptions=True)
+        now, told = time.monotonic(), {}
+        for each, usage in zip(running, read):
+            if isinstance(usage, BaseException):
+                print(f"what {each.id} uses could not be read: {usage!r}", flush=True)
+            elif each.id in self._tracked:
+                told[each.id] = _told(each, usage, each.meter.read(usage, now))
+        return told
 
     async def flush(self, container_ids: list[str]) -> None:
         """Return when the server has all that these have written up to now."""

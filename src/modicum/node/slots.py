@@ -119,9 +119,14 @@ class ReadySlot:
             return Usage()
         counted = Usage(**{each.name: answer[each.name] for each in dataclasses.fields(Usage)})
         if counted.cpu_s is None or counted.memory_bytes is None:
-            seen = self._child.used if self._child.ended.done() else usage_of(_processes_in(self._identity))
-            counted = counted.completed_by(seen)
+            counted = counted.completed_by(await self._look())
         return counted
+
+    async def _look(self) -> Usage:
+        """Return what can be seen without a cgroup; in a thread, since there may be thousands of processes."""
+        if self._child.ended.done():
+            return self._child.used
+        return await asyncio.to_thread(lambda: usage_of(_processes_in(self._identity)))
 
     async def release(self) -> None:
         """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""

@@ -16,7 +16,8 @@ from modicum.wire.channel import Channel, RemoteFailure
 from modicum.wire.frames import Header
 from modicum.wire.terminals import WINDOW_BYTES
 
-SESSIONS_MAX = 1024
+SESSIONS_MAX = 128
+"""Each takes up to four descriptors of its node, which may open 1024 where nobody has allowed it more."""
 
 KILLED = 137
 """The exit code of what SIGKILL has ended, as a shell says it."""

@@ -120,7 +120,6 @@ def test_how_an_app_is_run() -> None:
     for parameters, reason in (
         ({"name": "a b"}, "'a b' is no name for an app"),
         ({"environment_name": "test"}, "no environment 'test': all apps are in one, `main`"),
-        ({"interactive": True}, "`interactive` of app.run is not in Modicum yet"),
         ({"client": object()}, "`client` of app.run is not in Modicum yet"),
         ({"detach": "yes"}, "detach must be True or False, not 'yes'"),
     ):

@@ -115,6 +115,13 @@ def _first_shown(wall: datetime, zone: ZoneInfo) -> float:
     return moment
 
 
+def test_a_moment_just_before_is_before() -> None:
+    nine = at("2026-01-01T09:00")
+    times = cron("0 9 * * *", "UTC")
+    assert [times.after(0, moment) for moment in (nine - 1e-3, nine - 2.4e-7)] == [nine, nine]
+    assert times.after(0, nine) == times.after(0, nine + 0.5) == nine + 86_400
+
+
 def test_days_of_months_and_of_weeks() -> None:
     january = at("2026-01-01T00:00") - 1
 

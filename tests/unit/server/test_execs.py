@@ -145,7 +145,7 @@ async def test_ids_and_their_number(scene: Scene) -> None:
         await scene.start(argv=["cat"])
     for number in range(SESSIONS_MAX - 1):
         await scene.start(argv=["cat"], exec=f"ex-{number:08}")
-    with pytest.raises(RemoteFailure, match="1024 commands and interactions are going on"):
+    with pytest.raises(RemoteFailure, match="128 commands and interactions are going on"):
         await scene.start(argv=["cat"], exec="ex-abcdefgh")
 
 

@@ -138,6 +138,46 @@ async def test_a_lost_answer_is_asked_for_again(world: World, queue: str) -> Non
     assert await world.get(queue, 9) == [b"b"]
 
 
+async def test_who_came_back_is_where_it_is(world: World, queue: str) -> None:
+    request, first, second = new_request(), Wire(USER), Wire(USER)
+    await world.put(queue, [b"a"])
+    await world.get(queue, channel=first, receive=False, request=request)
+    await world.get(queue, channel=second, receive=False, request=request, again=True)
+    await world.lose(first)
+    assert await world.length(queue) == 0
+    await world.lose(second)
+    assert await world.get(queue) == [b"a"]
+
+
+async def test_who_is_gone_when_it_comes_out_of_the_store(world: World, queue: str) -> None:
+    lost = Wire(USER)
+    await world.put(queue, [b"a"])
+    taking = asyncio.ensure_future(world.get(queue, channel=lost, receive=False))
+    await asyncio.sleep(0)
+    lost.closed = True
+    await taking
+    await asyncio.sleep(0)
+    await world.settle()
+    assert await world.get(queue) == [b"a"]
+
+
+async def test_what_has_arrived_is_not_kept(world: World, queue: str) -> None:
+    await world.put(queue, [b"a", b"b"])
+    await world.get(queue)
+    await world.put(queue, [b"c"])
+    count = "SELECT count(*) FROM answers WHERE answer != '{}'"
+    kept = await world.parts.database.submit(lambda c: c.exec_driver_sql(count).scalar())
+    assert kept == 0
+
+
+async def test_room_comes_back(world: World, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_line, "BYTES_MAX", 4)
+    await world.put(queue, [b"12", b"34"])
+    await world.get(queue)
+    await world.put(queue, [b"56"])
+    assert await world.get(queue, 9) == [b"34", b"56"]
+
+
 async def test_over_a_killed_server(world: World, queue: str) -> None:
     taking, putting, never = new_request(), new_request(), new_request()
     await world.put(queue, [b"a", b"b"], request=putting)

@@ -277,7 +277,7 @@ async def _cancel(waiter: asyncio.Task[list[bytes]]) -> None:
 
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-OPTIONS = settings(max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=QUIET)
+OPTIONS = settings(max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=QUIET)
 
 TestDicts = Dicts.TestCase
 TestDicts.settings = OPTIONS

@@ -111,7 +111,7 @@ class PlainProcess:
         """Return what it has used up to now."""
         if self._end.done():
             return Usage()
-        return usage_of({self._init.pid, *descendants(self._init.pid)})
+        return await asyncio.to_thread(lambda: usage_of({self._init.pid, *descendants(self._init.pid)}))
 
     def kill(self) -> None:
         """SIGKILL all of it: its init does so when we hang up."""
