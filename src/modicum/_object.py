@@ -376,9 +376,9 @@ class Ephemeral(Generic[_T]):
 
 def local_time(seconds: float) -> datetime:
     """Return a time since the epoch in the zone of this machine."""
-    from datetime import datetime
+    from datetime import datetime, timezone
 
-    return datetime.fromtimestamp(seconds).astimezone()
+    return datetime.fromtimestamp(seconds, timezone.utc).astimezone()  # noqa: UP017 - `datetime.UTC` is of 3.11
 
 
 __all__ = ["Ephemeral", "Manager", "NamedObject", "ask", "check_name", "new_request", "objects"]
