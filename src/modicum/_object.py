@@ -14,7 +14,7 @@ import os
 
 from modicum import _blocking
 from modicum._both import both
-from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum._exchange import ConnectionLost, Reconnect, Request, ask
 from modicum._lookup import check_environment, check_id, refuse_client
 from modicum._missing import Explained
 from modicum._types import Generic
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from modicum._exchange import Operation
-    from modicum.wire.frames import Header
+    from modicum.wire.frames import Frame, Header
 
     _T = TypeVar("_T", bound="NamedObject")
     _Self = TypeVar("_Self", bound="NamedObject")
@@ -45,12 +45,13 @@ def new_request() -> str:
     return "rq-" + os.urandom(11).hex()
 
 
-def ask(header: Header, payload: bytes = b"") -> Operation[tuple[Header, bytes]]:
-    """Return the answer to a request, over as many connections as it takes. Raises what the server answers with."""
+def ask_once(header: Header, payload: bytes = b"") -> Operation[Frame]:
+    """Return the answer to a request that is done once: it is named, and when it is made again that is said."""
+    header = {**header, "request": new_request()}
     while True:
         try:
-            ((answer, data),) = yield Request((header, payload))
-            return answer, data
+            (answer,) = yield Request((header, payload))
+            return answer  # type: ignore[no-any-return]
         except ConnectionLost:
             yield Reconnect()
             header = {**header, "again": True}
@@ -381,4 +382,4 @@ def local_time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc).astimezone()  # noqa: UP017 - `datetime.UTC` is of 3.11
 
 
-__all__ = ["Ephemeral", "Manager", "NamedObject", "ask", "check_name", "new_request", "objects"]
+__all__ = ["Ephemeral", "Manager", "NamedObject", "ask_once", "check_name", "new_request", "objects"]

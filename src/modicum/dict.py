@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modicum import _blobs
 from modicum._both import both, both_iter
-from modicum._exchange import ConnectionLost, Item, Reconnect, Request
-from modicum._object import Ephemeral, NamedObject, ask, loaded, local_time, new_request, objects, serialized
+from modicum._exchange import ConnectionLost, Item, Reconnect, Request, ask
+from modicum._object import Ephemeral, NamedObject, ask_once, loaded, local_time, new_request, objects, serialized
 from modicum._old_names import Dropped, Refused, Renamed, accepts, say
 from modicum.exception import InvalidError, NotFoundError, RequestSizeError
 from modicum.wire import values
@@ -129,7 +129,7 @@ class Dict(NamedObject):
     @both
     def clear(self) -> Operation[None]:
         """Take all entries out."""
-        yield from ask({"t": "dict.clear", "dict": (yield from self.ready()), "request": new_request()})
+        yield from ask_once({"t": "dict.clear", "dict": (yield from self.ready())})
 
     @both
     def get(self, key: Any, default: Any | None = None) -> Operation[Any]:
@@ -235,9 +235,9 @@ class Dict(NamedObject):
         return bool(answer["found"])
 
     def _pop(self, key: Any) -> Operation[tuple[bool, Any]]:
-        header = {"t": "dict.pop", "dict": (yield from self.ready()), "request": new_request()}
+        header = {"t": "dict.pop", "dict": (yield from self.ready())}
         data = _key(key)
-        answer, payload = yield from ask(header, data)
+        answer, payload = yield from ask_once(header, data)
         if not answer["found"]:
             return False, None
         if answer["blob"] is not None:

@@ -6,7 +6,7 @@ import os
 
 from modicum import _context
 from modicum._both import both
-from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum._exchange import ask_all
 from modicum._missing import Explained
 from modicum.exception import ExecutionError, InvalidError
 from modicum.wire.messages import SECRET_BYTES_MAX, VARIABLE_BYTES_MAX
@@ -148,15 +148,9 @@ def create(secrets: Sequence[Secret]) -> Operation[list[str]]:
     """Have the server keep secrets; return their ids, in order. What is kept already is kept once."""
     ours = [each for each in dict.fromkeys(secrets) if not each.is_elsewhere]
     messages = [({"t": "secret.create"}, each.text().encode()) for each in ours]
-    while messages:
-        try:
-            answers = yield Request(*messages)
-        except ConnectionLost:
-            yield Reconnect()
-            continue
-        for each, (header, _) in zip(ours, answers):
+    if messages:
+        for each, (header, _) in zip(ours, (yield from ask_all(*messages))):
             each.set_created(header["secret"])
-        break
     return [each.object_id for each in secrets]
 
 
