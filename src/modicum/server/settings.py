@@ -81,7 +81,7 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
     for each in fields(Settings):
         name = f"MODICUM_{each.name.upper()}"
         if name in environment:
-            kind: Any = _flag if each.default is True else type(each.default)
+            kind: Any = _flag if isinstance(each.default, bool) else type(each.default)
             try:
                 values[each.name] = kind(environment[name])
             except ValueError:

@@ -199,6 +199,16 @@ async def test_who_sends_more_than_his_credit_is_hung_up_on(scene: Scene) -> Non
     assert WINDOW_BYTES == 4 * 65536
 
 
+async def test_what_needs_no_credit_does_not_pile_up_at_the_user(scene: Scene) -> None:
+    await scene.start(argv=["cat"])
+    scene.say(scene.user, "exec.input", b"12")
+    scene.say(scene.node, "exec.output", b"", stream="stdout")
+    for _ in range(3):
+        scene.say(scene.node, "exec.ack", bytes=1)
+    scene.say(scene.node, "exec.ack", bytes=0)
+    assert [header["bytes"] for header, _ in scene.user.take()] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("who", "kind", "fields"),
     [

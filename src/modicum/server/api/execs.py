@@ -134,25 +134,28 @@ def _from_user(parts: Parts, session: Session, header: Header, payload: bytes) -
         case "exec.signal":
             parts.execs.to_far(session, {"t": "exec.signal", "signal": _signal(header["signal"])})
         case "exec.ack":
-            count = whole(header["bytes"])
-            session.output_ahead = max(0, session.output_ahead - count)
+            count = min(whole(header["bytes"]), session.output_ahead)
+            session.output_ahead -= count
             parts.execs.to_far(session, {"t": "exec.ack", "bytes": count})
         case other:
             raise ValueError(f"{other} comes from the other end")
 
 
 def _from_far(parts: Parts, session: Session, header: Header, payload: bytes) -> None:
+    """Pass on what a node or an agent says. What carries nothing is dropped: no credit would bound it."""
     match header["t"]:
         case "exec.output":
             if header["stream"] not in STREAMS:
                 raise ValueError(f"{header['stream']!r} is no stream")
-            parts.execs.to_user(session, {"t": "exec.output", "stream": header["stream"]}, payload)
+            if payload:
+                parts.execs.to_user(session, {"t": "exec.output", "stream": header["stream"]}, payload)
         case "exec.ended":
             parts.execs.end(session, _ending(parts, session, header))
         case "exec.ack":
-            count = whole(header["bytes"])
-            session.input_ahead = max(0, session.input_ahead - count)
-            parts.execs.to_user(session, {"t": "exec.ack", "bytes": count})
+            count = min(whole(header["bytes"]), session.input_ahead)
+            session.input_ahead -= count
+            if count:
+                parts.execs.to_user(session, {"t": "exec.ack", "bytes": count})
         case other:
             raise ValueError(f"{other} comes from the other end")
 
