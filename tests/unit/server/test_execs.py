@@ -199,6 +199,18 @@ async def test_who_sends_more_than_his_credit_is_hung_up_on(scene: Scene) -> Non
     assert WINDOW_BYTES == 4 * 65536
 
 
+async def test_who_says_nothing_without_end_is_not_passed_on(scene: Scene) -> None:
+    """Nothing of it is credit, and a user who does not read would have it pile up here."""
+    await scene.start(argv=["cat"])
+    scene.say(scene.user, "exec.input", b"xy")
+    scene.say(scene.node, "exec.ack", bytes=0)
+    scene.say(scene.node, "exec.ack", bytes=3)
+    scene.say(scene.node, "exec.ack", bytes=1)
+    with pytest.raises(RemoteFailure, match="0 bytes of 'stdout' are no output"):
+        scene.say(scene.node, "exec.output", stream="stdout")
+    assert scene.user.take() == [({"t": "exec.ack", "bytes": 2, "exec": EXEC}, b"")]
+
+
 @pytest.mark.parametrize(
     ("who", "kind", "fields"),
     [

@@ -144,15 +144,16 @@ def _from_user(parts: Parts, session: Session, header: Header, payload: bytes) -
 def _from_far(parts: Parts, session: Session, header: Header, payload: bytes) -> None:
     match header["t"]:
         case "exec.output":
-            if header["stream"] not in STREAMS:
-                raise ValueError(f"{header['stream']!r} is no stream")
+            if header["stream"] not in STREAMS or not payload:
+                raise ValueError(f"{len(payload)} bytes of {header['stream']!r} are no output")
             parts.execs.to_user(session, {"t": "exec.output", "stream": header["stream"]}, payload)
         case "exec.ended":
             parts.execs.end(session, _ending(parts, session, header))
         case "exec.ack":
-            count = whole(header["bytes"])
-            session.input_ahead = max(0, session.input_ahead - count)
-            parts.execs.to_user(session, {"t": "exec.ack", "bytes": count})
+            count = min(whole(header["bytes"]), session.input_ahead)
+            session.input_ahead -= count
+            if count:  # hostile code may say it without end, and its user need not read
+                parts.execs.to_user(session, {"t": "exec.ack", "bytes": count})
         case other:
             raise ValueError(f"{other} comes from the other end")
 
