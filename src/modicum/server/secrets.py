@@ -62,6 +62,8 @@ class Secrets:
                 f"all secrets together have more than {KEPT_BYTES_MAX:,} bytes; what nothing names goes after an hour",
             )
         kept = StoredSecret(secret_id, None, content, time.time())
+        if known is not None:
+            self._known[secret_id] = kept  # a sweep that goes on meanwhile leaves it alone
         await self._database.submit(stored.add(kept))
         self._known[secret_id] = kept
         return secret_id

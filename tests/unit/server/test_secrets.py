@@ -236,6 +236,18 @@ class TestGarbage:
         await world.tell(world.user, over)
         assert await self.left(world) == {made[1]}
 
+    async def test_what_is_asked_for_again_during_a_sweep_stays(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = await create(world, {"A": "1"})
+        monkeypatch.setattr(secrets_, "UNUSED_KEPT_S", 3600.0)
+        known = world.parts.secrets._known
+        known[one] = known[one]._replace(asked_at=0.0)
+        sweeping = asyncio.ensure_future(world.parts.secrets.sweep([]))
+        await asyncio.sleep(0)
+        await asyncio.gather(sweeping, create(world, {"A": "1"}))
+        assert await self.left(world) == {one}
+
     async def test_what_was_asked_for_just_now_stays(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         one = await create(world, {"A": "1"})
         monkeypatch.setattr(secrets_, "UNUSED_KEPT_S", 3600.0)
