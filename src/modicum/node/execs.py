@@ -82,9 +82,7 @@ class Execs:
             session.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(
-        self, session: _Session, host: Host, header: dict[str, Any], begun: asyncio.Future[None]
-    ) -> None:
+    async def _follow(self, session: _Session, host: Host, header: dict[str, Any], begun: asyncio.Future[None]) -> None:
         try:
             if not await _begin(session, host, header, begun):
                 return
