@@ -98,6 +98,10 @@ async def test_a_key_that_is_lost_or_another(world: World, tmp_path: Path) -> No
     (tmp_path / "secrets.key").unlink()
     with pytest.raises(RemoteFailure, match=r"secrets\.key is gone, without which no secret can be read"):
         later.variables([one])
+    (tmp_path / "secrets.key").mkdir()
+    with pytest.raises(RemoteFailure, match=r"secrets\.key cannot be read: Is a directory"):
+        later.variables([one])
+    (tmp_path / "secrets.key").rmdir()
     assert not (tmp_path / "secrets.key").exists(), "a new one would read none of them"
 
 
