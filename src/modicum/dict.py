@@ -151,6 +151,8 @@ class Dict(NamedObject):
     @both
     def update(self, other: Mapping[Any, Any] | None = None, /, **kwargs: Any) -> Operation[None]:
         """Put the entries of a mapping, and named ones: all at once, 10,000 at the most."""
+        if other is not None and not hasattr(other, "keys"):
+            raise InvalidError(f"Dict.update takes a mapping, not {type(other).__name__}: make one of it, dict(…)")
         entries = {} if other is None else {key: other[key] for key in other.keys()}  # noqa: SIM118 - a mapping
         yield from self._update({**entries, **kwargs}, skip=False)
 

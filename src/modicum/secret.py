@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modicum import _context
+from modicum import _context, _remarks
 from modicum._both import both
 from modicum._exchange import ask_all
 from modicum._missing import Explained
@@ -223,12 +223,7 @@ def _read_dotenv(path: Any, filename: str) -> dict[str, str]:
         raise InvalidError(f"Secret.from_dotenv: there is no {start}")
     found = _find_above(start, filename)
     if found is None:
-        import warnings
-
-        from modicum._old_names import stack_depth
-
-        text = f"Secret.from_dotenv: there is no file {filename!r} in {start} or above it; the secret is empty"
-        warnings.warn(text, stacklevel=stack_depth())
+        _remarks.say(f"Secret.from_dotenv: there is no file {filename!r} in {start} or above it; the secret is empty")
         return {}
     return checked({name: value or "" for name, value in dotenv_values(found).items()})
 

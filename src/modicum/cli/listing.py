@@ -38,8 +38,8 @@ def list_apps(limit: int, as_json: bool) -> None:
             "containers": each["containers"],
             "created_at": written(each["created_at"]),
             "stopped_at": None if each["ended_at"] is None else written(each["ended_at"]),
-            "next_run_at": schedules.soonest(each["schedules"], written),
-            "last_run": schedules.latest(each["schedules"], written),
+            "next_run_at": schedules.soonest(each.get("schedules", []), written),
+            "last_run": schedules.latest(each.get("schedules", []), written),
         }
         for each in _apps()
     ]

@@ -162,7 +162,7 @@ def _like(app: App, model: Function[Any, Any, Any]) -> Function[Any, Any, Any]:
 
 def _chosen(reference: str, module: bool) -> Function[Any, Any, Any]:
     """Return the function that a reference names, for a method that of its class."""
-    target = choose(load(reference, module), with_entrypoints=False)
+    target = choose(load(reference, module), verb="shell")
     if isinstance(target, Method):
         return target.cls._service
     assert isinstance(target, Function)

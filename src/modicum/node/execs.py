@@ -54,17 +54,15 @@ class Execs:
         if name in self._commands:
             raise RemoteFailure("conflict", f"there is a session {name} already")
         session = self._commands[name] = _Session(name, self._send)
-        try:
-            await session.start(host, header)
-        except RuntimeFailure as failure:
-            del self._commands[name]
-            raise RemoteFailure("exec_failed", str(failure)) from failure
-        except BaseException:
-            del self._commands[name]
-            raise
-        task = asyncio.ensure_future(self._follow(session, host))
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(self._follow(session, host, header, begun))
         self._tasks.add(task)  # ends with the command, which close() ends
         task.add_done_callback(self._tasks.discard)
+        # Who asked may be gone before it has begun: what is half begun cannot be ended, so it is begun all the same.
+        try:
+            await asyncio.shield(begun)
+        except RuntimeFailure as failure:
+            raise RemoteFailure("exec_failed", str(failure)) from failure
 
     def take(self, header: Header, payload: bytes) -> None:
         """Take a message about one of them. One that has ended meanwhile is nothing unusual."""
@@ -84,8 +82,10 @@ class Execs:
             session.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, session: _Session, host: Host) -> None:
+    async def _follow(self, session: _Session, host: Host, header: dict[str, Any], begun: asyncio.Future[None]) -> None:
         try:
+            if not await _begin(session, host, header, begun):
+                return
             ended = await session.run()
             message: Header = {"t": "exec.ended", "exec": session.name, "code": ended.code, "detail": ended.detail}
             if ended.signal is not None:
@@ -95,6 +95,22 @@ class Execs:
             self._send(message, b"")
         finally:
             del self._commands[session.name]
+
+
+async def _begin(session: _Session, host: Host, header: dict[str, Any], begun: asyncio.Future[None]) -> bool:
+    """Execute a command; tell whoever waits, and return, whether it has begun."""
+    try:
+        await session.start(host, header)
+    except BaseException as failure:
+        if not begun.cancelled():
+            begun.set_exception(failure)
+            begun.exception()  # whoever asked may be gone
+        if not isinstance(failure, Exception):
+            raise
+        return False
+    if not begun.cancelled():
+        begun.set_result(None)
+    return True
 
 
 async def _ends(host: Host) -> bool:

@@ -188,7 +188,7 @@ class Queues:
         known = self._given.get(request)
         if known is not None and known[1].channel is channel:
             self._unfollow(known[1])
-            known[0].received.append(request)
+            self._queues.get(known[0].of.id, known[0]).received.append(request)
 
     def give_back(self, request: str, channel: Channel) -> None:
         """Whoever asked does not want it any longer; what he was given meanwhile goes back."""
@@ -263,8 +263,9 @@ class Queues:
             return
         self._unfollow(take)
         if take.phase is Phase.GIVEN and not queue.of.gone.is_set():
-            queue.desk.give_back(take)
-            self._go_on(queue)
+            present = self._open(queue.of)  # it may have been read again since
+            present.desk.give_back(take)
+            self._go_on(present)
 
     def _follow(self, queue: Queue, take: Take, channel: Channel) -> None:
         self._unfollow(take)
@@ -375,7 +376,7 @@ class Queues:
         empty.take_over(queue.lines)
         queue.lines = empty
         for theirs, take in self._given.values():
-            if theirs is queue:
+            if theirs.of is queue.of:
                 take.expires_at = 0.0  # what was given before does not come back
         _resolve(result, None)
 

@@ -67,6 +67,8 @@ class Secrets:
                 "resource_exhausted",
                 f"all secrets together have more than {KEPT_BYTES_MAX:,} bytes; what nothing names goes after an hour",
             )
+        if known is not None:
+            self._known[secret_id] = kept  # a sweep that goes on meanwhile leaves it alone
         await self._database.submit(stored.add(kept))
         self._bytes += 0 if secret_id in self._known else _size(kept)
         self._known[secret_id] = kept
@@ -118,13 +120,17 @@ class Secrets:
                 raise RemoteFailure(
                     "internal", f"{self._path} is gone, without which no secret can be read: restore it"
                 ) from None
+        except OSError as error:
+            raise RemoteFailure("internal", f"{self._path} cannot be read: {error.strerror}") from error
         self._make_key()
         return self._read_key()
 
     def _read_key(self) -> bytes:
         handle = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(handle, "rb") as file:
-            key = file.read()
+        try:
+            key = os.read(handle, KEY_BYTES + 1)
+        finally:
+            os.close(handle)
         if len(key) != KEY_BYTES:
             raise RemoteFailure("internal", f"{self._path} holds no key of {KEY_BYTES} bytes: restore it")
         return key

@@ -11,7 +11,6 @@ import pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 TYPES = "None, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range and slice"
@@ -33,17 +32,36 @@ _COUNTED = {1: "\x8cC\x8a", 4: "XB\x8b", 8: "\x8d\x8e\x96"}
 """Instructions whose argument follows its own length, by how many bytes that has."""
 
 _STOP = ord(".")
+_LONG = b"\x8a\x8b"
 _SKIP = bytes(next((size for size, names in _FIXED.items() if chr(code) in names), 255) for code in range(256))
 _LENGTH = bytes(next((size for size, names in _COUNTED.items() if chr(code) in names), 0) for code in range(256))
 
 DEPTH_MAX = 1000
 """No pickler makes a deeper tuple without help."""
 
-_NESTING = (b"\x85", b"\x86", b"\x87", b"t", b"R")
-"""What puts things into a tuple, or into a slice or a range, which are hashed like one."""
+HASHED_MAX = 1 << 26
+"""So many parts all keys and members of sets may have together, beyond the bytes that there are: a tuple that has
+another in it twice, which has another in it twice, is short, and takes for ever to be hashed. Nothing stops that.
+"""
 
-_SIMPLE = frozenset(map(ord, ")]}N\x88\x89\x8fKMJG\x8cC\x8aXB\x8b\x8d\x8e\x96"))
-"""What makes something that holds nothing yet."""
+_Thing = tuple[int, int, str]
+"""What is on the stack: how deep it is as a tuple, of how many parts its hash is made, and which instruction made it,
+if that is something to be filled. Lists and sets hash nothing; what a frozenset was hashed to, it remembers.
+"""
+
+_SIMPLE: _Thing = (0, 1, "")
+_MAKES: list[_Thing | None] = [
+    (0, 1, chr(code))
+    if chr(code) in "]}\x8f"
+    else _SIMPLE
+    if chr(code) in ")N\x88\x89KMJG\x8cCXB\x8d\x8e\x96"
+    else None
+    for code in range(256)
+]
+"""By instruction, what it puts on the stack without a look at what is there."""
+
+_FILLS = {"a": "]", "e": "]", "s": "}", "u": "}", "\x90": "\x8f"}
+"""What may be filled by an instruction: slices of lists take more memory than the bytes have."""
 
 
 class NotPlain(Exception):
@@ -70,90 +88,88 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _look_through(data: bytes | bytearray) -> None:
-    """Raise `NotPlain` unless all instructions are plain ones, their arguments are there, and no tuple is too deep."""
-    if sum(map(data.count, _NESTING)) > DEPTH_MAX:  # letters of texts among them
-        _check_depth(data)
-    else:
-        for _ in _instructions(data):
-            pass
-
-
-def _instructions(data: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray]]:
-    """Yield each instruction before the last with what follows it, where that has a fixed size."""
-    place, end = 0, len(data)
+    """Raise `NotPlain` unless all instructions are plain ones, their arguments are there, and no hash is too much."""
+    place, end, stack = 0, len(data), _Stack(len(data))
+    push = stack.things.append
     try:
         while (code := data[place]) != _STOP:
             place += 1
             size = _SKIP[code]
-            if size != 255:
-                yield code, data[place : place + size]
-                place += size
-            elif width := _LENGTH[code]:
-                place += width + int.from_bytes(data[place : place + width], "little")
-                yield code, b""
+            if size == 255:
+                width = _LENGTH[code]
+                if not width:
+                    raise NotPlain("there is an object in it that is of no built-in type")
+                size = width + int.from_bytes(data[place : place + width], "little")
+            if place + size > end:
+                raise NotPlain("it is cut short")
+            if (made := _MAKES[code]) is not None:
+                push(made)
+            elif code in _LONG:
+                push((0, size, ""))
             else:
-                raise NotPlain("there is an object in it that is of no built-in type")
-            if place > end:
-                raise IndexError
+                stack.take(chr(code), data[place : place + size])
+            place += size
     except IndexError:
-        raise NotPlain("it is cut short") from None
+        raise NotPlain("it is cut short" if place >= end else "its instructions are in a wrong order") from None
 
 
-def _check_depth(data: bytes | bytearray) -> None:
-    """Raise `NotPlain` for a tuple so deep that hashing it would overrun the stack: nothing stops that."""
-    depths = _Depths()
-    for code, argument in _instructions(data):
-        if code in _SIMPLE:
-            depths.stack.append(0)
-            continue
-        try:
-            depths.take(chr(code), argument)
-        except IndexError:
-            raise NotPlain("its instructions are in a wrong order") from None
+class _Stack:
+    """What an unpickler has on its stack and in its memo."""
 
-
-class _Depths:
-    """What an unpickler has on its stack and in its memo, as how deep each tuple is. Lists and sets hash nothing."""
-
-    def __init__(self) -> None:
-        self.stack: list[int] = []
+    def __init__(self, size: int) -> None:
+        self.things: list[_Thing] = []
         self._marks: list[int] = []
-        self._memo: list[int] = []
+        self._memo: list[_Thing] = []
+        self._to_hash = HASHED_MAX + size
 
     def take(self, name: str, argument: bytes | bytearray) -> None:
-        """Follow an instruction. Raises `IndexError` if it cannot be where it is."""
+        """Follow an instruction. Raises `IndexError` if it cannot be where it is, and `NotPlain`."""
         if name == "(":
-            self._marks.append(len(self.stack))
+            self._marks.append(len(self.things))
         elif name in "\x85\x86\x87t":
-            self._nest(self._marks.pop() if name == "t" else len(self.stack) - ord(name) + 0x84)
+            self._nest(self._marks.pop() if name == "t" else len(self.things) - ord(name) + 0x84)
         elif name == "R":
-            self._nest(len(self.stack) - 2)
+            self._nest(len(self.things) - 2)
         elif name == "\x94":
-            self._memo.append(self.stack[-1])
+            self._memo.append(self.things[-1])
         elif name in "hj":
-            self.stack.append(self._memo[int.from_bytes(argument, "little")])
-        elif name in "aeus\x900\x31":
-            self._drop(name)
-        elif name in "\x91\x93":
-            del self.stack[self._marks.pop() if name == "\x91" else -2 :]
-            self.stack.append(0)
+            self.things.append(self._memo[int.from_bytes(argument, "little")])
+        elif name in _FILLS:
+            self._fill(name)
+        elif name == "\x91":
+            first = self._marks.pop()
+            self._hash(self.things[first:])
+            self.things[first:] = [_SIMPLE]
+        elif name == "\x93":
+            self.things[-2:] = [_SIMPLE]
+        elif name == "1" or (name == "0" and self._marks and self._marks[-1] == len(self.things)):
+            del self.things[self._marks.pop() :]
+        elif name == "0":
+            self.things.pop()
 
     def _nest(self, first: int) -> None:
-        if not 0 <= first <= len(self.stack):
+        if not 0 <= first <= len(self.things):
             raise IndexError
-        depth = 1 + max(self.stack[first:], default=0)
-        if depth > DEPTH_MAX:
+        parts = self.things[first:]
+        depth = 1 + max((part[0] for part in parts), default=0)
+        if depth > DEPTH_MAX:  # hashing it would overrun the stack
             raise NotPlain(f"a tuple in it is more than {DEPTH_MAX} deep")
-        self.stack[first:] = [depth]
+        self.things[first:] = [(depth, 1 + sum(part[1] for part in parts), "")]
 
-    def _drop(self, name: str) -> None:
-        if name == "0" and self._marks and self._marks[-1] == len(self.stack):
-            self._marks.pop()
-        elif name in "a0s":
-            for _ in range(2 if name == "s" else 1):
-                self.stack.pop()
-        else:
-            del self.stack[self._marks.pop() :]
+    def _fill(self, name: str) -> None:
+        first = len(self.things) - {"a": 1, "s": 2}[name] if name in "as" else self._marks.pop()
+        if not 0 < first <= len(self.things):
+            raise IndexError
+        if self.things[first - 1][2] != _FILLS[name]:
+            raise NotPlain("something in it is filled like a list, a dict or a set, and is none")
+        if name != "a" and name != "e":
+            self._hash(self.things[first:] if name == "\x90" else self.things[first::2])
+        del self.things[first:]
+
+    def _hash(self, keys: list[_Thing]) -> None:
+        self._to_hash -= sum(key[1] for key in keys)
+        if self._to_hash < 0:
+            raise NotPlain("what is in its keys and sets is there too often")
 
 
 def text_of_exception(data: bytes | bytearray) -> tuple[str, str]:
@@ -164,11 +180,30 @@ def text_of_exception(data: bytes | bytearray) -> tuple[str, str]:
     records = loads(data)
     try:
         order = _chain(records)
+        _measure([records[place] for place, _ in order])
         texts = [_traceback(records[place], link) for place, link in order]
         last = records[0]
         return f"{last['type']}: {last['text']}", "".join(texts)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise NotPlain("it is no exception") from None
+
+
+TEXT_CHARS_MAX = 16 << 20
+"""No traceback is longer: what is in it once may be named any number of times."""
+
+
+def _measure(records: list[Any]) -> None:
+    """Raise `ValueError` unless records are of texts and numbers of lines, which make up a text that can be shown."""
+    size = 0
+    for record in records:
+        lines = [line for _, line, _, _ in record["frames"]]
+        parts = [part for filename, _, name, source in record["frames"] for part in (filename, name, source)]
+        parts += [record["type"], record["text"], *record["notes"]]
+        if not all(type(line) is int and 0 <= line < 1 << 31 for line in lines if line is not None):
+            raise ValueError("no number of a line")
+        size += sum(map(len, parts)) + 64 * len(parts)
+        if size > TEXT_CHARS_MAX or not all(type(part) is str for part in parts):
+            raise ValueError("no text")
 
 
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"

@@ -267,3 +267,25 @@ async def test_closing_ends_all(scene: Scene) -> None:
     await scene.execs.close()
     assert executed.signals[-1] == signal.SIGKILL
     assert scene.ending() is not None
+
+
+async def test_a_command_that_begins_while_the_server_is_lost_ends(scene: Scene) -> None:
+    """What the runtime does at that moment cannot be stopped half-way: nobody would know of the command."""
+    goes_on = asyncio.Event()
+    execute = scene.host.execute
+
+    async def slowly(command: Command) -> Executed:
+        await goes_on.wait()
+        return await execute(command)
+
+    scene.host.execute = slowly  # type: ignore[method-assign]
+    asking = asyncio.ensure_future(scene.start())
+    await asyncio.sleep(0)
+    asking.cancel()
+    scene.execs.hang_up()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    goes_on.set()
+    await scene.execs.close()
+    assert scene.host.executed.signals[0] == signal.SIGHUP
+    assert scene.host.executed.end.done()

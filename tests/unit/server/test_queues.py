@@ -387,3 +387,21 @@ async def test_queues_that_rest_are_read_again(world: World, queue: str, monkeyp
     await world.length(await world.make("queue", "third"))
     assert queue not in world.parts.queues._queues
     assert (await world.get(queue), await world.get(other)) == ([b"1"], [b"2"])
+
+
+async def test_what_comes_back_to_a_queue_that_was_read_again(
+    world: World, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modicum.server import queues
+
+    lost = Wire(CONTAINER, "ta-1")
+    await world.put(queue, [b"1", b"2"])
+    await world.get(queue, 1, lost, receive=False)
+    await world.settle()
+    monkeypatch.setattr(queues, "LINES_IN_MEMORY_MAX", 0)
+    await world.length(await world.make("queue", "other"))
+    assert queue not in world.parts.queues._queues
+    assert await world.length(queue) == 1
+    await world.lose(lost)
+    assert await world.length(queue) == 2
+    assert await world.get(queue, 9) == [b"1", b"2"]

@@ -98,6 +98,10 @@ async def test_a_key_that_is_lost_or_another(world: World, tmp_path: Path) -> No
     (tmp_path / "secrets.key").unlink()
     with pytest.raises(RemoteFailure, match=r"secrets\.key is gone, without which no secret can be read"):
         later.variables([one])
+    (tmp_path / "secrets.key").mkdir()
+    with pytest.raises(RemoteFailure, match=r"secrets\.key cannot be read: Is a directory"):
+        later.variables([one])
+    (tmp_path / "secrets.key").rmdir()
     assert not (tmp_path / "secrets.key").exists(), "a new one would read none of them"
 
 
@@ -240,6 +244,18 @@ class TestGarbage:
         over = {"t": "app.rollover", "app": "d", "strategy": "rolling", "by": "me", "client": "c"}
         await world.tell(world.user, over)
         assert await self.left(world) == {made[1]}
+
+    async def test_what_is_asked_for_again_during_a_sweep_stays(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = await create(world, {"A": "1"})
+        monkeypatch.setattr(secrets_, "UNUSED_KEPT_S", 3600.0)
+        known = world.parts.secrets._known
+        known[one] = known[one]._replace(asked_at=0.0)
+        sweeping = asyncio.ensure_future(world.parts.secrets.sweep([]))
+        await asyncio.sleep(0)
+        await asyncio.gather(sweeping, create(world, {"A": "1"}))
+        assert await self.left(world) == {one}
 
     async def test_what_was_asked_for_just_now_stays(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         one = await create(world, {"A": "1"})

@@ -176,6 +176,40 @@ def test_depth_is_followed_through_the_memo() -> None:
         plain.loads(b"\x80\x05\x8f()\x94" + step + b"\x90.")
 
 
+BUILTIN = b"\x8c\x08builtins"
+SLICE = BUILTIN + b"\x8c\x05slice\x93K\x00K\x00N\x87R"
+RANGE = BUILTIN + b"\x8c\x05range\x93J\xff\xff\xff\x7f\x85R"
+DOUBLED = b"K\x01\x85\x94" + b"".join(b"h%c\x86\x94" % number for number in range(60))
+"""A tuple of 2 to the power of 60 parts: two of the one before, and so on."""
+
+SMALL_AND_LARGE = {
+    "a range put into a list": b"\x80\x05]" + SLICE + RANGE + b"s.",
+    "ranges put into a list": b"\x80\x05](" + SLICE + RANGE + b"u.",
+    "a list put into itself": b"\x80\x05]\x94K\x01a" + SLICE + b"\x940" + b"h\x01h\x00s" * 40 + b".",
+    "an array put into itself": b"\x80\x05C\x01a\x94" + b"(" + SLICE + b"h\x00u.",
+    "a key": b"\x80\x05}" + DOUBLED + b"Ns.",
+    "a key of many": b"\x80\x05}(" + DOUBLED + b"Nu.",
+    "a member": b"\x80\x05\x8f(" + DOUBLED + b"\x90.",
+    "a member of what is frozen": b"\x80\x05(" + DOUBLED + b"\x91.",
+    "a long number in a key": b"\x80\x05\x8b\x00\x00\x01\x00" + b"\x01" * 65536 + b"\x94}(" + b"h\x00" * 5000 + b"tNs.",
+    "many keys": b"\x80\x05(" + b"N" * 50_000 + b"t\x94}(" + b"h\x00N" * 5000 + b"u.",
+}
+
+
+@pytest.mark.parametrize("name", SMALL_AND_LARGE)
+def test_a_small_value_that_would_take_all_memory_or_all_time_is_refused(name: str) -> None:
+    with pytest.raises(NotPlain, match=r"filled like|too often"):
+        plain.loads(SMALL_AND_LARGE[name])
+
+
+def test_a_tuple_in_itself_is_taken_where_nothing_hashes_it() -> None:
+    found = plain.loads(b"\x80\x05" + DOUBLED + b".")
+    assert found[0] is found[1]
+    shared = ("x", (1, 2)) * 20
+    keys = {(shared, n): n for n in range(2000)}
+    assert plain.loads(dumps(keys)) == keys
+
+
 def test_many_flat_tuples_and_texts_are_not_deep() -> None:
     for value in (
         [(n, (n, "t")) for n in range(3000)],
@@ -191,8 +225,8 @@ def test_many_flat_tuples_and_texts_are_not_deep() -> None:
 
 @given(values)
 @settings(max_examples=30)
-def test_the_depth_of_any_value_can_be_told(value: Any) -> None:
-    plain._check_depth(dumps([value, value]))
+def test_any_value_can_be_looked_through(value: Any) -> None:
+    plain._look_through(dumps([value, value]))
 
 
 def raised() -> BaseException:
@@ -226,6 +260,29 @@ def test_the_pickled_exception_in_it_is_left_alone(tmp_path: Any) -> None:
     hostile = pickle.dumps([{**record, "pickled": pickle.dumps(marked(mark))}], 5)
     assert plain.text_of_exception(hostile)[0] == "E: t"
     assert not mark.exists()
+
+
+LISTS = b"]\x94" + b"".join(b"0](h%ch%ce\x94" % (number, number) for number in range(60))
+"""A short list that would be shown as a text without end."""
+
+
+@pytest.mark.parametrize("field", ["type", "text", "notes", "frames"])
+@pytest.mark.parametrize("value", [LISTS, b"](" + b"\x8c\x01x" * 2 + b"NNe"], ids=["lists", "others"])
+def test_what_is_shown_of_an_exception_is_text(field: str, value: bytes) -> None:
+    fields = {"type": b"\x8c\x01E", "text": b"\x8c\x01t", "notes": b"]", "frames": b"]", "suppress": b"\x89"}
+    fields[field] = value
+    record = b"".join(b"\x8c%c%s" % (len(name), name.encode()) + what for name, what in fields.items())
+    with pytest.raises(NotPlain, match="it is no exception"):
+        plain.text_of_exception(b"\x80\x05](}(" + record + b"ue.")
+
+
+def test_a_traceback_that_names_the_same_text_without_end() -> None:
+    line = ["x" * 10_000]
+    record = {"type": "E", "text": "t", "notes": line * 2000, "frames": [], "suppress": False}
+    with pytest.raises(NotPlain, match="it is no exception"):
+        plain.text_of_exception(pickle.dumps([record], 5))
+    record["notes"] = line * 1000
+    assert plain.text_of_exception(pickle.dumps([record], 5))[0] == "E: t"
 
 
 @pytest.mark.parametrize(

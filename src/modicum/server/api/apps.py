@@ -81,8 +81,8 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
 
 
 def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
-    """Raise `ValueError` or `KeyError` for what no container could be made of."""
-    parts.fleet.image_of(definition["image"])
+    """Raise `ValueError`, `KeyError` or `RemoteFailure` for what no container could be made of."""
+    _check_image(parts, str(definition["image"]))
     check_options(definition["options"])
     parts.secrets.check(definition["options"].get("secrets", ()))
     _check_isolation(parts, definition)
@@ -93,6 +93,14 @@ def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)
     if absent is not None:
         raise ValueError(f"the file set {absent} is not here")
+
+
+def _check_image(parts: Parts, image: str) -> None:
+    try:
+        parts.fleet.image_of(image)
+    except KeyError:
+        text = f"there is no image {image}; `modicum image list` shows those that are built"
+        raise RemoteFailure("not_found", text) from None
 
 
 def _check_isolation(parts: Parts, definition: dict[str, Any]) -> None:

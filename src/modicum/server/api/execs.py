@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any
 
-from modicum.server.api.fields import container_id, whole
+from modicum.server.api.fields import whole
 from modicum.server.execs import KILLED, Session, Terminal, TooMuch
 from modicum.server.parts import Parts
 from modicum.server.records import Container
@@ -27,7 +27,7 @@ ARGUMENTS_BYTES_MAX = 64 * 1024
 async def start(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Execute a command in a running container; its input and output go over this connection."""
     session_id, command = _session_id(header["exec"]), _command(header)
-    container = await _running(parts, container_id(header["container"]))
+    container = await _running(parts, str(header["container"]))
     node = parts.fleet.nodes.get(container.node)
     if node is None:
         raise RemoteFailure("not_found", f"the node of {container.id} is not there")
