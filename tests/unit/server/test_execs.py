@@ -90,7 +90,6 @@ async def test_a_session_from_start_to_end(scene: Scene) -> None:
         {"argv": ["cat"], "tty": {"rows": -1, "cols": 1}},
         {"argv": ["cat"], "tty": {"rows": 1, "cols": 1, "term": "a\nb"}},
         {"argv": ["cat"], "exec": "ex-"},
-        {"argv": ["cat"], "container": "../1"},
     ],
 )
 async def test_commands_that_make_no_sense(scene: Scene, fields: Header) -> None:
@@ -106,9 +105,10 @@ async def test_a_command_that_is_too_long(scene: Scene) -> None:
     assert caught.value.code == "request_size"
 
 
-async def test_there_is_no_such_container(scene: Scene) -> None:
-    with pytest.raises(RemoteFailure, match="no container ta-2 runs; `modicum container list") as caught:
-        await scene.start(argv=["cat"], container="ta-2")
+@pytest.mark.parametrize("container", ["ta-2", "../1"])
+async def test_there_is_no_such_container(scene: Scene, container: str) -> None:
+    with pytest.raises(RemoteFailure, match=f"no container {container} runs; `modicum container list") as caught:
+        await scene.start(argv=["cat"], container=container)
     assert caught.value.code == "not_found"
 
 
