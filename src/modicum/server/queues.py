@@ -82,6 +82,7 @@ class Queues:
         self._numbers = count()
         self._held_bytes = 0
         objects.on_gone.append(self._gone)
+        requests.awaited = lambda: self._given  # whoever has them has not said so, and is still there
 
     async def restore(self) -> None:
         """Number items behind those that there are, and behind those that there have been."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -33,6 +33,8 @@ class Requests:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._open: dict[str, asyncio.Future[Any]] = {}
+        self.awaited: Callable[[], Iterable[str]] = lambda: ()
+        """Requests whose answers are kept however old they are."""
 
     def once(
         self, header: Header, do: Callable[[str], asyncio.Future[T]], again: Callable[[Answer], T]
@@ -62,6 +64,7 @@ class Requests:
 
     async def expire(self, blobs: LocalBlobs) -> None:
         """Forget answers for which nobody came back."""
+        await self._database.submit(stored.keep(list(self.awaited()), time.time()))
         more = True
         while more:
             more, theirs = await self._database.submit(stored.forget_before(time.time() - KEPT_S, 2000))

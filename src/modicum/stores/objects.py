@@ -89,6 +89,7 @@ def purge(contents: int, count: int) -> Callable[[Connection], tuple[bool, list[
 
 
 _REMEMBER = Prepared(insert(answers), Answer._fields)
+_KEEP = Prepared(update(answers).where(answers.c.request == bindparam("request_")).values(at=bindparam("at_")))
 _FORGET = Prepared(delete(answers).where(answers.c.request == bindparam("request_")))
 
 
@@ -110,6 +111,12 @@ def recall(request: str) -> Callable[[Connection], Answer | None]:
 def forget(connection: Connection, requests: list[str]) -> None:
     """Forget answers that have arrived."""
     _FORGET.each(connection, [{"request_": each} for each in requests])
+
+
+def keep(requests: Iterable[str], now: float) -> Callable[[Connection], None]:
+    """Keep answers as if they were given now."""
+    rows = [{"request_": each, "at_": now} for each in requests]
+    return lambda connection: _KEEP.each(connection, rows)
 
 
 def forget_before(moment: float, count: int) -> Callable[[Connection], tuple[bool, list[str]]]:

@@ -405,3 +405,16 @@ async def test_what_comes_back_to_a_queue_that_was_read_again(
     await world.lose(lost)
     assert await world.length(queue) == 2
     assert await world.get(queue, 9) == [b"1", b"2"]
+
+
+async def test_what_was_given_is_kept_as_long_as_it_may_come_back(world: World, queue: str, clock: Clock) -> None:
+    """A client may be stopped for minutes between the answer and its word that it has come."""
+    stopped = Wire(USER)
+    await world.put(queue, [b"1", b"2"])
+    await world.get(queue, 1, stopped, receive=False)
+    clock.now += 200
+    await world.parts.requests.expire(world.parts.blobs)
+    await world.lose(stopped)
+    assert await world.length(queue) == 2
+    assert await world.get(queue, 9) == [b"1", b"2"]
+    assert await world.length(queue) == 0
