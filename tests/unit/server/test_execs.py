@@ -90,13 +90,20 @@ async def test_a_session_from_start_to_end(scene: Scene) -> None:
         {"argv": ["cat"], "tty": {"rows": -1, "cols": 1}},
         {"argv": ["cat"], "tty": {"rows": 1, "cols": 1, "term": "a\nb"}},
         {"argv": ["cat"], "exec": "ex-"},
-        {"argv": ["cat"], "container": "../1"},
     ],
 )
 async def test_commands_that_make_no_sense(scene: Scene, fields: Header) -> None:
     with pytest.raises(RemoteFailure) as caught:
         await scene.start(**fields)
     assert caught.value.code == "invalid"
+    assert scene.node.take() == []
+
+
+async def test_what_is_no_container(scene: Scene) -> None:
+    for name in ("../1", "frontend", ""):
+        with pytest.raises(RemoteFailure, match=f"no container {name} runs") as caught:
+            await scene.start(argv=["cat"], container=name)
+        assert caught.value.code == "not_found"
     assert scene.node.take() == []
 
 
