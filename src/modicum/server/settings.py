@@ -86,6 +86,8 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
                 values[each.name] = kind(environment[name])
             except ValueError:
                 raise ValueError(f"{name}={environment[name]!r} is not a {type(each.default).__name__}") from None
+            if kind in (int, float) and not values[each.name] >= 0:  # nor what is no number: it compares with none
+                raise ValueError(f"{name}={environment[name]!r} must be a number from 0 up")
     if values.get("runtime", "auto") not in RUNTIMES:
         raise ValueError(f"MODICUM_RUNTIME={values['runtime']!r} is not one of {', '.join(RUNTIMES)}")
     _check_schedules(values)

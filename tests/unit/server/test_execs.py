@@ -99,6 +99,14 @@ async def test_commands_that_make_no_sense(scene: Scene, fields: Header) -> None
     assert scene.node.take() == []
 
 
+async def test_what_is_no_container(scene: Scene) -> None:
+    for name in ("../1", "frontend", ""):
+        with pytest.raises(RemoteFailure, match=f"no container {name} runs") as caught:
+            await scene.start(argv=["cat"], container=name)
+        assert caught.value.code == "not_found"
+    assert scene.node.take() == []
+
+
 async def test_a_command_that_is_too_long(scene: Scene) -> None:
     with pytest.raises(RemoteFailure, match="65536 bytes at most, not 65537") as caught:
         await scene.start(argv=["x" * 65537])

@@ -87,7 +87,8 @@ def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
     parts.secrets.check(definition["options"].get("secrets", ()))
     _check_isolation(parts, definition)
     spec = definition["spec"]
-    check_known(spec["qualname"], definition["options"].get("gpu"), parts.fleet.node_facts.values())
+    name = str(spec.get("name", spec["qualname"]))
+    check_known(name, definition["options"].get("gpu"), parts.fleet.node_facts.values())
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)
