@@ -145,8 +145,8 @@ def _check_fields(text: str) -> None:
             if not _is_term(term, least, most, words.split(), name == "day of the week"):
                 told = f", {words.split()[0]} to {words.split()[-1]}" if len(words) > 4 else ""
                 raise InvalidError(
-                    f"{value!r} in the Cron {text!r} is no {name}: those are {least} to {most}{told}, `*`, ranges such "
-                    "as `1-5`, lists such as `1,3`, and steps such as `*/10`"
+                    f"{value!r} in the Cron {text!r} is no {name}: those are {least} to {most}{told}, `*`, ranges from "
+                    "low to high such as `1-5`, lists such as `1,3`, and steps such as `*/10`"
                 )
 
 
@@ -155,6 +155,9 @@ def _is_term(term: str, least: int, most: int, words: list[str], is_weekday: boo
 
     def is_one(text: str) -> bool:
         return text in words or (text.isascii() and text.isdigit() and least <= int(text) <= most)
+
+    def number(text: str) -> int:
+        return words.index(text) + least if text in words else int(text)
 
     if is_weekday and term.endswith("L"):
         return is_one(term[:-1])
@@ -165,7 +168,9 @@ def _is_term(term: str, least: int, most: int, words: list[str], is_weekday: boo
     if slash and not (step.isascii() and step.isdigit() and int(step) > 0):
         return False
     first, dash, last = span.partition("-")
-    return span == "*" or (is_one(first) and (not dash or is_one(last)))
+    if dash:
+        return is_one(first) and is_one(last) and number(first) <= number(last)
+    return span == "*" or is_one(first)
 
 
 def _check_zone(name: str) -> None:

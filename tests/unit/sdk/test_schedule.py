@@ -80,6 +80,8 @@ def test_crons(text: str) -> None:
         ("*/x * * * *", "is no minute"),
         ("5- * * * *", "is no minute"),
         ("1,,2 * * * *", "is no minute"),
+        ("55-5 * * * *", "is no minute: those are 0 to 59, `*`, ranges from low to high"),
+        ("* * * * FRI-MON", "is no day of the week"),
         ("-5 * * * *", "is no minute"),
         ("٣ * * * *", "is no minute"),
         ("MON * * * *", "is no minute"),
