@@ -227,6 +227,11 @@ def test_the_command_line_on_pipes(container: str) -> None:
     words = [container, "--no-pty", "sh", "-c", "cat; exit 5", "--pty"]
     done = subprocess.run([*argv, *words], input=b"x\n", capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (5, b"x\n", b"")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*argv, container, "echo"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.count(b"No space left on device; the command was ended")) == (1, 1)
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *argv, container, "cat"]
+    assert subprocess.run(closed, capture_output=True, check=False).returncode == 0
     refused = CliRunner().invoke(cli, ["container", "exec", "--pty", container, "true"])
     assert "--pty needs a terminal" in str(refused.exception)
     none = CliRunner().invoke(cli, ["container", "exec", container, "--pty"])

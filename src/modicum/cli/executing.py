@@ -8,7 +8,7 @@ from typing import Any
 from modicum import _own_terminal, _server
 from modicum._remote_terminal import RemoteTerminal, new_id
 from modicum.cli.errors import warn
-from modicum.exception import InvalidError
+from modicum.exception import Error, InvalidError
 
 NOT_EXECUTED = (126, 127)
 """Exit codes of a command that could not be executed; its standard error says why."""
@@ -35,7 +35,12 @@ def execute(container: str, command: tuple[str, ...], *, terminal: bool) -> int:
         session = new_id()
         start: dict[str, Any] = {"t": "exec.start", "exec": session, "container": container, "argv": list(command)}
         remote.request({**start, "tty": _own_terminal.terminal() if terminal else None})
-        ended = remote.converse(session, raw=terminal)
+        try:
+            ended = remote.converse(session, raw=terminal)
+        except BrokenPipeError:
+            raise  # nobody reads on, and nobody needs to be told
+        except OSError as error:
+            raise Error(f"the command's output cannot be written: {error.strerror}; the command was ended") from None
     if ended.detail and ended.code not in NOT_EXECUTED:
         warn(ended.detail)
     return ended.code

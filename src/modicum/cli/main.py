@@ -52,12 +52,20 @@ for command in (
 def main() -> None:
     """Run the command line; `import modal` means this package from here on."""
     install_as_modal()
+    _open_what_is_closed()
     try:
         with reporting_errors():
             # Not standalone: click itself would report, and end an interrupted run with 1.
             sys.exit(cli.main(standalone_mode=False, prog_name=settings.command()))
     except KeyboardInterrupt:  # another one, while the first was being told
         os._exit(INTERRUPTED)
+
+
+def _open_what_is_closed() -> None:
+    """Have standard streams that are closed lead nowhere: what is opened next would take their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 if __name__ == "__main__":
