@@ -149,6 +149,7 @@ class _Lane:
     def _stream(self, exchange: Stream) -> list[Frame]:
         frames: list[Frame] = []
         waiting = 0
+        was_even, self._is_even = self._is_even, False
         for header, payload in exchange.messages:
             if waiting == Stream.AHEAD:
                 frames += _checked(self._answers(1))
@@ -156,7 +157,9 @@ class _Lane:
             self._number += 1
             self._send(Send(({**header, "r": self._number}, payload)))
             waiting += 1
-        return sorted(frames + _checked(self._answers(waiting)), key=lambda frame: frame[0]["r"])
+        last = self._answers(waiting)
+        self._is_even = was_even
+        return sorted(frames + _checked(last), key=lambda frame: frame[0]["r"])
 
     def _answers(self, count: int) -> list[Frame]:
         """Wait for so many answers; return them in the order of their requests."""

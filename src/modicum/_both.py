@@ -22,33 +22,39 @@ else:
     _P = _S = _T = None
 
 
-class Both(Generic[_P, _T]):
-    """A bound method: call it to block, call its `aio` for a coroutine."""
+class _Shown:
+    """What looks from outside like the method that it is made of."""
 
-    __slots__ = ("_operation",)
-
-    def __init__(self, operation: Callable[_P, Operation[_T]]) -> None:
-        self._operation = operation
+    __slots__ = ()
 
     @property
     def __signature__(self) -> Signature:
         """What `inspect.signature` and `help` show."""
         from inspect import signature
 
-        return signature(self._operation)
+        return signature(self._method)  # type: ignore[attr-defined]
+
+
+class Both(_Shown, Generic[_P, _T]):
+    """A bound method: call it to block, call its `aio` for a coroutine."""
+
+    __slots__ = ("_method",)
+
+    def __init__(self, operation: Callable[_P, Operation[_T]]) -> None:
+        self._method = operation
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         warn_in_loop()
-        return _blocking.run(self._operation(*args, **kwargs))
+        return _blocking.run(self._method(*args, **kwargs))
 
     def aio(self, *args: _P.args, **kwargs: _P.kwargs) -> Coroutine[Any, Any, _T]:
         """The same, as a coroutine."""
         from modicum import _async
 
-        return _async.run(self._operation(*args, **kwargs))
+        return _async.run(self._method(*args, **kwargs))
 
 
-class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
+class both(_Shown, Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
     """Decorates a method that returns an operation."""
 
     def __init__(self, method: Callable[Concatenate[_S, _P], Operation[_T]]) -> None:
@@ -65,13 +71,6 @@ class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else Both(self._method.__get__(instance, owner))
 
-    @property
-    def __signature__(self) -> Signature:
-        """What `inspect.signature` and `help` show of the class."""
-        from inspect import signature
-
-        return signature(self._method)
-
     def __call__(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         bound: Both[_P, _T] = self.__get__(instance, type(instance))
         return bound(*args, **kwargs)
@@ -82,33 +81,26 @@ class both(Generic[_S, _P, _T]):  # noqa: N801 - it is used as a decorator
         return bound.aio(*args, **kwargs)
 
 
-class BothIter(Generic[_P]):
+class BothIter(_Shown, Generic[_P]):
     """A bound method that iterates: `for … in m()` blocks, `async for … in m.aio()` does not."""
 
-    __slots__ = ("_operation",)
+    __slots__ = ("_method",)
 
     def __init__(self, operation: Callable[_P, Operation[None]]) -> None:
-        self._operation = operation
-
-    @property
-    def __signature__(self) -> Signature:
-        """What `inspect.signature` and `help` show."""
-        from inspect import signature
-
-        return signature(self._operation)
+        self._method = operation
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[Any]:
         warn_in_loop()
-        return _blocking.iterate(self._operation(*args, **kwargs), None)
+        return _blocking.iterate(self._method(*args, **kwargs), None)
 
     def aio(self, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[Any]:
         """The same, as an async iterator."""
         from modicum import _async
 
-        return _async.iterate(self._operation(*args, **kwargs), None)
+        return _async.iterate(self._method(*args, **kwargs), None)
 
 
-class both_iter(Generic[_S, _P]):  # noqa: N801 - it is used as a decorator
+class both_iter(_Shown, Generic[_S, _P]):  # noqa: N801 - it is used as a decorator
     """Decorates a method that returns an operation which gives items."""
 
     def __init__(self, method: Callable[Concatenate[_S, _P], Operation[None]]) -> None:
@@ -124,13 +116,6 @@ class both_iter(Generic[_S, _P]):  # noqa: N801 - it is used as a decorator
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else BothIter(self._method.__get__(instance, owner))
-
-    @property
-    def __signature__(self) -> Signature:
-        """What `inspect.signature` and `help` show of the class."""
-        from inspect import signature
-
-        return signature(self._method)
 
     def __call__(self, instance: _S, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[Any]:
         bound: BothIter[_P] = self.__get__(instance, type(instance))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modicum import _context
 from modicum._both import both
+from modicum._exchange import ask
 from modicum._old_names import Moved, Renamed, accepts, say
 from modicum._types import Generic, O, P, R
 from modicum.exception import InvalidError
@@ -205,10 +206,8 @@ class FunctionAutoscaler:
 
 
 def _ask(function: Any, kind: str, **fields: Any) -> Operation[Any]:
-    from modicum import _variants
-
     object_id = yield from function.ready()
-    ((header, _),) = yield from _variants.ask({"t": kind, "function": object_id, **fields})
+    header, _ = yield from ask({"t": kind, "function": object_id, **fields})
     return header
 
 

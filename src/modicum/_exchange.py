@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from typing import Any, TypeVar
 
-    from modicum.wire.frames import Header
+    from modicum.wire.frames import Frame, Header
 
     _T = TypeVar("_T")
     Operation = Generator[object, Any, _T]
@@ -94,3 +94,19 @@ class Reconnect:
 
 class ConnectionLost(Exception):
     """Thrown into an operation at the step during which the connection ended."""
+
+
+def ask_all(*messages: Message) -> Operation[list[Frame]]:
+    """Return the answers to requests that may be made again, over as many connections as it takes."""
+    while True:
+        try:
+            answers: list[Frame] = yield Request(*messages)
+            return answers
+        except ConnectionLost:
+            yield Reconnect()
+
+
+def ask(header: Header, payload: bytes = b"") -> Operation[Frame]:
+    """Return the answer to one. Raises what the server answers with."""
+    (answer,) = yield from ask_all((header, payload))
+    return answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum._exchange import ask
 from modicum._old_names import Dropped, Renamed, accepts, say
 from modicum.exception import ExecutionError, InvalidError, NotFoundError
 
@@ -73,16 +73,6 @@ def named(name: str, header: dict[str, Any], environment: str | None = None) -> 
     return function
 
 
-def ask(header: Header) -> Operation[dict[str, Any]]:
-    """Return the answer to a request, over as many connections as it takes. Raises what the server answers with."""
-    while True:
-        try:
-            ((answer, _),) = yield Request((header, b""))
-            return answer  # type: ignore[no-any-return]
-        except ConnectionLost:
-            yield Reconnect()
-
-
 def check_environment(name: str | None) -> None:
     """Raise `NotFoundError` unless there is such an environment; all apps are in one."""
     if name not in (None, "", "main"):
@@ -112,7 +102,7 @@ class Finding:
 
     def __call__(self) -> Operation[str]:
         check_environment(self._environment)
-        found = yield from ask(self._header)
+        found, _ = yield from ask(self._header)
         function, spec = self._function, found["spec"]
         function.facts = spec
         function.method = found.get("method", function.method)

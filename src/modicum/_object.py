@@ -5,31 +5,31 @@ A class of such objects derives from `NamedObject` and says what it is:
     class Dict(NamedObject):
         kind, prefix = "dict", "di"
 
-Then it has `object_id`, `name`, `hydrate`, `objects` and, from the server, whatever `facts` hold of it.
+Then it has `object_id`, `name` and, from the server, whatever `facts` hold of it; `objects()` makes its manager.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC
 
 from modicum import _blocking
 from modicum._both import both
-from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum._exchange import ConnectionLost, Reconnect, Request, ask
 from modicum._lookup import check_environment, check_id, refuse_client
 from modicum._missing import Explained
 from modicum._types import Generic
-from modicum.exception import Error, InvalidError, NotFoundError, SerializationError
+from modicum.exception import DeserializationError, Error, InvalidError, NotFoundError, SerializationError
 from modicum.wire import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    from collections.abc import Callable
     from datetime import datetime
     from typing import Any, TypeVar
 
     from modicum._exchange import Operation
-    from modicum.wire.frames import Header
+    from modicum.wire.frames import Frame, Header
 
     _T = TypeVar("_T", bound="NamedObject")
     _Self = TypeVar("_Self", bound="NamedObject")
@@ -45,12 +45,13 @@ def new_request() -> str:
     return "rq-" + os.urandom(11).hex()
 
 
-def ask(header: Header, payload: bytes = b"") -> Operation[tuple[Header, bytes]]:
-    """Return the answer to a request, over as many connections as it takes. Raises what the server answers with."""
+def ask_once(header: Header, payload: bytes = b"") -> Operation[Frame]:
+    """Return the answer to a request that is done once: it is named, and when it is made again that is said."""
+    header = {**header, "request": new_request()}
     while True:
         try:
-            ((answer, data),) = yield Request((header, payload))
-            return answer, data
+            (answer,) = yield Request((header, payload))
+            return answer  # type: ignore[no-any-return]
         except ConnectionLost:
             yield Reconnect()
             header = {**header, "again": True}
@@ -80,6 +81,30 @@ def serialized(value: object, what: str) -> bytes:
             f"{what} cannot be stored: {type(error).__name__}: {error}; store plain data, and make what "
             "cannot be pickled where it is used"
         ) from error
+
+
+def loaded(data: bytes, what: Callable[[], str]) -> Any:
+    """Return the value that bytes are of. Raises `DeserializationError` if it cannot be here; `what` names it then."""
+    try:
+        return values.loads(data)
+    except Exception as error:
+        raise DeserializationError(
+            f"{what()} cannot be loaded here: {type(error).__name__}: {error}; are the packages that its type needs "
+            "installed in this environment?"
+        ) from error
+
+
+def listed(kind: str, count_max: int | None, before: float | None, **more: Any) -> Operation[list[dict[str, Any]]]:
+    """Return what the server knows of the objects that have names, the newest first; `more` is what it is asked for."""
+    found: list[dict[str, Any]] = []
+    while count_max is None or len(found) < count_max:
+        count = PAGE if count_max is None else min(PAGE, count_max - len(found))
+        answer, _ = yield from ask({"t": "object.list", "kind": kind, "count": count, "before": before, **more})
+        found += answer["objects"]
+        if len(answer["objects"]) < count:
+            break
+        before = found[-1]["created_at"]
+    return found
 
 
 class NamedObject(Explained):
@@ -240,17 +265,8 @@ class Manager(Generic[_T]):
         refuse_client(f"{self._kind.__name__}.objects.list", client)
         if max_objects is not None and (not isinstance(max_objects, int) or max_objects < 0):
             raise InvalidError("max_objects cannot be negative")
-        found: builtins.list[_T] = []
-        before = _timestamp(created_before)
-        while max_objects is None or len(found) < max_objects:
-            count = PAGE if max_objects is None else min(PAGE, max_objects - len(found))
-            header = {"t": "object.list", "kind": self._kind.kind, "count": count, "before": before}
-            answer, _ = yield from ask(header)
-            found += [self._kind._known(facts) for facts in answer["objects"]]
-            if len(answer["objects"]) < count:
-                break
-            before = answer["objects"][-1]["created_at"]
-        return found
+        found = yield from listed(self._kind.kind, max_objects, _timestamp(created_before))
+        return [self._kind._known(facts) for facts in found]
 
     @both
     def delete(
@@ -361,9 +377,9 @@ class Ephemeral(Generic[_T]):
 
 def local_time(seconds: float) -> datetime:
     """Return a time since the epoch in the zone of this machine."""
-    from datetime import datetime
+    from datetime import datetime, timezone
 
-    return datetime.fromtimestamp(seconds, UTC).astimezone()
+    return datetime.fromtimestamp(seconds, timezone.utc).astimezone()  # noqa: UP017 - `datetime.UTC` is of 3.11
 
 
-__all__ = ["Ephemeral", "Manager", "NamedObject", "ask", "check_name", "new_request", "objects"]
+__all__ = ["Ephemeral", "Manager", "NamedObject", "ask_once", "check_name", "new_request", "objects"]

@@ -5,20 +5,11 @@ from __future__ import annotations
 from math import isfinite
 
 from modicum.exception import InvalidError
+from modicum.wire.messages import CPUS_MAX, CPUS_MIN, DISK_MIB_MAX, MEMORY_MIB_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-CPUS_MAX = 4096
-MEMORY_MIB_MAX = 64 << 20
-"""No machine has more: it is a slip. Whether one of yours has so much is seen when it is to run."""
-
-DISK_MIB_MAX = 3 << 20
-"""3 TiB, as with Modal."""
-
-_CPU_LEAST = 0.001
-"""Kernels and the core count thousandths of a core."""
 
 
 def cpu(name: str, value: Any) -> list[float | None]:
@@ -31,8 +22,8 @@ def cpu(name: str, value: Any) -> list[float | None]:
             raise InvalidError(f"{name} must be a number of cores, or a tuple of a request and a limit, not {value!r}")
         if not cores > 0:
             raise InvalidError(f"CPU {what} must be a positive number, not {cores!r}")
-        if not _CPU_LEAST <= cores <= CPUS_MAX:
-            raise InvalidError(f"CPU {what} must be from {_CPU_LEAST} to {CPUS_MAX} cores, not {cores!r}")
+        if not CPUS_MIN <= cores <= CPUS_MAX:
+            raise InvalidError(f"CPU {what} must be from {CPUS_MIN} to {CPUS_MAX} cores, not {cores!r}")
     if limit is not None and limit < request:
         raise InvalidError(f"Cannot specify a CPU limit lower than request: {_milli(limit)} < {_milli(request)}")
     return [float(request), None if limit is None else float(limit)]

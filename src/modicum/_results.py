@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from modicum._exchange import ConnectionLost, Item, Reconnect, Request
+from modicum._exchange import ConnectionLost, Item, Reconnect, Request, ask
 from modicum._outputs import Output
 from modicum.wire.messages import EXCEPTION, GENERATOR_DONE, INTERNAL, SUCCESS, TERMINATED, TIMEOUT
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from modicum._exchange import Operation
     from modicum.types import InputInfo
-    from modicum.wire.frames import Frame, Header
+    from modicum.wire.frames import Header
 
 GET_SLICE_S = 55.0
 """A wait for an output is asked for in slices."""
@@ -48,14 +48,14 @@ def get(call: str, index: int, timeout_s: float | None) -> Operation[Any]:
 
 def iterate(call: str, start: int, end: int | None) -> Operation[None]:
     """Give the values of inputs of a call, in the order of the inputs. Raises `ValueError` if it has no such inputs."""
-    header, _ = yield from _ask({"t": "call.info", "call": call})
+    header, _ = yield from ask({"t": "call.info", "call": call})
     count = header["inputs"]
     end = count if end is None else end
     if start < 0 or end > count:
         raise ValueError(f"Invalid index range: {start} to {end} for {count} inputs")
     while start < end:
         request = {"t": "call.get", "call": call, "index": start, "count": min(end - start, ITER_COUNT)}
-        header, payload = yield from _ask({**request, "wait_s": GET_SLICE_S})
+        header, payload = yield from ask({**request, "wait_s": GET_SLICE_S})
         place = 0
         for entry in header["outputs"]:
             output = Output(entry, payload[place : place + entry[2]])
@@ -80,7 +80,7 @@ def gather(calls: Sequence[str]) -> Operation[list[Any]]:
     waiting = list(dict.fromkeys(calls))
     while waiting:
         watched = waiting[:WATCHED_MAX]
-        header, _ = yield from _ask({"t": "call.ready", "calls": watched, "wait_s": GET_SLICE_S})
+        header, _ = yield from ask({"t": "call.ready", "calls": watched, "wait_s": GET_SLICE_S})
         for call in header["ready"]:
             found[call] = yield from get(call, 0, None)
         waiting = [call for call in waiting if call not in found]
@@ -89,18 +89,18 @@ def gather(calls: Sequence[str]) -> Operation[list[Any]]:
 
 def look_up(call: str) -> Operation[Header]:
     """Return what there is to say of a call. Raises `NotFoundError` unless there is one."""
-    header, _ = yield from _ask({"t": "call.info", "call": call})
+    header, _ = yield from ask({"t": "call.info", "call": call})
     return header
 
 
 def cancel(call: str, terminate_containers: bool) -> Operation[None]:
     """End a call."""
-    yield from _ask({"t": "call.cancel", "call": call, "terminate_containers": terminate_containers})
+    yield from ask({"t": "call.cancel", "call": call, "terminate_containers": terminate_containers})
 
 
 def graph(call: str) -> Operation[list[InputInfo]]:
     """Return the inputs that no other input has made, of all that are related to a call."""
-    header, _ = yield from _ask({"t": "call.graph", "call": call})
+    header, _ = yield from ask({"t": "call.graph", "call": call})
     if header["truncated"]:
         import warnings
 
@@ -129,12 +129,3 @@ def _tree(inputs: list[list[Any]]) -> list[InputInfo]:
         siblings = by_key[parent].children if parent in by_key else roots
         siblings.append(by_key[key])
     return roots
-
-
-def _ask(header: Header) -> Operation[Frame]:
-    while True:
-        try:
-            (answer,) = yield Request((header, b""))
-            return answer  # type: ignore[no-any-return]
-        except ConnectionLost:
-            yield Reconnect()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 
-from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum._exchange import ask
 from modicum.exception import ExecutionError, InvalidError
 from modicum.function import Function
 
@@ -18,22 +18,12 @@ if TYPE_CHECKING:
 
     from modicum._exchange import Operation
     from modicum.secret import Secret
-    from modicum.wire.frames import Header
 
 BOUND_MAX = 1000
 """So many variants are remembered, so that calling one again asks for nothing."""
 
 _bound: dict[tuple[str, str], str] = {}
 """The id of a variant, by the id of its function and what it has of its own."""
-
-
-def ask(header: Header) -> Operation[Any]:
-    """Return the answer to a question that may be asked again."""
-    while True:
-        try:
-            return (yield Request((header, b"")))
-        except ConnectionLost:
-            yield Reconnect()
 
 
 class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is a variant of
@@ -71,7 +61,7 @@ class Variant(Function):  # type: ignore[type-arg]  # it is called as what it is
         found = _bound.get((base, what))
         if found is None:
             own = yield from self._as_sent()
-            ((answer, _),) = yield from ask({"t": "function.bind", "function": base, **own})
+            answer, _ = yield from ask({"t": "function.bind", "function": base, **own})
             if answer.get("remarks"):
                 from modicum import _remarks
 

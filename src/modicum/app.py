@@ -5,6 +5,7 @@ from __future__ import annotations
 from modicum import _context, _lookup, options
 from modicum._both import Both, both
 from modicum._decorating import FunctionDecorator
+from modicum._exchange import ask
 from modicum._missing import Explained
 from modicum._old_names import accepts, say, stack_depth
 from modicum.entrypoint import LocalEntrypoint
@@ -51,7 +52,7 @@ def _look_up(
         raise InvalidError("create_if_missing makes an app of a name; an id is of an app that there is")
     if not options.is_app_id(name):
         _lookup.check_environment(environment_name)
-    facts = yield from _lookup.ask({"t": "app.lookup", "app": name, "create": create_if_missing})
+    facts, _ = yield from ask({"t": "app.lookup", "app": name, "create": create_if_missing})
     app = App(facts["name"], tags=facts["tags"])
     app.set_deployed(facts["app"], [])
     return app
@@ -297,20 +298,20 @@ class App(Explained):
     def stop(self, *, client: None = None) -> Operation[None]:
         """Stop the app for good: its containers end, what waits fails, and its name is free."""
         options.refuse("app.stop", client=client)
-        yield from _lookup.ask({"t": "app.stop", "app": self._there("stop")})
+        yield from ask({"t": "app.stop", "app": self._there("stop")})
 
     @both
     def set_tags(self, tags: Mapping[str, str], *, client: None = None) -> Operation[None]:
         """Put tags in the place of all those that the app has at the server."""
         options.refuse("app.set_tags", client=client)
         checked = options.check_tags("tags", dict(tags))
-        yield from _lookup.ask({"t": "app.tag", "app": self._there("set_tags"), "tags": checked})
+        yield from ask({"t": "app.tag", "app": self._there("set_tags"), "tags": checked})
 
     @both
     def get_tags(self, *, client: None = None) -> Operation[dict[str, str]]:
         """Return the tags that the app has at the server."""
         options.refuse("app.get_tags", client=client)
-        facts = yield from _lookup.ask({"t": "app.lookup", "app": self._there("get_tags")})
+        facts, _ = yield from ask({"t": "app.lookup", "app": self._there("get_tags")})
         return dict(facts["tags"])
 
     @both
@@ -318,7 +319,7 @@ class App(Explained):
         """Return what the server knows of the app now: its state and version, when it was deployed, its functions."""
         from modicum._app_types import app_info
 
-        facts = yield from _lookup.ask({"t": "app.info", "app": self._there("info")})
+        facts, _ = yield from ask({"t": "app.info", "app": self._there("info")})
         return app_info(facts)
 
     def _there(self, method: str) -> str:

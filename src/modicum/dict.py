@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from modicum import _blobs
 from modicum._both import both, both_iter
-from modicum._exchange import ConnectionLost, Item, Reconnect, Request
-from modicum._object import Ephemeral, NamedObject, ask, local_time, new_request, objects, serialized
+from modicum._exchange import ConnectionLost, Item, Reconnect, Request, ask
+from modicum._object import Ephemeral, NamedObject, ask_once, loaded, local_time, new_request, objects, serialized
 from modicum._old_names import Dropped, Refused, Renamed, accepts, say
-from modicum.exception import DeserializationError, InvalidError, NotFoundError, RequestSizeError
+from modicum.exception import InvalidError, NotFoundError, RequestSizeError
 from modicum.wire import values
 from modicum.wire.frames import PAYLOAD_BYTES_MAX
 from modicum.wire.messages import DICT_KEY_BYTES_MAX, DICT_UPDATE_MAX, DICT_VALUE_BYTES_MAX, PACK_BYTES_MAX
@@ -129,7 +129,7 @@ class Dict(NamedObject):
     @both
     def clear(self) -> Operation[None]:
         """Take all entries out."""
-        yield from ask({"t": "dict.clear", "dict": (yield from self.ready()), "request": new_request()})
+        yield from ask_once({"t": "dict.clear", "dict": (yield from self.ready())})
 
     @both
     def get(self, key: Any, default: Any | None = None) -> Operation[Any]:
@@ -151,6 +151,8 @@ class Dict(NamedObject):
     @both
     def update(self, other: Mapping[Any, Any] | None = None, /, **kwargs: Any) -> Operation[None]:
         """Put the entries of a mapping, and named ones: all at once, 10,000 at the most."""
+        if other is not None and not hasattr(other, "keys"):
+            raise InvalidError(f"Dict.update takes a mapping, not {type(other).__name__}: make one of it, dict(…)")
         entries = {} if other is None else {key: other[key] for key in other.keys()}  # noqa: SIM118 - a mapping
         yield from self._update({**entries, **kwargs}, skip=False)
 
@@ -210,28 +212,34 @@ class Dict(NamedObject):
         return KeyError(f"{key} not in dict {self._object_id}")
 
     def _get(self, key: Any) -> Operation[tuple[bool, Any]]:
-        header = {"t": "dict.get", "dict": (yield from self.ready())}
+        yield from self.ready()
         data = _key(key)
+        value = yield from self._read(data)
+        return (False, None) if value is None else (True, self._value_of(value, data))
+
+    def _read(self, key: bytes, blob: str | None = None) -> Operation[bytes | None]:
+        """Return the bytes of a value, None if there is none. `blob` is which it was when it was last looked at."""
+        header = {"t": "dict.get", "dict": self.object_id}
         for _ in range(REPLACED_MAX):
-            answer, payload = yield from ask(header, data)
-            if not answer["found"]:
-                return False, None
-            if answer["blob"] is None:
-                return True, self._value_of(payload, data)
+            if blob is None:
+                answer, payload = yield from ask(header, key)
+                blob = answer.get("blob")
+                if blob is None:
+                    return payload if answer["found"] else None
             try:
-                return True, self._value_of((yield from _fetch(answer["blob"])), data)
+                return (yield from _fetch(blob))
             except NotFoundError:
-                pass  # it has been replaced meanwhile
-        raise NotFoundError(f"the value of {key!r} in {self!r} is gone, or replaced faster than it can be read")
+                blob = None  # it has been replaced meanwhile
+        raise NotFoundError(f"{self._named_by(key)} is gone, or replaced faster than it can be read")
 
     def _contains(self, key: Any) -> Operation[bool]:
         answer, _ = yield from ask({"t": "dict.contains", "dict": (yield from self.ready())}, _key(key))
         return bool(answer["found"])
 
     def _pop(self, key: Any) -> Operation[tuple[bool, Any]]:
-        header = {"t": "dict.pop", "dict": (yield from self.ready()), "request": new_request()}
+        header = {"t": "dict.pop", "dict": (yield from self.ready())}
         data = _key(key)
-        answer, payload = yield from ask(header, data)
+        answer, payload = yield from ask_once(header, data)
         if not answer["found"]:
             return False, None
         if answer["blob"] is not None:
@@ -267,51 +275,27 @@ class Dict(NamedObject):
             start = 0
             for key_size, value_size, blob in answer["entries"]:
                 middle, end = start + key_size, start + key_size + value_size
-                key, value = payload[start:middle], payload[middle:end]
+                key = payload[start:middle]
+                value: bytes | None = payload[middle:end]
                 start = end
                 if with_values and blob is not None:
-                    found, fetched = yield from self._large(key, blob)
-                    if not found:
-                        continue
-                    value = fetched
-                yield Item(make(key, value))
+                    value = yield from self._read(key, blob)
+                if value is not None:  # else it has been popped meanwhile
+                    yield Item(make(key, value))
             after = answer["next"]
 
-    def _large(self, key: bytes, blob: str) -> Operation[tuple[bool, bytes]]:
-        """Return a large value of an entry that was listed, or what has taken its place."""
-        header = {"t": "dict.get", "dict": self.object_id}
-        for _ in range(REPLACED_MAX):
-            try:
-                return True, (yield from _fetch(blob))
-            except NotFoundError:
-                answer, payload = yield from ask(header, key)
-                if not answer["found"]:
-                    break
-                if answer["blob"] is None:
-                    return True, payload
-                blob = answer["blob"]
-        return False, b""
-
     def _key_of(self, data: bytes) -> Any:
-        try:
-            return values.loads(data)
-        except Exception as error:
-            raise DeserializationError(
-                f"a key of {self!r} cannot be loaded here: {type(error).__name__}: {error}"
-            ) from error
+        return loaded(data, lambda: f"a key of {self!r}")
 
     def _value_of(self, data: bytes, key: bytes) -> Any:
+        return loaded(data, lambda: self._named_by(key))
+
+    def _named_by(self, key: bytes) -> str:
+        """Name a value, by its key if that can be loaded."""
         try:
-            return values.loads(data)
-        except Exception as error:
-            try:
-                which = f" for key {values.loads(key)!r}"
-            except Exception:  # noqa: BLE001 - then it is told without it
-                which = ""
-            raise DeserializationError(
-                f"the value{which} of {self!r} cannot be loaded here: {type(error).__name__}: {error}; are the "
-                "packages that its type needs installed in this environment?"
-            ) from error
+            return f"the value for key {values.loads(key)!r} of {self!r}"
+        except Exception:  # noqa: BLE001 - then it is told without it
+            return f"the value of {self!r}"
 
 
 def send_packed(header: dict[str, Any], data: bytes, large: Mapping[str, bytes]) -> Operation[dict[str, Any]]:

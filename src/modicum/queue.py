@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from modicum._both import both, both_iter
-from modicum._exchange import ConnectionLost, Farewell, Item, Reconnect, Request, Send
-from modicum._object import Ephemeral, NamedObject, ask, local_time, new_request, objects, serialized
+from modicum._exchange import ConnectionLost, Farewell, Item, Reconnect, Request, Send, ask
+from modicum._object import Ephemeral, NamedObject, ask_once, loaded, local_time, new_request, objects, serialized
 from modicum._old_names import Dropped, Renamed, accepts, say
-from modicum.exception import DeserializationError, InvalidError, RequestSizeError, ResourceExhaustedError
-from modicum.wire import values
+from modicum.exception import InvalidError, RequestSizeError, ResourceExhaustedError
 from modicum.wire.messages import QUEUE_ITEM_BYTES_MAX
 
 TYPE_CHECKING = False
@@ -134,7 +133,7 @@ class Queue(NamedObject):
         """Take all items out of a partition, or with `all` out of all partitions."""
         if partition and all:
             raise InvalidError("Partition must be null when requesting to clear all.")
-        yield from ask({**(yield from self._header("clear", partition)), "request": new_request(), "all": all})
+        yield from ask_once({**(yield from self._header("clear", partition)), "all": all})
 
     @both
     def get(
@@ -279,13 +278,7 @@ class Queue(NamedObject):
                 header = {**header, "again": True, "wait_s": left}
 
     def _value_of(self, data: bytes) -> Any:
-        try:
-            return values.loads(data)
-        except Exception as error:
-            raise DeserializationError(
-                f"an item of {self!r} cannot be loaded here: {type(error).__name__}: {error}; are the packages that "
-                "its type needs installed in this environment?"
-            ) from error
+        return loaded(data, lambda: f"an item of {self!r}")
 
 
 def _cut(payload: bytes, sizes: list[int]) -> list[bytes]:

@@ -177,7 +177,8 @@ def _check_zone(name: str) -> None:
         from modicum._old_names import nearest
 
         close = nearest(name, sorted(zoneinfo.available_timezones()))
-        raise InvalidError(f"there is no time zone {name!r}{close}; they are named as 'Europe/Berlin' is") from None
+        named = close or "; they are named as 'Europe/Berlin' is"
+        raise InvalidError(f"there is no time zone {name!r}{named}") from None
 
 
 __all__ = ["Cron", "Period"]

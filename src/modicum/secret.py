@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from modicum import _context
+from modicum import _context, _remarks
 from modicum._both import both
-from modicum._exchange import ConnectionLost, Reconnect, Request
+from modicum._exchange import ask_all
 from modicum._missing import Explained
 from modicum.exception import ExecutionError, InvalidError
+from modicum.wire.messages import SECRET_BYTES_MAX, VARIABLE_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 NAME_CHARS_MAX = 16_384
 VALUE_CHARS_MAX = 32_768
 """Modal's limits."""
-
-VARIABLE_BYTES_MAX = (128 << 10) - 2
-"""The kernel passes no longer `NAME=VALUE` to a program."""
-
-SECRET_BYTES_MAX = 512 << 10
-"""What a secret may have in all: a container's variables, those of its image included, have about a MiB."""
 
 _WRONG_TYPE = "the env_dict argument to Secret has to be a dict[str, Union[str, None]]"
 
@@ -153,15 +148,9 @@ def create(secrets: Sequence[Secret]) -> Operation[list[str]]:
     """Have the server keep secrets; return their ids, in order. What is kept already is kept once."""
     ours = [each for each in dict.fromkeys(secrets) if not each.is_elsewhere]
     messages = [({"t": "secret.create"}, each.text().encode()) for each in ours]
-    while messages:
-        try:
-            answers = yield Request(*messages)
-        except ConnectionLost:
-            yield Reconnect()
-            continue
-        for each, (header, _) in zip(ours, answers):
+    if messages:
+        for each, (header, _) in zip(ours, (yield from ask_all(*messages))):
             each.set_created(header["secret"])
-        break
     return [each.object_id for each in secrets]
 
 
@@ -234,12 +223,7 @@ def _read_dotenv(path: Any, filename: str) -> dict[str, str]:
         raise InvalidError(f"Secret.from_dotenv: there is no {start}")
     found = _find_above(start, filename)
     if found is None:
-        import warnings
-
-        from modicum._old_names import stack_depth
-
-        text = f"Secret.from_dotenv: there is no file {filename!r} in {start} or above it; the secret is empty"
-        warnings.warn(text, stacklevel=stack_depth())
+        _remarks.say(f"Secret.from_dotenv: there is no file {filename!r} in {start} or above it; the secret is empty")
         return {}
     return checked({name: value or "" for name, value in dotenv_values(found).items()})
 

@@ -260,6 +260,9 @@ def test_a_shell_of_its_own(server: object, tmp_path: Path) -> None:
         (["im-1", "--add-local", "x"], "--add-local goes with no image that is named by its id"),
         (["--pty"], "--pty needs a terminal"),
         (["ta-1", "-c", "true"], "no container ta-1 runs"),
+        (["--gpu", "H10"], "'shell' asks for the GPU type 'H10'"),
+        (["ta-", "-c", "true"], "no container ta- runs"),
+        (["im-1", "-c", "true"], "there is no image im-1; `modicum image list` shows those that are built"),
     ],
 )
 def test_shells_that_cannot_be(words: list[str], says: str) -> None:

@@ -147,6 +147,8 @@ def test_what_cannot_be(ours: modicum.Dict, line: modicum.Queue) -> None:
         ours["k" * 300_000] = 1
     with pytest.raises(InvalidError, match="10,001 entries in one update"):
         ours.update(dict.fromkeys(range(10_001), 0))
+    with pytest.raises(InvalidError, match="takes a mapping, not list"):
+        ours.update([("a", 1)])  # type: ignore[arg-type]
     for partition in ("", "x" * 65, "ü" * 33, 7):
         with pytest.raises(InvalidError, match="partition"):
             line.put(1, partition=partition)  # type: ignore[arg-type]
@@ -252,6 +254,7 @@ def test_the_command_line(server: subprocess.Popen[bytes]) -> None:
     run("dict", "create", "cli")
     modicum.Dict.from_name("cli").update({"a": "x" * 100, ("b", 1): {"c": 2}})
     assert run("dict", "get", "cli", "a") == "x" * 100 + "\n"
+    assert run("dict", "get", "cli", "b") == "None\n"
     assert {each["name"] for each in json.loads(run("dict", "list", "--json"))} == {"cli"}
     shown = run("dict", "items", "cli", "-r")
     assert "'" + "x" * 79 + "..." in shown and "('b', 1)" in shown

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 SEEN_WITHIN_S = 2.0
 """An interaction's end does not wait longer than this for its last words to be on the user's terminal."""
 
-
 AGAIN_WITHIN_S = 30.0
 """When the server is lost, the next one and the user have so long to come back."""
 

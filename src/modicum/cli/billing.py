@@ -29,7 +29,7 @@ def billing() -> None:
 
 @billing.command(no_args_is_help=True)
 @click.option("--start", metavar="DATE", help=f"The first day or hour: {_DATE}.")
-@click.option("--end", metavar="DATE", help="The day or hour before which it ends; as `--start`. By default now.")
+@click.option("--end", metavar="DATE", help="The day or hour before which it ends: by default this one.")
 @click.option("--for", "span", metavar="RANGE", help=f"A range: {', '.join(dates.RANGES)}.")
 @click.option("-r", "--resolution", metavar="d|h", default="d", help="Rows for days (d, of UTC) or for hours (h).")
 @click.option("--tz", metavar="ZONE", help="local, an offset (5, -4, +05:30) or a name; for hours only.")

@@ -26,11 +26,10 @@ def zone(text: str) -> tzinfo:
             ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
             return timezone(-ahead if offset[1] == "-" else ahead)
         return ZoneInfo(text)
-    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-        pass
-    except KeyError:
-        pass
-    raise click.UsageError(f"--tz {text!r} is no time zone: say local, an offset (5, -4, +05:30), or a name")
+    except (ValueError, OSError, KeyError):  # the last is what `ZoneInfo` raises
+        raise click.UsageError(
+            f"--tz {text!r} is no time zone: say local, an offset (5, -4, +05:30), or a name"
+        ) from None
 
 
 def moment(option: str, text: str, where: tzinfo, now: datetime) -> datetime:

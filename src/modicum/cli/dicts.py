@@ -65,7 +65,7 @@ def clear_dict(name: str, yes: bool) -> None:
 @options.environment
 def get(name: str, key: str) -> None:
     """Print the value of a key, which is taken as a str; None if there is none."""
-    click.echo(Dict.from_name(name).get(key))
+    click.echo(str(Dict.from_name(name).get(key)))  # click prints None as nothing, and bytes raw
 
 
 @dicts.command("items")

@@ -34,10 +34,12 @@ def check_environment(name: str) -> None:
 
 
 def confirm(question: str) -> None:
-    """Ask on the terminal; only a yes lets it go on. Raises `InvalidError` where nobody can be asked."""
+    """Ask on the terminal; a no ends the command with 1. Raises `InvalidError` where nobody can be asked."""
     if not sys.stdin.isatty():
         raise InvalidError(f"{question} Nobody can be asked here: answer with `--yes`")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        click.echo("nothing was done", err=True)
+        sys.exit(1)
 
 
 def no_color(command: Callable[..., Any]) -> Callable[..., Any]:

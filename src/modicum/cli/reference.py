@@ -58,10 +58,10 @@ class Reference:
     where: str
     as_module: bool = False
 
-    def command(self, name: str) -> str:
+    def command(self, name: str, verb: str = "run") -> str:
         """Return the command that runs what has this name."""
         before = "-m " if self.as_module else "-- " if self.where.startswith("-") else ""  # else it were an option
-        return f"{config.command()} run {before}{self.where}::{name}"
+        return f"{config.command()} {verb} {before}{self.where}::{name}"
 
 
 def load(reference: str, as_module: bool) -> Reference:
@@ -93,8 +93,12 @@ def _warn_of_module(reference: str, where: str) -> None:
     warn(f"{said}; accepted for compatibility")
 
 
-def choose(found: Reference, with_entrypoints: bool = True) -> Target:
-    """Return what is to run: what the reference names, else the only entrypoint, else the only function or method."""
+def choose(found: Reference, verb: str = "run") -> Target:
+    """Return what is to run: what the reference names, else the only entrypoint, else the only function or method.
+
+    For a shell, another `verb`, entrypoints do not count: they run here.
+    """
+    with_entrypoints = verb == "run"
     entrypoints, callables = found.app.entrypoints if with_entrypoints else {}, _callables(found.app)
     targets: dict[str, Target] = {**callables, **entrypoints}
     if found.name in targets:
@@ -112,7 +116,7 @@ def choose(found: Reference, with_entrypoints: bool = True) -> Target:
     if not candidates:
         raise InvalidError(f"{found.where} has no function and no local entrypoint to run")
     if len(candidates) > 1:
-        known = "\n".join(f"  {found.command(name)}" for name in [*entrypoints, *callables] if name in targets)
+        known = "\n".join(f"  {found.command(name, verb)}" for name in [*entrypoints, *callables] if name in targets)
         raise InvalidError(f"{found.where} has more than one that could be run; say which:\n{known}")
     return candidates[0]
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
+from modicum import _object
 from modicum._blocking import run
-from modicum._object import NamedObject, ask
+from modicum._object import NamedObject
 from modicum.cli import tables
-
-PAGE = 100
 
 COLUMNS = {"name": "Name", "created_at": "Created at", "created_by": "Created by"}
 
@@ -19,14 +18,7 @@ allow_missing = click.option("--allow-missing", is_flag=True, help="It is no err
 
 def listed(kind: type[NamedObject], **more: Any) -> list[dict[str, Any]]:
     """Return what the server knows of all objects that have names, the newest first."""
-    found: list[dict[str, Any]] = []
-    before = None
-    while True:
-        answer, _ = run(ask({"t": "object.list", "kind": kind.kind, "count": PAGE, "before": before, **more}))
-        found += answer["objects"]
-        if len(answer["objects"]) < PAGE:
-            return found
-        before = answer["objects"][-1]["created_at"]
+    return run(_object.listed(kind.kind, None, None, **more))
 
 
 def row(facts: dict[str, Any], as_json: bool) -> dict[str, Any]:

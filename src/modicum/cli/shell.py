@@ -27,9 +27,7 @@ TIMEOUT_S = 3600
 _SHELL = "s=/bin/bash; [ -x $s ] || s=/bin/sh; exec $s"
 """bash, where the image has it."""
 
-_CARRIED = (
-    "block_network", "cpu", "ephemeral_disk", "gpu", "memory", "placement", "restrict_modal_access", "volumes",
-)  # fmt: skip
+_CARRIED = ("block_network", "cpu", "ephemeral_disk", "gpu", "memory", "placement", "restrict_modal_access")
 """What a shell's container takes of a function's options: all that makes its surroundings, none of how it is called."""
 
 
@@ -143,8 +141,7 @@ def _like(app: App, model: Function[Any, Any, Any]) -> Function[Any, Any, Any]:
     assert model.app is not None
     idling = app.function(image=model.app.image_of(model), name="shell", timeout=TIMEOUT_S)(_idling.idle)
     for name in _CARRIED:
-        if name in idling.options.__slots__:
-            setattr(idling.options, name, getattr(model.options, name))
+        setattr(idling.options, name, getattr(model.options, name))
     idling.options.secrets = model.app.secrets_of(model)
     has_source = model.includes_source and not model.serialized
     function: Function[Any, Any, Any] = Function(
@@ -165,7 +162,7 @@ def _like(app: App, model: Function[Any, Any, Any]) -> Function[Any, Any, Any]:
 
 def _chosen(reference: str, module: bool) -> Function[Any, Any, Any]:
     """Return the function that a reference names, for a method that of its class."""
-    target = choose(load(reference, module), with_entrypoints=False)
+    target = choose(load(reference, module), verb="shell")
     if isinstance(target, Method):
         return target.cls._service
     assert isinstance(target, Function)

@@ -35,9 +35,8 @@ class Child:
     def kill(self) -> None:
         """SIGKILL it. Harmless when it has ended."""
         if not self.ended.done():
-            signal.pidfd_send_signal(
-                self.pidfd, signal.SIGKILL
-            )  # `Popen.kill` would wait for it first, and keep nothing
+            # `Popen.kill` would wait for it first, and keep nothing of what it has used.
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def _on_end(self) -> None:
         self._loop.remove_reader(self.pidfd)

@@ -171,7 +171,7 @@ class _Session:
         try:
             await asyncio.wait([ending, hanging_up], return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
-                await asyncio.wait([asyncio.ensure_future(self._outputs.drained()), hanging_up], return_when=_FIRST)
+                await self._drain(hanging_up)
             else:
                 await self._end(ending)
             return ending.result()
@@ -179,6 +179,14 @@ class _Session:
             hanging_up.cancel()
             self._outputs.close()
             self._input.close()
+
+    async def _drain(self, hanging_up: asyncio.Future[Any]) -> None:
+        """Send what there is still, unless nobody takes it any longer."""
+        draining = asyncio.ensure_future(self._outputs.drained())
+        try:
+            await asyncio.wait([draining, hanging_up], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            draining.cancel()
 
     async def _end(self, ending: asyncio.Future[Exit]) -> None:
         """Have it end, by and by."""
@@ -221,6 +229,3 @@ class _Session:
 
     def _on_taken(self, count: int) -> None:
         self._send({"t": "exec.ack", "exec": self.name, "bytes": count}, b"")
-
-
-_FIRST = asyncio.FIRST_COMPLETED

@@ -15,7 +15,7 @@ from collections.abc import Awaitable
 
 from modicum.runtimes.base import Limits, RuntimeFailure, Usage
 from modicum.runtimes.oci.config import OOM_SCORE
-from modicum.runtimes.process_usage import usage_of
+from modicum.runtimes.process_usage import Census, usage_of
 
 from .children import Child
 from .control import Caller, Message, Refused
@@ -126,7 +126,8 @@ class ReadySlot:
         """Return what can be seen without a cgroup; in a thread, since there may be thousands of processes."""
         if self._child.ended.done():
             return self._child.used
-        return await asyncio.to_thread(lambda: usage_of(_processes_in(self._identity)))
+        found = await self._pool.census.take()
+        return await asyncio.to_thread(usage_of, found.get(self._identity, set()))
 
     async def release(self) -> None:
         """End what is left, close the namespaces, remove the cgroup. Harmless when repeated."""
@@ -152,6 +153,7 @@ class SlotPool:
 
     def __init__(self, keeper: Caller, helper: Caller, size: int) -> None:
         self.keeper = keeper
+        self.census = Census(_by_namespace)
         self._helper = helper
         self._free_numbers: deque[int] = deque(range(size))
         self._stock: deque[ReadySlot] = deque()
@@ -332,13 +334,17 @@ def kill_namespace(identity: str) -> int:
 
 
 def _processes_in(identity: str) -> set[int]:
-    found: set[int] = set()
+    return _by_namespace().get(identity, set())
+
+
+def _by_namespace() -> dict[str, set[int]]:
+    """Return all processes, by their user namespace."""
+    found: dict[str, set[int]] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
-            if os.readlink(f"/proc/{name}/ns/user") == identity:
-                found.add(int(name))
+            found.setdefault(os.readlink(f"/proc/{name}/ns/user"), set()).add(int(name))
         except OSError:
             continue  # it has ended, or is ending
     return found

@@ -6,9 +6,7 @@ Neither side waits for the other: what is read is bounded by the reader's credit
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import struct
 import termios
 from collections.abc import Callable
 
@@ -119,7 +117,7 @@ class Input:
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size, which the kernel tells the command."""
         if self._is_terminal and self._descriptor >= 0:
-            fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            termios.tcsetwinsize(self._descriptor, (rows, columns))
 
     def close(self) -> None:
         """Write no more. Harmless when repeated."""

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
 from .base import Usage
+
+T = TypeVar("T")
 
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _CPU, _RESIDENT = slice(11, 15), 21
 """Fields of /proc/PID/stat behind the command: times of the process and of its children that ended; its pages."""
+
+
+class Census(Generic[T]):
+    """A look at all processes of the machine, in a thread. Whoever wants one while it is under way shares it."""
+
+    def __init__(self, look: Callable[[], T]) -> None:
+        self._look = look
+        self._taking: asyncio.Future[T] | None = None
+
+    async def take(self) -> T:
+        """Return what was seen."""
+        if self._taking is None:
+            self._taking = asyncio.ensure_future(asyncio.to_thread(self._look))
+            self._taking.add_done_callback(self._taken)
+        return await asyncio.shield(self._taking)
+
+    def _taken(self, _: asyncio.Future[T]) -> None:
+        self._taking = None
 
 
 def usage_of(pids: Iterable[int]) -> Usage:

@@ -31,6 +31,7 @@ from modicum.blobs.contents import LocalContents
 from modicum.blobs.local import LocalBlobs
 from modicum.engines.base import Engine, EngineFailure
 from modicum.engines.local import LocalEngine
+from modicum.runtimes.cores import core_bytes
 from modicum.server import settings as settings_
 from modicum.server.agent_code import install_agent, remove_other_agents
 from modicum.server.api import calls
@@ -119,10 +120,8 @@ def main(engine: Callable[[Path, str], Engine] = LocalEngine) -> None:
 
 
 def _leave_no_core() -> None:
-    """What a crash leaves of our memory, or of the node's, may hold secrets. (Why 1: see `runtimes/oci/config.py`.)"""
-    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
-    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    """What a crash leaves of our memory, or of the node's, may hold secrets."""
+    resource.setrlimit(resource.RLIMIT_CORE, (core_bytes(), core_bytes()))
 
 
 def _end_with_reason(error: Exception) -> NoReturn:

@@ -181,7 +181,7 @@ class Objects:
 
     def _end_if_let_go(self, held: SharedObject) -> None:
         if not held.holders and not held.gone.is_set():
-            # Nobody awaits it: a failure is logged by the loop, and the next start lets go of the object again.
+            # Nobody awaits it: a failure is logged, and the next start lets go of the object again.
             ending = asyncio.ensure_future(self.delete(held))
             ending.add_done_callback(partial(_log_failure, held.id))
 

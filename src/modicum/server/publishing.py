@@ -212,7 +212,7 @@ class Publishing:
     def _check_kept(self, app: App, number: int, name: str, function: Function) -> None:
         try:
             self.check(function.definition)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RemoteFailure) as error:
             message = f"{name!r} of version {number} of the app {app.name!r} cannot run any longer: {error}"
             raise RemoteFailure("not_found", f"{message}; deploy that version's source anew") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
+from modicum.wire.gpus import ALIASES
+
 CPU, MEMORY, GPU = "cpu", "memory", "gpu:"
 """Resources as they are kept; a GPU's type follows."""
 
@@ -24,9 +26,6 @@ DEFAULTS = {
     "B200": Decimal("6.25"),
 }
 
-ALIKE = {"A10G": "A10", "A100": "A100-40GB"}
-"""Types that cost what others do."""
-
 RATE_MAX = 1_000_000
 SECONDS_PER_HOUR = 3600
 
@@ -44,7 +43,7 @@ def read(text: str) -> Rates:
             price = Decimal(-1)
         if not name or not equals or not (price.is_finite() and 0 <= price <= RATE_MAX):
             raise ValueError(f"{part!r} is no price: say cpu=…, memory=… or a GPU's type=…, in dollars by the hour")
-        given[name.lower() if name.lower() in (CPU, MEMORY) else name.upper()] = price
+        given[name.lower() if name.lower() in (CPU, MEMORY) else ALIASES.get(name.upper(), name.upper())] = price
     return {**DEFAULTS, **given}
 
 
@@ -54,7 +53,7 @@ def cost(rates: Rates, resource: str, seconds: float) -> Decimal:
         hourly = rates[MEMORY] / 1024
     elif resource.startswith(GPU):
         kind = resource.removeprefix(GPU)
-        hourly = rates.get(kind, rates.get(ALIKE.get(kind, ""), Decimal(0)))
+        hourly = rates.get(ALIASES.get(kind, kind), Decimal(0))
     else:
         hourly = rates[resource]
     return Decimal(repr(seconds)) * hourly / SECONDS_PER_HOUR

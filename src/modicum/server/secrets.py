@@ -34,6 +34,9 @@ NAMED_BYTES_MAX = 768 << 10
 KEPT_BYTES_MAX = 256 << 20
 """Containers make secrets, too: hostile code is not to fill the disk with them."""
 
+_KEPT_BESIDES = 1024
+"""What a secret takes beside its content, about, here and in the store: a million small ones are not small."""
+
 UNUSED_KEPT_S = 3600.0
 """A secret that no function names is kept so long: who has just made it is about to make the function."""
 
@@ -45,10 +48,12 @@ class Secrets:
         self._path = home / "secrets.key"
         self._database = database
         self._known: dict[str, StoredSecret] = {}
+        self._bytes = 0
 
     def restore(self, found: Iterable[StoredSecret]) -> None:
         """Take in what is stored."""
         self._known = {each.id: each for each in found}
+        self._bytes = sum(map(_size, self._known.values()))
 
     async def keep(self, values: Mapping[str, str]) -> str:
         """Keep variables and return the secret's id, once they are durable."""
@@ -56,15 +61,16 @@ class Secrets:
         secret_id = f"st-{hmac.new(self._key(b'id'), text, hashlib.sha256).hexdigest()[:22]}"
         known = self._known.get(secret_id)
         content = self._encrypt(secret_id, text) if known is None else known.content
-        if known is None and len(content) + sum(len(each.content) for each in self._known.values()) > KEPT_BYTES_MAX:
+        kept = StoredSecret(secret_id, None, content, time.time())
+        if known is None and self._bytes + _size(kept) > KEPT_BYTES_MAX:
             raise RemoteFailure(
                 "resource_exhausted",
                 f"all secrets together have more than {KEPT_BYTES_MAX:,} bytes; what nothing names goes after an hour",
             )
-        kept = StoredSecret(secret_id, None, content, time.time())
         if known is not None:
             self._known[secret_id] = kept  # a sweep that goes on meanwhile leaves it alone
         await self._database.submit(stored.add(kept))
+        self._bytes += 0 if secret_id in self._known else _size(kept)
         self._known[secret_id] = kept
         return secret_id
 
@@ -99,7 +105,7 @@ class Secrets:
             used.update(named_by(json.loads(definition)))
         gone = {each for each in old - used if self._known[each].asked_at < limit}  # asked for again meanwhile: stays
         for each in gone:
-            del self._known[each]
+            self._bytes -= _size(self._known.pop(each))
         if gone:
             await self._database.submit(stored.remove(gone))
 
@@ -173,6 +179,10 @@ class Secrets:
             ) from None
         values: dict[str, str] = json.loads(text)
         return values
+
+
+def _size(secret: StoredSecret) -> int:
+    return len(secret.content) + _KEPT_BESIDES
 
 
 def named_by(definition: Mapping[str, Any]) -> list[str]:

@@ -81,11 +81,13 @@ def read(environment: Mapping[str, str], home: str | None = None) -> Settings:
     for each in fields(Settings):
         name = f"MODICUM_{each.name.upper()}"
         if name in environment:
-            kind: Any = _flag if each.default is True else type(each.default)
+            kind: Any = _flag if isinstance(each.default, bool) else type(each.default)
             try:
                 values[each.name] = kind(environment[name])
             except ValueError:
                 raise ValueError(f"{name}={environment[name]!r} is not a {type(each.default).__name__}") from None
+            if kind in (int, float) and not values[each.name] >= 0:  # nor what is no number: it compares with none
+                raise ValueError(f"{name}={environment[name]!r} must be a number from 0 up")
     if values.get("runtime", "auto") not in RUNTIMES:
         raise ValueError(f"MODICUM_RUNTIME={values['runtime']!r} is not one of {', '.join(RUNTIMES)}")
     _check_schedules(values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
@@ -40,7 +40,11 @@ def everything(connection: Connection) -> tuple[list[StoredObject], list[int]]:
 
 def add(made: StoredObject) -> Callable[[Connection], None]:
     """Record a new object."""
-    return lambda connection: _run(connection, insert(objects).values(**made._asdict()))
+
+    def change(connection: Connection) -> None:
+        connection.execute(insert(objects).values(**made._asdict()))
+
+    return change
 
 
 def remove(gone: StoredObject) -> Callable[[Connection], None]:
@@ -138,7 +142,3 @@ def blobs(connection: Connection) -> set[str]:
 def last_number(connection: Connection) -> int:
     """Return the highest number that an item of a queue has."""
     return connection.execute(select(func.max(queue_items.c.number))).scalar() or 0
-
-
-def _run(connection: Connection, statement: Any) -> None:
-    connection.execute(statement)

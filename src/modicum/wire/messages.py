@@ -231,6 +231,19 @@ DICT_UPDATE_MAX = 10_000
 QUEUE_ITEM_BYTES_MAX = 1 << 20
 """No item of a queue is larger."""
 
+CPUS_MIN, CPUS_MAX = 0.001, 4096
+MEMORY_MIB_MAX = 64 << 20
+"""What a function may ask for. No machine has more, and kernels and the core count thousandths of a core."""
+
+DISK_MIB_MAX = 3 << 20
+"""3 TiB, as with Modal."""
+
+VARIABLE_BYTES_MAX = (128 << 10) - 2
+"""The kernel passes no longer `NAME=VALUE` to a program."""
+
+SECRET_BYTES_MAX = 512 << 10
+"""What a secret may have in all: a container's variables, those of its image included, have about a MiB."""
+
 PACK_BYTES_MAX = 100 << 20
 """What one request carries beside values that are blobs themselves."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-HOST, BEYOND = "198.51.100.1", "198.51.100.2"
-PORT = 7777
+_NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+"""Of this process among those that run tests side by side: each has a network of its own."""
+
+HOST, BEYOND = f"198.51.100.{4 * _NUMBER + 1}", f"198.51.100.{4 * _NUMBER + 2}"
+PORT = 7777 + _NUMBER
 
 _SERVER = f"""
 import socket
@@ -34,12 +38,12 @@ class Outside:
 @contextmanager
 def outside() -> Iterator[Outside]:
     """Make it. Needs root."""
-    namespace = "modicum-outside"
+    namespace, ours = f"modicum-outside-{_NUMBER}", f"mod-out-{_NUMBER}"
     _run("ip", "netns", "add", namespace)
     try:
-        _run("ip", "link", "add", "mod-out", "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        _run("ip", "addr", "add", f"{HOST}/30", "dev", "mod-out")
-        _run("ip", "link", "set", "mod-out", "up")
+        _run("ip", "link", "add", ours, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        _run("ip", "addr", "add", f"{HOST}/30", "dev", ours)
+        _run("ip", "link", "set", ours, "up")
         for words in (f"addr add {BEYOND}/30 dev eth0", "link set eth0 up", "link set lo up"):
             _run("ip", "-n", namespace, *words.split())
         with _serving("ip", "netns", "exec", namespace), _serving():

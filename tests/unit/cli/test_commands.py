@@ -64,6 +64,8 @@ def test_what_cannot_be_chosen() -> None:
         chosen(app_of(("f",), ("main", "other")))
     with pytest.raises(InvalidError, match=r"(?s)modicum run -m x::f\n.*modicum run -m x::g$"):
         choose(Reference(app_of(("f", "g")), None, "x", as_module=True))
+    with pytest.raises(InvalidError, match=r"(?s)which:\n  modicum shell x.py::f\n  modicum shell x.py::g$"):
+        choose(Reference(app_of(("f", "g"), ("main",)), None, "x.py"), verb="shell")
     with pytest.raises(InvalidError, match=r"x\.py has no function and no local entrypoint to run"):
         chosen(app_of())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -291,6 +292,15 @@ def test_pruning_asks_first(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -
     assert json.loads(run("image", "prune", "--yes", "--json").output) == PRUNED
     monkeypatch.setitem(PRUNED, "layers", 0)
     assert run("image", "prune").output == "nothing to remove: running apps use all that there is\n"
+
+
+def test_who_says_no_interrupts_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("click.confirm", lambda question, err: question == "Yes?")
+    options.confirm("Yes?")
+    with pytest.raises(SystemExit) as ended:
+        options.confirm("No?")
+    assert (ended.value.code, capsys.readouterr().err) == (1, "nothing was done\n")
 
 
 def test_there_is_one_environment(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,9 @@ async def test_a_hangup_while_the_output_waits_for_credit(scene: Scene) -> None:
     await asyncio.sleep(0)
     scene.execs.hang_up()
     assert (await scene.ended())["code"] == 0
+    await scene.execs.close()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "nobody waits for the user any longer"
 
 
 async def test_what_is_killed_with_its_container_is_told_apart(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -374,6 +374,24 @@ def test_an_error_that_was_answered_leaves_the_connection_in_use(connect: Connec
     assert peer.connections == 1
 
 
+def test_a_stream_that_breaks_off_ends_the_connection(connect: Connect) -> None:
+    """The answers that it no longer waits for are nobody else's."""
+    peer = connect(double)
+
+    def messages() -> Iterator[Any]:
+        yield {"t": "blob.put", "blob": "bl-1", "offset": 0, "total": 2}, b"x"
+        raise KeyError("gone")
+
+    def breaking() -> Any:
+        yield Stream(messages())
+
+    with pytest.raises(KeyError):
+        _blocking.run(breaking())
+    assert _blocking.run(_ask({"t": "blob.put", "blob": "bl-2", "offset": 0, "total": 5}))[0][0]["received"] == 0
+    assert _blocking.run(remote(1)) == 2
+    assert peer.connections == 2
+
+
 def _ask(header: dict[str, Any]) -> Any:
     return (yield Request((header, b"")))
 

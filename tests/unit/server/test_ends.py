@@ -212,6 +212,7 @@ async def test_a_container_is_stopped_by_its_id(world: World) -> None:
     await world.tell(world.node, {**EXITED, "container": container})
     (found,) = await ended(world)
     assert found["reason"] == "finished"
-    for of, why in ((container, f"has ended: finished: {found['detail']}"), ("ta-0", "is not known here")):
+    others = [(each, f"the container {each} is not known here") for each in ("ta-0", "frontend")]
+    for of, why in [(container, f"has ended: finished: {found['detail']}"), *others]:
         with pytest.raises(RemoteFailure, match=why):
             await world.tell(world.user, {"t": "container.stop", "container": of, "graceful": True})

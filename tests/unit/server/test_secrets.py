@@ -151,6 +151,11 @@ async def test_more_than_a_process_or_the_disk_can_have(world: World, monkeypatc
         await create(world, {"B": "x" * 100_000})
     assert caught.value.code == "resource_exhausted"
     assert await create(world, {"A0": "x" * 120_000}) == many[0], "what is kept is kept"
+    monkeypatch.setattr(secrets_, "KEPT_BYTES_MAX", 854_000)
+    small = [await create(world, {f"B{n}": ""}) for n in range(6)]
+    with pytest.raises(RemoteFailure, match="all secrets together"):
+        await create(world, {"C": ""})
+    assert await create(world, {"B0": ""}) == small[0], "small ones count for what they take besides"
 
 
 async def test_a_container_gets_its_variables_and_ours_win(world: World) -> None:

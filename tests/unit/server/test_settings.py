@@ -37,6 +37,12 @@ def test_values_that_make_no_sense(name: str, value: str, kind: str) -> None:
         read({f"MODICUM_{name}": value})
 
 
+@pytest.mark.parametrize("value", ["-1", "nan"])
+def test_there_is_no_time_below_nothing(value: str) -> None:
+    with pytest.raises(ValueError, match=f"MODICUM_USAGE_KEPT_S='{value}' must be a number from 0 up"):
+        read({"MODICUM_USAGE_KEPT_S": value})
+
+
 @pytest.mark.parametrize("each", fields(Settings), ids=lambda each: each.name)
 def test_each_setting_is_explained(each: object) -> None:
     text = each.metadata["text"]  # type: ignore[attr-defined]

@@ -216,6 +216,7 @@ def test_prices_are_a_setting() -> None:
     assert rates.cost(mine, "gpu:H100", 7200.0) == 5
     assert rates.cost(mine, "gpu:RTX9999", 3600.0) == 1
     assert rates.cost(mine, "gpu:A10G", 3600.0) == rates.DEFAULTS["A10"]
+    assert rates.cost(rates.read("a100=1"), "gpu:A100-40GB", 3600.0) == 1, "by the name that machines have"
     assert rates.cost(mine, "gpu:MI300", 3600.0) == 0, "nobody has said what it costs"
     assert rates.cost(mine, "memory", 3600.0 * 2048) == Decimal("0.048")
 

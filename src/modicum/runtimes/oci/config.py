@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 from typing import Any
 
 from modicum.runtimes.base import BindMount, Command, ContainerSpec
+from modicum.runtimes.cores import core_bytes
 
 INIT = "/run/modicum-init"
 """Where the init that reaps and forwards signals stands in a container."""
@@ -120,22 +120,12 @@ def _process(spec: ContainerSpec, open_files: int) -> dict[str, Any]:
         "noNewPrivileges": True,
         "oomScoreAdj": OOM_SCORE,
         "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
-        "rlimits": [_limit("RLIMIT_NOFILE", open_files), _limit("RLIMIT_CORE", _core_bytes())],
+        "rlimits": [_limit("RLIMIT_NOFILE", open_files), _limit("RLIMIT_CORE", core_bytes())],
     }
 
 
 def _limit(name: str, most: int) -> dict[str, Any]:
     return {"type": name, "hard": most, "soft": most}
-
-
-def _core_bytes() -> int:
-    """No core is dumped: the host's handler would keep what was in the container's memory, its secrets too.
-
-    The kernel writes no file of one byte, and takes it for "none" where a program is to be run with the core, which it
-    would run with 0.
-    """
-    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    return 1 if hard == resource.RLIM_INFINITY else min(1, hard)
 
 
 def _file_systems(spec: ContainerSpec) -> list[dict[str, Any]]:

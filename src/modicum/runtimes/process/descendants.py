@@ -27,17 +27,27 @@ def die_with_parent() -> None:
 
 def descendants(ancestor: int) -> set[int]:
     """Return the processes below `ancestor`, zombies left out."""
-    children: dict[int, list[int]] = {}
+    return below(ancestor, children())
+
+
+def children() -> dict[int, list[int]]:
+    """Return the children of each process that has any, zombies left out."""
+    found: dict[int, list[int]] = {}
     for pid in _pids():
         parent, lives = _parent(pid)
         if lives:
-            children.setdefault(parent, []).append(pid)
+            found.setdefault(parent, []).append(pid)
+    return found
+
+
+def below(ancestor: int, children: dict[int, list[int]]) -> set[int]:
+    """Return the processes below `ancestor`, of these."""
     found: set[int] = set()
     waiting = [ancestor]
     while waiting:
-        below = children.get(waiting.pop(), [])
-        found.update(below)
-        waiting.extend(below)
+        theirs = children.get(waiting.pop(), [])
+        found.update(theirs)
+        waiting.extend(theirs)
     return found
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import termios
 from typing import Any
 
 from modicum.runtimes import sessions
@@ -118,10 +119,6 @@ def exit_of(status: int, detail: str = "") -> Exit:
 
 def _make_terminal(rows: int, columns: int) -> tuple[int, int]:
     """Return the near and the far side of a new terminal of this size."""
-    import fcntl
-    import struct
-    import termios
-
     near, far = os.openpty()
-    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    termios.tcsetwinsize(far, (rows, columns))
     return near, far

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from modicum.runtimes.base import Capabilities, Command, ContainerSpec, Executed, Exit, RuntimeFailure, Usage
-from modicum.runtimes.process_usage import usage_at_end, usage_of
+from modicum.runtimes.process_usage import Census, usage_at_end, usage_of
 
-from .descendants import descendants, end_orphans
+from .descendants import below, children, end_orphans
 from .executor import Executor, exit_of
 from .locator import Locator
 
@@ -34,6 +34,7 @@ class ProcessRuntime:
 
     def __init__(self) -> None:
         self._inits: set[int] = set()
+        self._census = Census(children)
 
     async def start(self, spec: ContainerSpec) -> PlainProcess:
         """Start it. Raises `RuntimeFailure` if it cannot be, or if the specification asks for isolation."""
@@ -47,7 +48,7 @@ class ProcessRuntime:
             raise RuntimeFailure(f"container {spec.id}: {failure}") from failure
         finally:
             theirs.close()
-        started = PlainProcess(process, ours, self._inits, spec)
+        started = PlainProcess(process, ours, self._inits, spec, self._census)
         try:
             await started.started()
         except asyncio.CancelledError:
@@ -77,9 +78,15 @@ class PlainProcess:
     """A started container: its init, and the socket on which that tells."""
 
     def __init__(
-        self, init: subprocess.Popen[bytes], link: socket.socket, inits: set[int], spec: ContainerSpec
+        self,
+        init: subprocess.Popen[bytes],
+        link: socket.socket,
+        inits: set[int],
+        spec: ContainerSpec,
+        census: Census[dict[int, list[int]]],
     ) -> None:
         self._init = init
+        self._census = census
         self._executor = Executor(link, spec, Locator(spec))
         self._inits = inits
         inits.add(init.pid)
@@ -111,7 +118,8 @@ class PlainProcess:
         """Return what it has used up to now."""
         if self._end.done():
             return Usage()
-        return await asyncio.to_thread(lambda: usage_of({self._init.pid, *descendants(self._init.pid)}))
+        pids = {self._init.pid, *below(self._init.pid, await self._census.take())}
+        return await asyncio.to_thread(usage_of, pids)
 
     def kill(self) -> None:
         """SIGKILL all of it: its init does so when we hang up."""

@@ -81,18 +81,27 @@ def _take_code(parts: Parts, blob: str | None) -> bytes:
 
 
 def check_definition(parts: Parts, definition: dict[str, Any]) -> None:
-    """Raise `ValueError` or `KeyError` for what no container could be made of."""
-    parts.fleet.image_of(definition["image"])
+    """Raise `ValueError`, `KeyError` or `RemoteFailure` for what no container could be made of."""
+    _check_image(parts, str(definition["image"]))
     check_options(definition["options"])
     parts.secrets.check(definition["options"].get("secrets", ()))
     _check_isolation(parts, definition)
     spec = definition["spec"]
-    check_known(spec["qualname"], definition["options"].get("gpu"), parts.fleet.node_facts.values())
+    name = str(spec.get("name", spec["qualname"]))
+    check_known(name, definition["options"].get("gpu"), parts.fleet.node_facts.values())
     if not isinstance(spec["module"], str) or not isinstance(spec["qualname"], str):
         raise ValueError(f"{spec!r} names no function")
     absent = next((each for each in definition["files"] if not parts.files.has(each)), None)
     if absent is not None:
         raise ValueError(f"the file set {absent} is not here")
+
+
+def _check_image(parts: Parts, image: str) -> None:
+    try:
+        parts.fleet.image_of(image)
+    except KeyError:
+        text = f"there is no image {image}; `modicum image list` shows those that are built"
+        raise RemoteFailure("not_found", text) from None
 
 
 def _check_isolation(parts: Parts, definition: dict[str, Any]) -> None:

@@ -50,9 +50,9 @@ def _may_read(parts: Parts, channel: Channel, blob: str) -> bool:
     if not blob.startswith("bl-") or channel.principal != RESTRICTED:
         return blob.startswith("bl-")
     container = parts.fleet.containers.get(channel.name)
-    held = frozenset[str]() if container is None else container.held
-    named = ((key, each) for key, each in parts.deliveries.inputs.items() if each.blob == blob)
-    return any(each.container == channel.name or key in held for key, each in named)
+    held = () if container is None else container.held
+    inputs = (parts.deliveries.inputs.get(key) for key in (*parts.controller.state.inputs_of(channel.name), *held))
+    return any(each is not None and each.blob == blob for each in inputs)
 
 
 def free(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any
 
-from modicum.server.api.fields import container_id, whole
+from modicum.server.api.fields import whole
 from modicum.server.execs import KILLED, Session, Terminal, TooMuch
 from modicum.server.parts import Parts
 from modicum.server.records import Container
@@ -27,7 +27,7 @@ ARGUMENTS_BYTES_MAX = 64 * 1024
 async def start(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """Execute a command in a running container; its input and output go over this connection."""
     session_id, command = _session_id(header["exec"]), _command(header)
-    container = await _running(parts, container_id(header["container"]))
+    container = await _running(parts, str(header["container"]))
     node = parts.fleet.nodes.get(container.node)
     if node is None:
         raise RemoteFailure("not_found", f"the node of {container.id} is not there")
@@ -134,25 +134,27 @@ def _from_user(parts: Parts, session: Session, header: Header, payload: bytes) -
         case "exec.signal":
             parts.execs.to_far(session, {"t": "exec.signal", "signal": _signal(header["signal"])})
         case "exec.ack":
-            count = whole(header["bytes"])
-            session.output_ahead = max(0, session.output_ahead - count)
+            count = min(whole(header["bytes"]), session.output_ahead)
+            session.output_ahead -= count
             parts.execs.to_far(session, {"t": "exec.ack", "bytes": count})
         case other:
             raise ValueError(f"{other} comes from the other end")
 
 
 def _from_far(parts: Parts, session: Session, header: Header, payload: bytes) -> None:
+    """Pass on what a node or an agent says. What carries nothing is dropped: no credit would bound it."""
     match header["t"]:
         case "exec.output":
-            if header["stream"] not in STREAMS or not payload:
-                raise ValueError(f"{len(payload)} bytes of {header['stream']!r} are no output")
-            parts.execs.to_user(session, {"t": "exec.output", "stream": header["stream"]}, payload)
+            if header["stream"] not in STREAMS:
+                raise ValueError(f"{header['stream']!r} is no stream")
+            if payload:
+                parts.execs.to_user(session, {"t": "exec.output", "stream": header["stream"]}, payload)
         case "exec.ended":
             parts.execs.end(session, _ending(parts, session, header))
         case "exec.ack":
             count = min(whole(header["bytes"]), session.input_ahead)
             session.input_ahead -= count
-            if count:  # hostile code may say it without end, and its user need not read
+            if count:
                 parts.execs.to_user(session, {"t": "exec.ack", "bytes": count})
         case other:
             raise ValueError(f"{other} comes from the other end")

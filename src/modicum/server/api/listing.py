@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from modicum.server.api.fields import container_id, whole
+from modicum.server.api.fields import whole
 from modicum.server.api.names import state_of
 from modicum.server.api.schedules import told
 from modicum.server.core import events as ev
@@ -97,7 +97,7 @@ async def ended(parts: Parts, channel: Channel, header: Header, payload: bytes) 
 
 async def stop(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:
     """End a container: after what it runs now if `graceful`, else at once; what it runs then runs elsewhere."""
-    container = container_id(header["container"])
+    container = str(header["container"])  # one that is none is not known either
     if container not in parts.fleet.containers:
         ended = await parts.database.submit(ends.of(container))
         why = f"has ended: {ended['reason']}: {ended['detail']}" if ended is not None else "is not known here"

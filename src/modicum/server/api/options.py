@@ -10,6 +10,7 @@ from typing import Any
 from modicum.server import due_times
 from modicum.server.api.fields import SECONDS_MAX, seconds, whole
 from modicum.wire import gpus
+from modicum.wire.messages import CPUS_MAX, CPUS_MIN, DISK_MIB_MAX, MEMORY_MIB_MAX
 
 SETTABLE = frozenset({
     "max_containers", "buffer_containers", "scaledown_window", "timeout", "retries", "concurrency", "batching",
@@ -33,11 +34,6 @@ GPUS_MAX = 32
 """So many may be named, one after the other, of which one is given."""
 
 _SECRET = re.compile(r"st-[0-9A-Za-z]{1,64}")
-
-CPUS_MIN, CPUS_MAX = 0.001, 4096
-MEMORY_MIB_MAX = 64 << 20
-DISK_MIB_MAX = 3 << 20
-"""More no machine has; of the disk Modal gives no more."""
 
 TEXTS_MAX = 64
 """How many regions may be wished for."""

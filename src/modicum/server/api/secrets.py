@@ -7,10 +7,7 @@ import json
 from modicum.server.parts import Parts
 from modicum.wire.channel import Answer, Channel, RemoteFailure
 from modicum.wire.frames import Header
-
-VARIABLE_BYTES_MAX = (128 << 10) - 2
-SECRET_BYTES_MAX = 512 << 10
-"""As the client says: what a process can be given."""
+from modicum.wire.messages import SECRET_BYTES_MAX, VARIABLE_BYTES_MAX
 
 
 async def create(parts: Parts, channel: Channel, header: Header, payload: bytes) -> Answer:

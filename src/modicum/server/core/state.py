@@ -6,7 +6,7 @@ clock, chance or I/O in here. From here the way of a call goes on in `pool.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar
 
 from . import events
@@ -101,6 +101,11 @@ class State:
         """The function that a container runs; None when the container is unknown or gone."""
         known = self.cluster.containers.get(container)
         return known.pool.spec.id if known is not None else None
+
+    def inputs_of(self, container: str) -> Collection[str]:
+        """The inputs that a container was given and has not ended, as far as this server knows."""
+        known = self.cluster.containers.get(container)
+        return known.load.keys() if known is not None else ()
 
     def _ring(self, turn: Turn) -> None:
         for owner in self.alarms.ring(turn.now):
