@@ -78,9 +78,12 @@ class Execs:
     def attach(self, app: str, channel: Channel, terminal: Terminal) -> None:
         """Have a connection take an app's interactions. Raises `RemoteFailure` if another does."""
         present = self._attached.get(app)
-        if present is not None and present.channel is not channel and not present.channel.closed:
+        if present is None or present.channel.closed:
+            self._attached[app] = Attached(channel, terminal)
+        elif present.channel is channel:
+            present.terminal = terminal  # whose turn it is stays
+        else:
             raise RemoteFailure("conflict", f"another terminal takes the interactions of {app}")
-        self._attached[app] = Attached(channel, terminal)
 
     def terminal_of(self, app: str) -> Terminal | None:
         """Return the terminal of whoever takes an app's interactions, None if nobody does."""

@@ -286,6 +286,7 @@ async def test_an_interaction_of_an_app_that_nobody_attends(scene: Scene) -> Non
 async def test_interactions_take_turns(scene: Scene) -> None:
     await attach(scene)
     await interact(scene)
+    await attach(scene)  # again, after another window's size: whose turn it is stays
     second = asyncio.ensure_future(interact(scene, "ex-second00"))
     await asyncio.sleep(0)
     assert not second.done()
