@@ -85,7 +85,7 @@ def test_what_a_deployed_app_raised_is_in_its_log() -> None:
             with pytest.raises(Exception, match=text):
                 function.spawn().get(timeout=30)
         assert shown("app", "logs", "raising", "--search", "ValueError: not today") == "ValueError: not today\n"
-        assert "\nRuntimeError: no weights\n" in shown("function", "logs", "raising/Broken.use")
+        eventually(lambda: "\nRuntimeError: no weights\n" in shown("function", "logs", "raising/Broken.use"))
         eventually(
             lambda: (
                 " of Broken.* did not start: its function could not be loaded: RuntimeError: no weights\n"

@@ -27,21 +27,8 @@ def root(person: Person) -> Iterator[Path]:
     remove(folder)
 
 
-@pytest.fixture(scope="session")
-def tun(person: Person) -> Iterator[None]:
-    """Let an ordinary user make a way out for containers, as udev does on any usual machine."""
-    if os.geteuid() != 0 or person.name == "root":
-        yield
-        return
-    device = Path("/dev/net/tun")
-    mode = device.stat().st_mode
-    device.chmod(0o666)
-    yield
-    device.chmod(mode)
-
-
 @pytest.fixture
-async def idle(person: Person, root: Path, tun: None) -> AsyncIterator[Bench]:
+async def idle(person: Person, root: Path) -> AsyncIterator[Bench]:
     """A home whose keeper has not been started."""
     home = Path(tempfile.mkdtemp(prefix="modicum-node-"))
     async for made in bench(person, home, root):

@@ -33,6 +33,11 @@ class Outside:
     beyond: str
     host: str
     port: int
+    device: str
+    """The host's end."""
+
+    spare: str
+    """An address that nobody has."""
 
 
 @contextmanager
@@ -47,7 +52,7 @@ def outside() -> Iterator[Outside]:
         for words in (f"addr add {BEYOND}/30 dev eth0", "link set eth0 up", "link set lo up"):
             _run("ip", "-n", namespace, *words.split())
         with _serving("ip", "netns", "exec", namespace), _serving():
-            yield Outside(BEYOND, HOST, PORT)
+            yield Outside(BEYOND, HOST, PORT, ours, f"198.51.100.{200 + _NUMBER}")
     finally:
         _run("ip", "netns", "del", namespace)
 

@@ -62,13 +62,14 @@ async def test_no_address_of_the_host_answers(world: Outside, node: Bench) -> No
 
 
 async def test_an_address_that_the_host_gains_is_closed_too(world: Outside, node: Bench) -> None:
-    subprocess.run(["ip", "addr", "add", "198.51.100.9/32", "dev", "mod-out"], check=True)
+    gained = [f"{world.spare}/32", "dev", world.device]
+    subprocess.run(["ip", "addr", "add", *gained], check=True)
     try:
-        await node.until(lambda: "198.51.100.9" in rules(node), "the rule")
-        answers = await ask(node, ("198.51.100.9", world.port), (world.beyond, world.port))
+        await node.until(lambda: world.spare in rules(node), "the rule")
+        answers = await ask(node, (world.spare, world.port), (world.beyond, world.port))
         assert [answer[:5] for answer in answers.values()] == ["OSErr", "hello"]
     finally:
-        subprocess.run(["ip", "addr", "del", "198.51.100.9/32", "dev", "mod-out"], check=True)
+        subprocess.run(["ip", "addr", "del", *gained], check=True)
 
 
 @pytest.mark.skipif(shutil.which("pasta") is None, reason="this release has no passt")
