@@ -24,16 +24,9 @@ def nap(seconds: float) -> None:
 def client(function: str, until: float) -> None:
     """Call until a moment; print how often that was."""
     same.hydrate_with(function)
-    same.remote(0)
-    count = 0
-    print("ready", flush=True)
-    start = float(sys.stdin.readline())
-    while time.time() < start:
-        time.sleep(0.001)
-    while time.time() < start + until:
-        same.remote(1)
-        count += 1
-    print(count, flush=True)
+    from contest import compete  # its container has this file alone
+
+    compete(lambda: same.remote(1), until)
 
 
 def main() -> None:

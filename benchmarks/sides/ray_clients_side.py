@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import ray
@@ -25,16 +24,9 @@ def client(address: str, actor: str, until: float) -> None:
     """Call until a moment; print how often that was."""
     ray.init(address=address, namespace=SPACE, logging_level="ERROR", log_to_driver=False)
     same = ray.get_actor(actor)
-    ray.get(same.same.remote(0))
-    count = 0
-    print("ready", flush=True)
-    start = float(sys.stdin.readline())
-    while time.time() < start:
-        time.sleep(0.001)
-    while time.time() < start + until:
-        ray.get(same.same.remote(1))
-        count += 1
-    print(count, flush=True)
+    from contest import compete  # Ray's actors are made of this file alone
+
+    compete(lambda: ray.get(same.same.remote(1)), until)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
+from contest import compete
 
 VALUE = b"x" * 100
 
@@ -32,21 +33,7 @@ def client(operation: str, number: str, link: str, for_s: float) -> None:
         "get": lambda: pickle.loads(there.get(number)),
         "hand": hand,
     }
-    race(operations[operation], for_s, 2 if operation == "hand" else 1)
-
-
-def race(operate: Callable[[], object], for_s: float, counts: int) -> None:
-    """Say that we are ready, wait for the start, and say what was done."""
-    operate()
-    done = 0
-    print("ready", flush=True)
-    start = float(sys.stdin.readline())
-    while time.time() < start:
-        time.sleep(0.001)
-    while time.time() < start + for_s:
-        operate()
-        done += counts
-    print(done, flush=True)
+    compete(operations[operation], for_s, 2 if operation == "hand" else 1)
 
 
 def main(sync: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from contest import compete
 
 import modicum
 
@@ -24,21 +25,7 @@ def client(operation: str, number: str, dict_id: str, queue_id: str, for_s: floa
 
     operations: dict[str, Callable[[], object]]
     operations = {"set": lambda: shared.put(number, VALUE), "get": lambda: shared.get(number), "hand": hand}
-    race(operations[operation], for_s, 2 if operation == "hand" else 1)
-
-
-def race(operate: Callable[[], object], for_s: float, counts: int) -> None:
-    """Say that we are ready, wait for the start, and say what was done."""
-    operate()
-    done = 0
-    print("ready", flush=True)
-    start = float(sys.stdin.readline())
-    while time.time() < start:
-        time.sleep(0.001)
-    while time.time() < start + for_s:
-        operate()
-        done += counts
-    print(done, flush=True)
+    compete(operations[operation], for_s, 2 if operation == "hand" else 1)
 
 
 def main() -> None:
