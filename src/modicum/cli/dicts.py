@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+import modicum  # its names are loaded when they are asked for
 from modicum.cli import options, tables
 from modicum.cli.shared import COLUMNS, allow_missing, listed, row
-from modicum.dict import Dict
 
 SHOWN_MAX = 80
 """Of a key or a value so many characters are shown."""
@@ -25,7 +25,7 @@ def dicts() -> None:
 @options.environment
 def list_dicts(as_json: bool) -> None:
     """List the dicts that have names, the newest first."""
-    tables.show([row(each, as_json) for each in listed(Dict)], COLUMNS, as_json, "there is no dict")
+    tables.show([row(each, as_json) for each in listed(modicum.Dict)], COLUMNS, as_json, "there is no dict")
 
 
 @dicts.command("create")
@@ -33,7 +33,7 @@ def list_dicts(as_json: bool) -> None:
 @options.environment
 def create_dict(name: str) -> None:
     """Make a dict, unless there is one of that name."""
-    Dict.objects.create(name, allow_existing=True)
+    modicum.Dict.objects.create(name, allow_existing=True)
 
 
 @dicts.command("delete")
@@ -45,7 +45,7 @@ def delete_dict(name: str, allow_missing: bool, yes: bool) -> None:
     """Delete a dict and all that is in it."""
     if not yes:
         options.confirm(f"Delete the dict {name!r} and all that is in it?")
-    Dict.objects.delete(name, allow_missing=allow_missing)
+    modicum.Dict.objects.delete(name, allow_missing=allow_missing)
 
 
 @dicts.command("clear")
@@ -56,7 +56,7 @@ def clear_dict(name: str, yes: bool) -> None:
     """Take all entries out of a dict."""
     if not yes:
         options.confirm(f"Delete all that is in the dict {name!r}?")
-    Dict.from_name(name).clear()
+    modicum.Dict.from_name(name).clear()
 
 
 @dicts.command("get")
@@ -65,7 +65,7 @@ def clear_dict(name: str, yes: bool) -> None:
 @options.environment
 def get(name: str, key: str) -> None:
     """Print the value of a key, which is taken as a str; None if there is none."""
-    click.echo(str(Dict.from_name(name).get(key)))  # click prints None as nothing, and bytes raw
+    click.echo(str(modicum.Dict.from_name(name).get(key)))  # click prints None as nothing, and bytes raw
 
 
 @dicts.command("items")
@@ -78,7 +78,7 @@ def get(name: str, key: str) -> None:
 def items(name: str, count: int, all_: bool, use_repr: bool, as_json: bool) -> None:
     """Print N entries of a dict, 20 by default; with `--json` all."""
     rows: list[dict[str, Any]] = []
-    for key, value in Dict.from_name(name).items():
+    for key, value in modicum.Dict.from_name(name).items():
         if not (as_json or all_) and len(rows) == count:
             rows.append({"key": "...", "value": "..."})
             break

@@ -6,9 +6,9 @@ from itertools import islice
 
 import click
 
+import modicum  # its names are loaded when they are asked for
 from modicum.cli import options, tables
 from modicum.cli.shared import COLUMNS, allow_missing, listed, row
-from modicum.queue import Queue
 
 partition_ = click.option("-p", "--partition", metavar="NAME", help="A partition; else the one without a name.")
 
@@ -25,7 +25,7 @@ def list_queues(as_json: bool) -> None:
     """List the queues that have names, the newest first."""
     rows = [
         {**row(each, as_json), "partitions": each["partitions"], "total_size": each["items"]}
-        for each in listed(Queue, sizes=True)
+        for each in listed(modicum.Queue, sizes=True)
     ]
     columns = COLUMNS | {"partitions": "Partitions", "total_size": "Total size"}
     tables.show(rows, columns, as_json, "there is no queue")
@@ -36,7 +36,7 @@ def list_queues(as_json: bool) -> None:
 @options.environment
 def create_queue(name: str) -> None:
     """Make a queue, unless there is one of that name."""
-    Queue.objects.create(name, allow_existing=True)
+    modicum.Queue.objects.create(name, allow_existing=True)
 
 
 @queues.command("delete")
@@ -48,7 +48,7 @@ def delete_queue(name: str, allow_missing: bool, yes: bool) -> None:
     """Delete a queue and all that is in it."""
     if not yes:
         options.confirm(f"Delete the queue {name!r} and all that is in it?")
-    Queue.objects.delete(name, allow_missing=allow_missing)
+    modicum.Queue.objects.delete(name, allow_missing=allow_missing)
 
 
 @queues.command("clear")
@@ -61,7 +61,7 @@ def clear_queue(name: str, partition: str | None, all_: bool, yes: bool) -> None
     """Take all items out of a partition, or of all."""
     if not yes:
         options.confirm(f"Delete all that is in the queue {name!r}?")
-    Queue.from_name(name).clear(partition=partition, all=all_)
+    modicum.Queue.from_name(name).clear(partition=partition, all=all_)
 
 
 @queues.command("peek")
@@ -71,7 +71,7 @@ def clear_queue(name: str, partition: str | None, all_: bool, yes: bool) -> None
 @options.environment
 def peek(name: str, count: int, partition: str | None) -> None:
     """Print the next N items, 1 by default, and leave them there."""
-    for item in islice(Queue.from_name(name).iterate(partition=partition), count):
+    for item in islice(modicum.Queue.from_name(name).iterate(partition=partition), count):
         click.echo(item)
 
 
@@ -82,4 +82,4 @@ def peek(name: str, count: int, partition: str | None) -> None:
 @options.environment
 def length(name: str, partition: str | None, total: bool) -> None:
     """Print how many items are in a partition."""
-    click.echo(Queue.from_name(name).len(partition=partition, total=total))
+    click.echo(modicum.Queue.from_name(name).len(partition=partition, total=total))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from modicum import _object
-from modicum._blocking import run
-from modicum._object import NamedObject
 from modicum.cli import tables
+
+if TYPE_CHECKING:
+    from modicum._object import NamedObject
 
 COLUMNS = {"name": "Name", "created_at": "Created at", "created_by": "Created by"}
 
@@ -18,6 +18,9 @@ allow_missing = click.option("--allow-missing", is_flag=True, help="It is no err
 
 def listed(kind: type[NamedObject], **more: Any) -> list[dict[str, Any]]:
     """Return what the server knows of all objects that have names, the newest first."""
+    from modicum import _object
+    from modicum._blocking import run
+
     return run(_object.listed(kind.kind, None, None, **more))
 
 
